@@ -1,0 +1,247 @@
+"""Every configuration key with its default, its unit and its meaning.
+
+The first half is the schema of HRNet, HigherHRNet and LitePose, so that their YAML files load unchanged; keys that only
+those programs act on are marked "read only". The second half is this toolkit's own. ``config.py`` does the work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+STAGE: dict[str, Any] = {  # one item of SUPERNET.STAGES
+    "name": "",  # shown in the log and in checkpoint names
+    "open": [
+        ""
+    ],  # paths in the space, with * as wildcard, whose options are free from this stage on; [] = none are added
+    "steps": 0,  # optimiser steps; give either steps or epochs
+    "epochs": 0,  # passes over the training images
+    "lr": 0.0,  # initial learning rate; 0 = TRAIN.LR
+}
+
+DEFAULTS: dict[str, Any] = {
+    "OUTPUT_DIR": "output",  # folder for checkpoints, fronts and reports
+    "LOG_DIR": "log",  # folder for the TensorBoard curves
+    "DATA_DIR": "",  # put before relative paths of data and pretrained weights
+    "GPUS": [0],  # read only; torchrun decides which devices are used
+    "WORKERS": 4,  # processes that load images
+    "PRINT_FREQ": 20,  # steps between two log lines
+    "AUTO_RESUME": False,  # go on from the last checkpoint in OUTPUT_DIR
+    "PIN_MEMORY": True,  # page-locked batches, for copies to a GPU
+    "RANK": 0,  # read only; torchrun sets it
+    "VERBOSE": True,  # progress bars and longer logs
+    "DIST_BACKEND": "nccl",  # torch.distributed backend on GPUs
+    "MULTIPROCESSING_DISTRIBUTED": True,  # read only; torchrun starts the processes
+    "FP16": {
+        "ENABLED": False,  # automatic mixed precision
+        "STATIC_LOSS_SCALE": 1.0,  # factor on the loss when the scale is not dynamic
+        "DYNAMIC_LOSS_SCALE": False,  # adapt that factor to overflows
+    },
+    "CUDNN": {
+        "BENCHMARK": True,  # let cuDNN time its algorithms per shape
+        "DETERMINISTIC": False,  # repeatable kernels, slower
+        "ENABLED": True,
+    },
+    "MODEL": {
+        "NAME": "pose_multi_resolution_net_v16",  # the family, as the published files call it
+        "INIT_WEIGHTS": True,  # start from MODEL.PRETRAINED
+        "PRETRAINED": "",  # file of backbone weights
+        "NUM_JOINTS": 17,
+        "TAG_PER_JOINT": True,  # one tag map per joint, not one for all joints
+        "SYNC_BN": False,  # BatchNorm statistics over all processes
+        "TARGET_TYPE": "gaussian",  # top-down heatmap targets
+        "IMAGE_SIZE": [256, 256],  # top-down input, pixels: width, height
+        "HEATMAP_SIZE": [64, 64],  # top-down output, pixels: width, height
+        "SIGMA": 2.0,  # top-down Gaussian, heatmap pixels
+        "SCALE_FACTOR": 0,  # EfficientHRNet's compound exponent (H-1 is -1)
+        "WIDTH_MULT": 1.0,  # EfficientHRNet's backbone width
+        "DEPTH_MULT": 1.0,  # EfficientHRNet's backbone depth
+        "DIM_MODEL": 256,  # TransPose's encoder: width
+        "DIM_FEEDFORWARD": 1024,  # TransPose: hidden width
+        "N_HEAD": 8,  # TransPose: attention heads
+        "ENCODER_LAYERS": 4,  # TransPose
+        "ATTENTION_ACTIVATION": "relu",  # TransPose
+        "POS_EMBEDDING": "sine",  # TransPose: sine, learnable or none
+        "EXTRA": {},  # what one family needs; any keys
+    },
+    "LOSS": {
+        "NUM_STAGES": 1,  # outputs of different resolution; the lists below have one entry for each
+        "WITH_HEATMAPS_LOSS": [True],
+        "HEATMAPS_LOSS_FACTOR": [1.0],
+        "WITH_AE_LOSS": [True],  # associative-embedding loss on the tags of that output
+        "AE_LOSS_TYPE": "max",  # push term: exp or max
+        "PUSH_LOSS_FACTOR": [0.001],
+        "PULL_LOSS_FACTOR": [0.001],
+        "USE_TARGET_WEIGHT": True,  # top-down: joints that are not labelled cost nothing
+        "USE_DIFFERENT_JOINTS_WEIGHT": False,  # top-down: limbs weigh more than the trunk
+        "USE_OHKM": False,  # top-down: only the hardest joints of a person
+        "TOPK": 8,  # how many those are
+    },
+    "DATASET": {
+        "ROOT": "",  # the dataset's folder
+        "DATASET": "coco_kpt",  # training reader: coco_kpt or crowd_pose_kpt; top-down: coco or mpii
+        "DATASET_TEST": "coco",  # official protocol: coco or crowd_pose
+        "NUM_JOINTS": 17,
+        "MAX_NUM_PEOPLE": 30,  # people an image at most, in targets and in decoding
+        "TRAIN": "train2017",  # name of the training split
+        "TEST": "val2017",  # name of the split to judge
+        "DATA_FORMAT": "jpg",
+        "HYBRID_JOINTS_TYPE": "",  # read only
+        "SELECT_DATA": False,  # read only
+        "MAX_ROTATION": 30.0,  # augmentation, degrees either way
+        "MIN_SCALE": 0.75,  # augmentation, smallest factor
+        "MAX_SCALE": 1.25,  # augmentation, largest factor
+        "SCALE_TYPE": "short",  # the side that fits the input: short or long
+        "MAX_TRANSLATE": 40.0,  # augmentation, input pixels either way
+        "INPUT_SIZE": 512,  # bottom-up input, pixels a side
+        "OUTPUT_SIZE": [128, 256, 512],  # bottom-up heatmaps, pixels a side, one for each output
+        "FLIP": 0.5,  # probability of mirroring; true is 0.5, as in HRNet
+        "SIGMA": -1.0,  # bottom-up Gaussian, heatmap pixels; -1 = OUTPUT_SIZE / 64
+        "SCALE_AWARE_SIGMA": False,  # sigma follows the person's size
+        "BASE_SIZE": 256.0,  # person size, pixels, at which sigma is BASE_SIGMA
+        "BASE_SIGMA": 2.0,
+        "INT_SIGMA": False,  # round that sigma
+        "WITH_CENTER": False,  # one more joint: the person's centre
+        "SCALE_FACTOR": 0.25,  # top-down augmentation: scale in 1 +- this
+        "ROT_FACTOR": 30.0,  # top-down augmentation, degrees
+        "PROB_HALF_BODY": 0.0,  # top-down augmentation: probability of a half body
+        "NUM_JOINTS_HALF_BODY": 8,  # fewest joints for that
+        "COLOR_RGB": False,  # top-down: RGB pictures, not BGR
+        # From here on, this toolkit's own.
+        "SYNTHETIC": {  # with TRAIN > 0 the dataset is drawn into ROOT on first use
+            "TRAIN": 0,  # training images
+            "VAL": 0,  # images to judge on
+            "SIZE": [192, 192],  # pixels: width, height
+            "MAX_PEOPLE": 3,  # people an image at most
+            "SEED": 0,
+        },
+        "ANNOTATIONS": {"TRAIN": "", "TEST": ""},  # annotation files; '' = the dataset's usual place under ROOT
+        "IMAGES": {"TRAIN": "", "TEST": ""},  # image folders; '' = the dataset's usual place under ROOT
+        "SEARCH_IMAGES": 500,  # training images set aside to compare architectures; never trained on
+        "CALIBRATION_IMAGES": 256,  # training images for BatchNorm statistics
+        "SPLIT_SEED": 0,  # which images these are
+    },
+    "TRAIN": {
+        "LR": 0.001,  # initial learning rate
+        "LR_FACTOR": 0.1,  # factor on the rate at every LR_STEP
+        "LR_STEP": [90, 110],  # epochs
+        "OPTIMIZER": "adam",  # adam, adamw or sgd
+        "MOMENTUM": 0.9,  # sgd
+        "WD": 0.0001,  # weight decay
+        "NESTEROV": False,  # sgd
+        "GAMMA1": 0.99,  # read only
+        "GAMMA2": 0.0,  # read only
+        "BEGIN_EPOCH": 0,
+        "END_EPOCH": 140,  # exclusive
+        "RESUME": False,  # go on from CHECKPOINT
+        "CHECKPOINT": "",  # file
+        "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
+        "SHUFFLE": True,
+    },
+    "TEST": {
+        "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
+        "FLIP_TEST": False,  # average with the mirrored image
+        "ADJUST": True,  # quarter-pixel shift towards the higher neighbour
+        "REFINE": True,  # look for a person's missing joints near its tag
+        "SCALE_FACTOR": [1.0],  # image scales that are averaged
+        "DETECTION_THRESHOLD": 0.2,  # lowest heatmap value of a joint
+        "TAG_THRESHOLD": 1.0,  # largest tag distance within a person
+        "USE_DETECTION_VAL": True,  # heatmap values break ties in the grouping
+        "IGNORE_TOO_MUCH": False,  # no new people beyond MAX_NUM_PEOPLE
+        "MODEL_FILE": "",  # checkpoint to judge
+        "IGNORE_CENTER": True,  # drop the centre joint before grouping
+        "NMS_KERNEL": 3,  # heatmap pixels
+        "NMS_PADDING": 1,  # heatmap pixels
+        "PROJECT2IMAGE": False,  # resize heatmaps to the input before grouping
+        "WITH_HEATMAPS": [True],  # outputs whose heatmaps are used
+        "WITH_AE": [True],  # outputs whose tags are used
+        "LOG_PROGRESS": False,
+        "POST_PROCESS": False,  # top-down: quarter-pixel shift
+        "SHIFT_HEATMAP": False,  # top-down: shift the mirrored heatmap by one pixel
+        "USE_GT_BBOX": False,  # top-down: annotated boxes, not detected ones
+        "COCO_BBOX_FILE": "",  # top-down: file of detected boxes
+        "BBOX_THRE": 1.0,  # read only
+        "IMAGE_THRE": 0.1,  # top-down: lowest score of a detected box
+        "IN_VIS_THRE": 0.0,  # top-down: lowest joint score that counts in a person's score
+        "NMS_THRE": 0.6,  # read only
+        "OKS_THRE": 0.5,  # top-down: OKS above which the weaker of two people is dropped
+        "SOFT_NMS": False,  # top-down: weaken it instead
+    },
+    "DEBUG": {
+        "DEBUG": False,  # write the pictures below
+        "SAVE_BATCH_IMAGES_GT": False,
+        "SAVE_BATCH_IMAGES_PRED": False,
+        "SAVE_HEATMAPS_GT": True,
+        "SAVE_HEATMAPS_PRED": True,
+        "SAVE_TAGMAPS_PRED": True,
+    },
+    # From here on, this toolkit's own.
+    "SEED": 0,  # of everything that is drawn, unless a node has its own
+    "DEVICE": "auto",  # auto, cpu, cuda or cuda:N; auto = a GPU where there is one
+    "CHANNELS_LAST": True,  # memory format of images and weights
+    "THREADS": 0,  # torch threads of one process; 0 = torch's choice
+    "SPACE": {
+        "FAMILY": "litepose",  # file in search_spaces
+        "NAME": "published",  # which of the family's spaces
+        "MUST_CONTAIN": [],  # names or JSON files of architectures that the space has to contain
+        "RESTRICT": {},  # path in the space -> the options that are kept, e.g. "stages[0].kernel": [3, 5]
+    },
+    "SUPERNET": {
+        "STAGES": [],  # progressive shrinking, see STAGE above; [] = one stage, all open, for TRAIN.END_EPOCH epochs
+        "SAMPLING": "sandwich",  # sandwich (largest, smallest, RANDOM more) or single_path (one random)
+        "RANDOM": 2,  # random architectures a step, besides largest and smallest
+        "DISTILLATION": "inplace",  # the smaller learn from: inplace = the largest, teacher = TEACHER, none
+        "DISTILLATION_WEIGHT": 1.0,  # factor on that loss
+        "TEACHER": "",  # checkpoint file
+        "KERNEL_TRANSFORMS": False,  # learn 7 -> 5 -> 3; False = centre crop
+        "SORT_CHANNELS": False,  # before widths open, bring the important channels to the front
+        "EMA": 0.0,  # decay a step of the averaged weights; 0 = none
+        "CLIP_GRADIENT": 0.0,  # largest norm of a step's gradient; 0 = no limit
+    },
+    "SEARCH": {
+        "ALGORITHM": "nsga2",  # nsga2, evolution or random
+        "EVALUATIONS": 1000,  # architectures judged
+        "POPULATION": 100,  # architectures a generation
+        "MUTATION_PROBABILITY": 0.1,  # of each choice of an architecture
+        "PARENT_RATIO": 0.25,  # part of a generation that survives (evolution)
+        "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
+        "SEED": 0,
+        "BUDGETS": {},  # name -> MACs; the best architecture within each is retrained
+    },
+    "COST": {
+        "MAX_MACS": 0,  # architectures above it are never judged; 0 = no limit
+    },
+    "RETRAIN": {  # the training of one architecture: train.py --superconfig, and search.py's picks
+        "EPOCHS": 0,  # 0 = TRAIN.END_EPOCH
+        "LR": 0.0,  # initial learning rate; 0 = TRAIN.LR
+        "LR_STEP": [],  # epochs at which TRAIN.LR_FACTOR is applied; [] = half a cosine
+        "DISTILLATION": False,  # search.py: learn from the supernet's largest network too
+        "FROM_SCRATCH": False,  # search.py: train the same architectures from fresh weights as well, for equal epochs
+    },
+}
+
+#: Nodes that take any keys.
+FREE = ("MODEL.EXTRA",)
+
+#: Example item of a list that is empty by default, or of a mapping with names of the user's choice.
+ITEMS: dict[str, Any] = {
+    "SPACE.MUST_CONTAIN": "",
+    "SPACE.RESTRICT": [],
+    "SUPERNET.STAGES": STAGE,
+    "SEARCH.BUDGETS": 0,
+    "RETRAIN.LR_STEP": 0,
+}
+
+#: Text keys with few right answers.
+CHOICES = {
+    "SUPERNET.SAMPLING": ("sandwich", "single_path"),
+    "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),
+    "SEARCH.ALGORITHM": ("nsga2", "evolution", "random"),
+}
+
+#: HRNet's (top-down) names for keys that HigherHRNet calls otherwise.
+ALIASES = {
+    "DATASET.TRAIN_SET": "TRAIN",
+    "DATASET.TEST_SET": "TEST",
+    "TRAIN.BATCH_SIZE_PER_GPU": "IMAGES_PER_GPU",
+    "TEST.BATCH_SIZE_PER_GPU": "IMAGES_PER_GPU",
+}

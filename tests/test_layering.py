@@ -1,0 +1,189 @@
+"""Which room may import which, read from the sources, and no code that runs what it reads."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+
+PACKAGES = {"search_spaces", "supernet", "supernet.pose", "supernet.report", "supernet.programs"}
+
+# Room -> rooms of this project that it may import. A room may import itself.
+MAY_IMPORT = {
+    "search_spaces": set[str](),
+    "supernet": set[str](),
+    "supernet.report": {"supernet"},
+    "supernet.pose": {"supernet", "supernet.report"},
+    "supernet.programs": PACKAGES,
+    "tools": PACKAGES,
+    "root": PACKAGES,
+    "experiments": PACKAGES,
+}
+# Here anything else from outside is refused too, so that a network file can be read and taken with PyTorch alone.
+OUTSIDE = {"search_spaces": {"torch", "numpy", *sys.stdlib_module_names}}
+
+
+def room_of(module: str) -> str | None:
+    """The room that a module name lies in; None where it is not of this project."""
+    parts = module.split(".")
+    for length in (2, 1):
+        name = ".".join(parts[:length])
+        if name in MAY_IMPORT or name == "tests":
+            return name
+    return "root" if len(parts) == 1 and (ROOT / f"{module}.py").exists() else None
+
+
+def imports(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
+    """Line and full name of every module that the source names, wherever the statement stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            # with the imported name, since "from supernet import pose" may name a package
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            if node.args and isinstance(node.args[0], ast.Constant):
+                yield node.lineno, str(node.args[0].value)
+
+
+def layering_faults(source: str, module: str, is_package: bool = False) -> list[str]:
+    package = module if is_package else module.rpartition(".")[0]
+    here = room_of(module)
+    assert here is not None, f"{module} lies in no room"
+    faults = []
+    for line, name in imports(ast.parse(source), package):
+        there = room_of(name)
+        if there is None and name.partition(".")[0] not in OUTSIDE.get(here, {name.partition(".")[0]}):
+            faults.append(
+                f"{module}:{line} imports {name}; {here} may import torch, numpy and the standard library only"
+            )
+        elif there is not None and there != here and there not in MAY_IMPORT[here]:
+            faults.append(f"{module}:{line} imports {name}; {here} may not import {there}")
+    return faults
+
+
+def danger_faults(source: str, module: str) -> list[str]:
+    """Calls that run what they read."""
+    faults = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "torch") and not node.level:
+            faults += [
+                f"{module}:{node.lineno} from {node.module} import {a.name}" for a in node.names if "load" in a.name
+            ]
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if (
+            called in ("eval", "exec", "pickle.load", "pickle.loads", "pickle.Unpickler")
+            or (called == "torch.load" and keywords.get("weights_only") != "True")
+            or (called in ("np.load", "numpy.load") and keywords.get("allow_pickle", "False") != "False")
+            or (called == "yaml.load")
+        ):
+            faults.append(f"{module}:{node.lineno} calls {called}")
+    return faults
+
+
+def sources() -> Iterator[tuple[str, Path]]:
+    for folder in ("search_spaces", "supernet", "tools", "experiments"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+    for path in sorted(ROOT.glob("*.py")):
+        yield path.stem, path
+
+
+def test_the_rooms_import_downwards_only() -> None:
+    found = list(sources())
+    assert {"supernet.errors", "search_spaces", "supernet.pose"} <= {module for module, _ in found}
+    faults = [
+        fault
+        for module, path in found
+        for fault in layering_faults(path.read_text(), module, path.name == "__init__.py")
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_nothing_runs_what_it_reads() -> None:
+    faults = [fault for module, path in sources() for fault in danger_faults(path.read_text(), module)]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("search_spaces.fake", "import supernet.errors"),
+        ("search_spaces.fake", "def f():\n    import scipy.stats"),
+        ("search_spaces.fake", "import numpy, yaml"),
+        ("supernet.fake", "from search_spaces import litepose"),
+        ("supernet.fake", "from supernet.pose.losses import ae_loss"),
+        ("supernet.fake", "from supernet import pose"),
+        ("supernet.fake", "from . import programs"),
+        ("supernet.fake", "from .report.tables import table"),
+        ("supernet.fake", "import importlib\nimportlib.import_module('search_spaces')"),
+        ("supernet.pose.fake", "import search_spaces.litepose as x"),
+        ("supernet.pose.data.fake", "from ...programs import cli"),
+        ("supernet.report.fake", "from ..pose import metrics"),
+        ("supernet.programs.fake", "import tools.profile"),
+        ("supernet.programs.fake", "import experiments"),
+        ("supernet.programs.fake", "from tests.paths import ROOT"),
+        ("tools.fake", "from experiments import x"),
+    ],
+)
+def test_the_checker_finds_a_wrong_import(module: str, source: str) -> None:
+    assert len(layering_faults(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "search_spaces.fake",
+            "import torch.nn, math, numpy as np\nfrom . import space\nfrom search_spaces.space import choice",
+        ),
+        ("supernet.fake", "import scipy, yaml\nfrom .errors import UserError\nfrom supernet import sharing"),
+        (
+            "supernet.pose.fake",
+            "from ..errors import UserError\nfrom .skeletons import COCO\nfrom supernet.files import sha256",
+        ),
+        ("supernet.report.fake", "import pandas\nfrom supernet.pareto import front"),
+        ("supernet.programs.fake", "import search_spaces, supernet.pose\nfrom ..report import tables"),
+        ("tools.fake", "from supernet.programs import cli\nfrom tools import other"),
+    ],
+)
+def test_the_checker_lets_right_imports_pass(module: str, source: str) -> None:
+    assert layering_faults(source, module) == []
+
+
+def test_the_checker_resolves_relative_imports_of_a_package_file() -> None:
+    assert layering_faults("from ..programs import cli", "supernet.pose", is_package=True)
+    assert layering_faults("from . import skeletons", "supernet.pose", is_package=True) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('models.' + name)",
+        "exec(open(path).read())",
+        "import pickle\npickle.load(file)",
+        "from pickle import loads",
+        "from torch import load",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "yaml.load(text, Loader=yaml.Loader)",
+    ],
+)
+def test_the_checker_finds_dangerous_calls(source: str) -> None:
+    assert len(danger_faults(source, "fake")) == 1
+
+
+def test_the_checker_lets_harmless_calls_pass() -> None:
+    harmless = "model.eval()\ntorch.load(path, weights_only=True)\nnp.load(path)\nyaml.safe_load(text)\njson.load(file)"
+    assert danger_faults(harmless, "fake") == []
