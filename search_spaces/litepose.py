@@ -1,0 +1,255 @@
+"""LitePose: single-branch bottom-up pose network with large kernels and a fusion deconvolution head.
+
+Paper: Wang et al., "Lite Pose: Efficient Architecture Design for 2D Human Pose Estimation", CVPR 2022. Parameter names and
+shapes are those of the authors' checkpoints (mit-han-lab/litepose), which therefore load without conversion.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .layers import InvertedResidual, SeparableHead, conv_bn, make_divisible
+from .space import ArchitectureError, Space, choice, repeat
+
+# ---------------------------------------------------------------------------------------------------- architecture
+
+
+@dataclass(frozen=True)
+class Block:
+    """One inverted bottleneck: hidden width = ``expansion`` × input width (rounded to 8), ``kernel`` × ``kernel``."""
+
+    expansion: int
+    kernel: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks of equal width; the first one has the stride."""
+
+    width: int
+    stride: int
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class LitePose:
+    """A LitePose architecture. ``resolution`` is the side of the (square) input in pixels."""
+
+    resolution: int
+    input_width: int
+    stages: tuple[Stage, ...]
+    deconv_width: tuple[int, ...]
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width of the network input, pixels."""
+        return self.resolution, self.resolution
+
+
+# --------------------------------------------------------------------------------------------------------- network
+
+STEM_WIDTH = 32
+DECONVS = 3  # every deconvolution doubles the map: 1/16 -> 1/8 -> 1/4 -> 1/2
+
+
+class LitePoseNet(nn.Module):
+    """The network of one architecture.
+
+    ``forward`` maps images (B, 3, H, W) to a list: heatmaps then tags (B, 2 joints, H/4, W/4), heatmaps (B, joints, H/2, W/2).
+    """
+
+    def __init__(self, arch: LitePose, joints: int) -> None:
+        super().__init__()
+        width = arch.input_width
+        self.first = nn.Sequential(
+            conv_bn(3, STEM_WIDTH, 3, stride=2),
+            conv_bn(STEM_WIDTH, STEM_WIDTH, 3, groups=STEM_WIDTH),
+            nn.Conv2d(STEM_WIDTH, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        widths, stages = [width], []
+        for stage in arch.stages:
+            blocks = []
+            for index, block in enumerate(stage.blocks):
+                hidden = make_divisible(round(width * block.expansion))
+                stride = stage.stride if index == 0 else 1
+                blocks.append(InvertedResidual(width, stage.width, hidden, block.kernel, stride))
+                width = stage.width
+            stages.append(nn.Sequential(*blocks))
+            widths.append(width)
+        self.stage = nn.ModuleList(stages)
+
+        skips = widths[-2::-1]  # the stages before the last one, deepest first, then the stem
+        refined = [width, *arch.deconv_width]
+        self.deconv_refined = nn.ModuleList(_deconv(refined[i], refined[i + 1]) for i in range(DECONVS))
+        self.deconv_raw = nn.ModuleList(_deconv(skips[i], refined[i + 1]) for i in range(DECONVS))
+        self.deconv_bnrelu = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(refined[i + 1]), nn.ReLU(inplace=True)) for i in range(DECONVS)
+        )
+        outputs = (2 * joints, joints)  # tags belong to the first output only
+        self.final_refined = nn.ModuleList(SeparableHead(refined[i + 2], outputs[i]) for i in range(2))
+        self.final_raw = nn.ModuleList(SeparableHead(skips[i + 2], outputs[i]) for i in range(2))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (B, 3, H, W), H and W multiples of 16, normalised; see the class for the outputs."""
+        features = [self.first(images)]
+        for stage in self.stage:
+            features.append(stage(features[-1]))
+        refined, skips = features[-1], features[-2::-1]
+        outputs = []
+        for index in range(DECONVS):
+            refined = self.deconv_bnrelu[index](self.deconv_refined[index](refined) + self.deconv_raw[index](skips[index]))
+            if index > 0:
+                outputs.append(self.final_refined[index - 1](refined) + self.final_raw[index - 1](skips[index + 1]))
+        return outputs
+
+
+def _deconv(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+
+
+def build(arch: LitePose, joints: int = 14) -> LitePoseNet:
+    """The network of ``arch`` for ``joints`` joints (14: CrowdPose, 17: COCO), with random weights."""
+    return LitePoseNet(arch, joints)
+
+
+# ----------------------------------------------------------------------------------------------------------- space
+
+
+def _stage(width: Any, stride: int, depth: Any, block: Block) -> Stage:
+    return Stage(width, stride, repeat(block, depth))
+
+
+def _scaled(width: int) -> Any:
+    """``width`` × {1/4, 1/2, 3/4, 1}, rounded to 8; equal results once."""
+    return choice(*sorted({make_divisible(width * scale) for scale in (0.25, 0.5, 0.75, 1.0)}))
+
+
+_STRIDES, _DEPTHS, _WIDTHS = (2, 2, 2, 1), (6, 8, 10, 10), (32, 64, 96, 160)
+_RESOLUTIONS = choice(256, 320, 384, 448, 512)
+
+#: LitePose's own search space: widths and resolution, 245,760 networks.
+SPACE: Space[LitePose] = Space(
+    LitePose(
+        resolution=_RESOLUTIONS,
+        input_width=_scaled(24),
+        stages=tuple(
+            _stage(_scaled(width), stride, depth, Block(6, 7))
+            for width, stride, depth in zip(_WIDTHS, _STRIDES, _DEPTHS, strict=True)
+        ),
+        deconv_width=tuple(_scaled(width) for width in (64, 48, 32)),
+    )
+)
+
+#: What the paper studied and its code left shut: kernel and expansion per block, and depth per stage, besides.
+WIDE: Space[LitePose] = Space(
+    LitePose(
+        resolution=_RESOLUTIONS,
+        input_width=_scaled(24),
+        stages=tuple(
+            _stage(_scaled(width), stride, depth, Block(choice(3, 4, 6), choice(3, 5, 7, 9)))
+            for width, stride, depth in zip(
+                _WIDTHS, _STRIDES, (choice(2, 4, 6), choice(4, 6, 8), choice(4, 7, 10), choice(4, 7, 10)), strict=True
+            )
+        ),
+        deconv_width=tuple(_scaled(width) for width in (64, 48, 32)),
+    )
+)
+
+#: The same family at the size of a laptop: trained, searched and retrained in minutes on two CPU cores.
+SMALL: Space[LitePose] = Space(
+    LitePose(
+        resolution=choice(128, 192),
+        input_width=choice(8, 16),
+        stages=(
+            _stage(choice(16, 24), 2, choice(1, 2), Block(choice(2, 4), 3)),
+            _stage(choice(24, 40), 2, choice(1, 2, 3), Block(choice(2, 4), 3)),
+            _stage(choice(40, 64), 2, choice(1, 2, 3), Block(choice(2, 4), choice(3, 5))),
+            _stage(choice(72, 96), 1, choice(1, 2), Block(choice(2, 4), choice(3, 5))),
+        ),
+        deconv_width=(choice(16, 32), choice(16, 32), choice(16, 24)),
+    )
+)
+
+SPACES = {"published": SPACE, "wide": WIDE, "small": SMALL}
+
+# ---------------------------------------------------------------------------------- published variants and their files
+
+
+def to_json(arch: LitePose) -> dict[str, Any]:
+    """The architecture as LitePose's superconfig."""
+    return {
+        "img_size": arch.resolution,
+        "input_channel": arch.input_width,
+        "deconv_setting": list(arch.deconv_width),
+        "backbone_setting": [
+            {
+                "num_blocks": len(stage.blocks),
+                "stride": stage.stride,
+                "channel": stage.width,
+                "block_setting": [[block.expansion, block.kernel] for block in stage.blocks],
+            }
+            for stage in arch.stages
+        ],
+    }
+
+
+def from_json(data: Any) -> LitePose:
+    """The architecture of a LitePose superconfig. Of ``block_setting``, the first ``num_blocks`` count.
+
+    Raises:
+        ArchitectureError: when a key is missing or a value is not a number where one has to be.
+    """
+    try:
+        stages = tuple(
+            Stage(
+                _integer(stage["channel"], "channel"),
+                _integer(stage["stride"], "stride"),
+                tuple(
+                    Block(_integer(expansion, "expansion"), _integer(kernel, "kernel"))
+                    for expansion, kernel in _blocks(stage, index)
+                ),
+            )
+            for index, stage in enumerate(data["backbone_setting"])
+        )
+        arch = LitePose(
+            _integer(data["img_size"], "img_size"),
+            _integer(data["input_channel"], "input_channel"),
+            stages,
+            tuple(_integer(width, "deconv_setting") for width in data["deconv_setting"]),
+        )
+    except KeyError as error:
+        raise ArchitectureError(f"LitePose superconfig lacks {error}; it is written as in litepose-XS.json") from None
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ArchitectureError):
+            raise
+        raise ArchitectureError(f"not a LitePose superconfig ({error}); it is written as in litepose-XS.json") from None
+    if len(arch.stages) != len(_STRIDES) or len(arch.deconv_width) != DECONVS:
+        raise ArchitectureError(
+            f"LitePose has 4 stages and 3 deconvolutions, the superconfig {len(arch.stages)} and {len(arch.deconv_width)}"
+        )
+    return arch
+
+
+def _blocks(stage: Any, index: int) -> list[Any]:
+    count, settings = _integer(stage["num_blocks"], "num_blocks"), list(stage["block_setting"])
+    if not 1 <= count <= len(settings):
+        raise ArchitectureError(f"backbone_setting[{index}]: num_blocks is {count}, block_setting has {len(settings)}")
+    return settings[:count]
+
+
+def _integer(value: Any, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 100_000:
+        raise ArchitectureError(f"{name} is {value!r}, it has to be a positive whole number")
+    return value
+
+
+def published() -> dict[str, LitePose]:
+    """The architectures that the authors published, by name (``litepose-XS``)."""
+    folder = Path(__file__).parent / "published"
+    return {path.stem: from_json(json.loads(path.read_text())) for path in sorted(folder.glob("litepose-*.json"))}
