@@ -1,0 +1,192 @@
+"""Which part of the largest network's tensors a smaller network uses.
+
+``share(small, big)`` looks at two modules of the same type and returns, for every tensor of the small one, the part of the
+big one's tensor of that name: leading channels, the centre of a kernel. ``plan`` walks two whole networks. Nothing here
+knows a family; whoever brings a module type of their own registers a rule with ``@share.register``.
+
+A convolution that reads a concatenation declares the widths of its parts, ``conv.sources = (a, b)``; it then shares the
+leading channels of each part, not of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UserError
+
+Index = tuple[Any, ...]  # one slice, or one tensor of indices, per dimension
+Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Deconvolution = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+class SharingError(UserError):
+    """A smaller network is not a part of the largest one; names the module and the reason."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """``tensor[index]`` of the largest network, written only when it is less than the whole."""
+
+    index: Index
+    whole: bool
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The part, differentiable, a view where all indices are slices."""
+        if self.whole:
+            return tensor
+        slices = tuple(i if isinstance(i, slice) else slice(None) for i in self.index)
+        part = tensor[slices]
+        for dim, i in enumerate(self.index):
+            if isinstance(i, Tensor):
+                part = part.index_select(dim, i.to(part.device))
+        return part
+
+
+def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
+    """For every parameter and buffer name of ``small``, the part of ``big``'s tensor of that name.
+
+    Raises:
+        SharingError: when a module is missing in ``big``, differs in type, or cannot be cut out of it.
+    """
+    parts: dict[str, Part] = {}
+    modules = dict(big.named_modules())
+    for name, module in small.named_modules():
+        if name not in modules:
+            raise SharingError(
+                f"module {name} exists in the smaller network but not in the largest; presence has to grow with the choices"
+            )
+        other = modules[name]
+        if type(module) is not type(other):
+            raise SharingError(f"module {name} is {type(module).__name__} here and {type(other).__name__} in the largest")
+        try:
+            indices = share(module, other)
+        except SharingError as error:
+            raise SharingError(f"module {name}: {error}") from None
+        for local, tensor in _own_tensors(module).items():
+            key = f"{name}.{local}" if name else local
+            if local not in indices:
+                raise SharingError(f"{key} has no counterpart in the largest network")
+            target = _own_tensors(other)[local]
+            parts[key] = Part(indices[local], whole=tensor.shape == target.shape)
+    return parts
+
+
+def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    return dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
+
+
+@singledispatch
+def share(small: nn.Module, big: nn.Module) -> dict[str, Index]:
+    """Index into each tensor of ``big`` for each tensor of ``small``; by default they have to be equal in shape."""
+    mine, theirs = _own_tensors(small), _own_tensors(big)
+    for name, tensor in mine.items():
+        if name in theirs and tensor.shape != theirs[name].shape:
+            raise SharingError(
+                f"no rule to cut {name} {tuple(tensor.shape)} out of {tuple(theirs[name].shape)}; "
+                f"register one for {type(small).__name__} with @share.register"
+            )
+    return {name: _leading(tensor.shape) for name, tensor in mine.items() if name in theirs}
+
+
+def _leading(shape: Sequence[int]) -> Index:
+    return tuple(slice(0, length) for length in shape)
+
+
+def _leading_parts(small: nn.Module, big: nn.Module) -> dict[str, Index]:
+    """Leading entries of every dimension."""
+    indices = {}
+    for name, tensor in _own_tensors(small).items():
+        other = _own_tensors(big).get(name)
+        if other is None:
+            raise SharingError(f"{name} is missing in the largest network")
+        if tensor.dim() != other.dim() or any(s > b for s, b in zip(tensor.shape, other.shape, strict=True)):
+            raise SharingError(f"{name} {tuple(tensor.shape)} does not fit into {tuple(other.shape)}")
+        indices[name] = _leading(tensor.shape)
+    return indices
+
+
+def _same(small: nn.Module, big: nn.Module, *attributes: str) -> None:
+    for attribute in attributes:
+        mine, theirs = getattr(small, attribute), getattr(big, attribute)
+        if mine != theirs:
+            raise SharingError(f"{attribute} is {mine} here and {theirs} in the largest network")
+
+
+@share.register(nn.BatchNorm1d)
+@share.register(nn.BatchNorm2d)
+@share.register(nn.BatchNorm3d)
+@share.register(nn.LayerNorm)
+def _share_norm(small: nn.Module, big: nn.Module) -> dict[str, Index]:
+    _same(small, big, "eps")
+    return _leading_parts(small, big)
+
+
+@share.register(nn.PReLU)
+def _share_prelu(small: nn.Module, big: nn.Module) -> dict[str, Index]:
+    return _leading_parts(small, big)
+
+
+@share.register
+def _share_linear(small: nn.Linear, big: nn.Linear) -> dict[str, Index]:
+    return _with_sources(small, big, _leading_parts(small, big), dim=1)
+
+
+@share.register(nn.Conv1d)
+@share.register(nn.Conv2d)
+@share.register(nn.Conv3d)
+@share.register(nn.ConvTranspose1d)
+@share.register(nn.ConvTranspose2d)
+@share.register(nn.ConvTranspose3d)
+def _share_convolution(small: Any, big: Any) -> dict[str, Index]:
+    _same(small, big, "stride", "dilation", "padding_mode", "output_padding")
+    _check_groups(small, big)
+    indices = _leading_parts(small, big)
+    centre = []
+    for mine, theirs, pad, big_pad, dilation in zip(
+        small.kernel_size, big.kernel_size, small.padding, big.padding, small.dilation, strict=True
+    ):
+        margin, odd = divmod(theirs - mine, 2)
+        if odd:
+            raise SharingError(f"kernel {mine} has no place at the centre of kernel {theirs}")
+        if big_pad - pad != margin * dilation:
+            raise SharingError(f"padding {pad} with kernel {mine} shifts against padding {big_pad} with kernel {theirs}")
+        centre.append(slice(margin, margin + mine))
+    indices["weight"] = (*indices["weight"][:2], *centre)
+    return _with_sources(small, big, indices, dim=0 if isinstance(small, Deconvolution) else 1)
+
+
+def _check_groups(small: Any, big: Any) -> None:
+    """Equal groups if there is one; otherwise groups of one fixed width, whose number may vary."""
+    if small.groups == big.groups == 1:
+        return
+    mine = (small.in_channels // small.groups, small.out_channels // small.groups)
+    theirs = (big.in_channels // big.groups, big.out_channels // big.groups)
+    if mine != theirs or (small.groups == 1) != (big.groups == 1) or isinstance(small, Deconvolution):
+        raise SharingError(
+            f"{small.groups} groups of {mine} channels cannot be cut out of {big.groups} groups of {theirs}; "
+            "keep the width of a group and vary their number"
+        )
+
+
+def _with_sources(small: Any, big: Any, indices: dict[str, Index], dim: int) -> dict[str, Index]:
+    """Replace the leading input channels by the leading channels of each source of a concatenation."""
+    mine, theirs = getattr(small, "sources", None), getattr(big, "sources", None)
+    if mine is None and theirs is None:
+        return indices
+    if mine is None or theirs is None or len(mine) != len(theirs) or any(s > b for s, b in zip(mine, theirs, strict=True)):
+        raise SharingError(f"sources {mine} are not a part of {theirs}")
+    width = small.weight.shape[dim]
+    if sum(mine) != width:
+        raise SharingError(f"sources {mine} add up to {sum(mine)}, the module reads {width} channels")
+    starts = [0, *accumulate(theirs)]
+    chosen = torch.cat([torch.arange(start, start + length) for start, length in zip(starts, mine, strict=False)])
+    weight = list(indices["weight"])
+    weight[dim] = chosen
+    return {**indices, "weight": tuple(weight)}

