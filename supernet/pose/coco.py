@@ -1,0 +1,249 @@
+"""Photographs with people's keypoints, from COCO-format annotations (COCO: 17 joints, CrowdPose: 14).
+
+Sources: COCO keypoint annotations (Lin et al., ECCV 2014) and CrowdPose (Li et al., CVPR 2019; the same format without
+``area`` and ``segmentation``). Coordinates are x before y in pixels of the photograph. Shape legend: K joints.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from supernet.errors import UserError
+from supernet.files import read_json
+from supernet.pose.metrics import CROWDPOSE_AREA
+from supernet.pose.skeletons import Skeleton
+
+_LARGEST_FILE = 4 * 2**30  # bytes; COCO train2017 is 0.23 GiB
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One annotated person, or a region of a crowd.
+
+    Attributes:
+        keypoints_K3: float32 (x, y, v); v is 0 not labelled, 1 hidden, 2 visible.
+        bbox: x, y, width, height.
+        area: Square pixels; where the file has none, CrowdPose's share of the box.
+        iscrowd: A region with many people, not one person.
+        num_keypoints: As the file says. CrowdPose does not count head and neck.
+        segmentation: The file's own polygons or run lengths; None where it has none.
+    """
+
+    keypoints_K3: NDArray[np.float32]
+    bbox: tuple[float, float, float, float]
+    area: float
+    iscrowd: bool
+    num_keypoints: int
+    segmentation: Any
+
+    @property
+    def ignored(self) -> bool:
+        """Whether nothing is to be learnt or judged here: a crowd, or a person without labelled keypoints."""
+        return self.iscrowd or self.num_keypoints == 0
+
+
+@dataclass(frozen=True, eq=False)
+class PoseImage:
+    """One photograph: its file, its size in pixels, and everybody annotated on it (also who is ignored)."""
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    people: tuple[Person, ...]
+
+
+class PoseDataset(Sequence[PoseImage]):
+    """The photographs of one annotation file, in its order; pixels are read by :func:`read_image`.
+
+    Args:
+        annotations: The JSON file.
+        images: The folder in which the file's ``file_name`` entries lie.
+        skeleton: The joints that the file must have.
+
+    Raises:
+        UserError: A file or folder is missing, the file is no COCO-format JSON, is empty, has another number of joints,
+            or contradicts itself.
+    """
+
+    def __init__(self, annotations: Path, images: Path, skeleton: Skeleton) -> None:
+        """Read and check the annotation file."""
+        if not images.is_dir():
+            raise UserError(f"dataset folder {images} does not exist: set DATASET.ROOT to the folder that holds it")
+        if not annotations.is_file():
+            raise UserError(f"annotation file {annotations} does not exist: set DATASET.ROOT to its dataset's folder")
+        raw = read_json(annotations, max_bytes=_LARGEST_FILE)
+        if not isinstance(raw, dict) or not {"images", "annotations"} <= raw.keys():
+            raise UserError(f"{annotations}: no 'images' and 'annotations': give a COCO-format keypoint file")
+        for key in ("images", "annotations"):
+            if not isinstance(raw[key], list) or not raw[key]:
+                raise UserError(f"{annotations}: its list '{key}' is empty: give a file with photographs and people")
+        self.skeleton = skeleton
+        self._folder = images
+        self._file = annotations
+        self._header = {key: value for key, value in raw.items() if key not in ("images", "annotations")}
+        self._images: dict[int, dict[str, Any]] = {}
+        for image in raw["images"]:
+            _require(image, ("id", "file_name", "width", "height"), annotations, "image")
+            if image["id"] in self._images:
+                raise UserError(f"{annotations}: two images have the id {image['id']}: remove one")
+            self._images[image["id"]] = image
+        self._annotations: dict[int, list[dict[str, Any]]] = {id: [] for id in self._images}
+        categories = _pose_categories(raw.get("categories"), annotations, skeleton)
+        for entry in raw["annotations"]:
+            _require(entry, ("id", "image_id", "category_id"), annotations, "annotation")
+            if entry["category_id"] not in categories:
+                continue
+            _require(entry, ("keypoints", "bbox"), annotations, "annotation")
+            if len(entry["keypoints"]) != 3 * skeleton.num_joints or len(entry["bbox"]) != 4:
+                raise UserError(
+                    f"{annotations}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers and "
+                    f"{len(entry['bbox'])} box numbers, not {3 * skeleton.num_joints} and 4: correct or remove it"
+                )
+            if entry["image_id"] not in self._images:
+                raise UserError(
+                    f"{annotations}: annotation {entry['id']} refers to image {entry['image_id']}, which the file's "
+                    "'images' does not list: add the image or remove the annotation"
+                )
+            self._annotations[entry["image_id"]].append(entry)
+        self.ids: tuple[int, ...] = tuple(self._images)
+
+    def __len__(self) -> int:
+        """Number of photographs."""
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> PoseImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> PoseDataset: ...
+    def __getitem__(self, index: int | slice) -> PoseImage | PoseDataset:
+        """The photograph at a position, or a dataset of some of them."""
+        if isinstance(index, slice):
+            return self.subset(self.ids[index])
+        id = self.ids[index]
+        image = self._images[id]
+        people = tuple(_person(entry) for entry in self._annotations[id])
+        return PoseImage(id, self._folder / image["file_name"], int(image["width"]), int(image["height"]), people)
+
+    def ground_truth(self) -> dict[str, Any]:
+        """The file's own dictionary, restricted to these photographs and to people, for the official evaluator.
+
+        The entries are the dataset's own objects: an evaluator that writes into them must copy them first.
+        """
+        return {
+            **self._header,
+            "images": [self._images[id] for id in self.ids],
+            "annotations": [entry for id in self.ids for entry in self._annotations[id]],
+        }
+
+    def subset(self, ids: Iterable[int]) -> PoseDataset:
+        """The photographs with these ids, in this order.
+
+        Raises:
+            UserError: An id is not in this dataset.
+        """
+        chosen = tuple(dict.fromkeys(ids))
+        unknown = sorted(set(chosen) - set(self.ids))
+        if unknown:
+            raise UserError(f"{self._file}: no image {unknown[0]} ({len(unknown)} such ids): choose among its images")
+        part = copy.copy(self)
+        part.ids = chosen
+        return part
+
+    def annotated(self) -> PoseDataset:
+        """The photographs on which anybody is annotated: HigherHRNet trains on these only."""
+        return self.subset(id for id in self.ids if self._annotations[id])
+
+    def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PoseDataset]:
+        """Disjoint random parts, the same for the same photographs and seed whatever the order of the file.
+
+        Args:
+            parts: Name and size of each part: an int is a number of photographs, a float a share of this dataset. What
+                they leave over is in no part.
+            seed: Of the draw.
+
+        Returns:
+            The parts by name, each sorted by id.
+
+        Raises:
+            UserError: A part would be empty, or they are more than there are photographs.
+        """
+        ids = np.random.default_rng(seed).permutation(np.asarray(sorted(self.ids)))
+        result, start, end = {}, 0, 0.0
+        for name, size in parts.items():
+            end += size * len(ids) if isinstance(size, float) else size
+            # Rounding the sum, not each part, lets shares that add up to 1 use every photograph.
+            stop = math.floor(end + 0.5) if math.isfinite(end) else -1
+            if not start < stop <= len(ids):
+                raise UserError(
+                    f"{self._file}: part '{name}' ({size}) would be images {start} to {stop} of {len(ids)}: "
+                    "give sizes (int) or shares (float) above 0 that fit together"
+                )
+            result[name] = self.subset(sorted(ids[start:stop].tolist()))
+            start = stop
+        return result
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The pixels of an image file: uint8 RGB (H, W, 3), as stored.
+
+    A camera's orientation mark is not applied: COCO's annotations are for the stored picture.
+
+    Raises:
+        UserError: The file is missing, or is not one whole picture.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise UserError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # an empty file
+        image = None
+    if image is None:
+        raise UserError(f"image {path} cannot be decoded (truncated, or not a picture): fetch the file again")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image).astype(np.uint8, copy=False)
+
+
+def _require(entry: Any, keys: Sequence[str], file: Path, kind: str) -> None:
+    """Refuse an entry of the file that lacks a key."""
+    for key in keys:
+        if not isinstance(entry, dict) or key not in entry:
+            name = entry.get("id", "without id") if isinstance(entry, dict) else repr(entry)[:40]
+            raise UserError(f"{file}: {kind} {name} has no '{key}': give a COCO-format keypoint file")
+
+
+def _pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]:
+    """Ids of the categories that have keypoints."""
+    posed = [entry for entry in categories or () if isinstance(entry, dict) and "keypoints" in entry and "id" in entry]
+    if not posed:
+        raise UserError(f"{file}: no category has 'keypoints': give the file of person keypoints, not of boxes")
+    for entry in posed:
+        if len(entry["keypoints"]) != skeleton.num_joints:
+            raise UserError(
+                f"{file}: category '{entry.get('name')}' has {len(entry['keypoints'])} keypoints, but skeleton "
+                f"'{skeleton.name}' has {skeleton.num_joints}: set DATASET.DATASET to the dataset of this file"
+            )
+    return {entry["id"] for entry in posed}
+
+
+def _person(entry: Mapping[str, Any]) -> Person:
+    keypoints_K3 = np.asarray(entry["keypoints"], np.float32).reshape(-1, 3)
+    x, y, width, height = (float(value) for value in entry["bbox"])
+    return Person(
+        keypoints_K3=keypoints_K3,
+        bbox=(x, y, width, height),
+        area=float(entry.get("area", CROWDPOSE_AREA * width * height)),
+        iscrowd=bool(entry.get("iscrowd", 0)),
+        num_keypoints=int(entry.get("num_keypoints", np.count_nonzero(keypoints_K3[:, 2] > 0))),
+        segmentation=entry.get("segmentation"),
+    )

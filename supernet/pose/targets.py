@@ -1,0 +1,231 @@
+"""What a bottom-up network is to answer: heatmaps, where the tags stand, and what is not judged.
+
+Source: HigherHRNet (Cheng et al., CVPR 2020) and associative embedding (Newell et al., NIPS 2017). A keypoint at
+(x, y), in pixels of the network input, lies at (x / s, y / s) of an output of stride s, in the cell of the truncated
+coordinates. Everything is drawn for the size of its own sample.
+Shape legend: B samples, P people, M rows for people, K joints, h w cells of an output.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from supernet.errors import UserError
+from supernet.pose.coco import Person
+from supernet.pose.skeletons import Skeleton
+from supernet.pose.transforms import Augmentation, Matrix, sample_matrix, warp_image, warp_keypoints
+
+Sample = tuple[NDArray[np.uint8], "Targets"]
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The answers for one picture.
+
+    Attributes:
+        heatmaps: Per stride float32 (K, h, w), one Gaussian of height 1 for each visible joint.
+        masks: Per stride float32 (h, w): 0 where nothing is judged, else 1.
+        joints: int64 (M, K, 2): index into the flattened tag maps of the first stride, and 1 where the joint is visible
+            (else both 0). People without a visible joint have no row; rows left over are 0.
+    """
+
+    heatmaps: tuple[NDArray[np.float32], ...]
+    masks: tuple[NDArray[np.float32], ...]
+    joints: NDArray[np.int64]
+
+
+def make_targets(
+    keypoints_PK3: NDArray[np.float32],
+    masks: Sequence[NDArray[np.float32]] | None,
+    input_hw: tuple[int, int],
+    *,
+    strides: Sequence[int] = (4, 2),
+    sigma: float = 2.0,
+    max_people: int = 30,
+    tag_per_joint: bool = True,
+) -> Targets:
+    """Draw the answers for people at given places.
+
+    Args:
+        keypoints_PK3: (x, y, v) in pixels of the network input; visible is v > 0 and inside.
+        masks: Per stride (h, w); None judges everything.
+        input_hw: Height and width of the network input, multiples of every stride.
+        strides: Of the network's outputs; the tags belong to the first.
+        sigma: Of the Gaussians, in cells of every output.
+        max_people: Rows of ``joints``; more people than that have heatmaps but no tags.
+        tag_per_joint: The tag maps are (K, h, w), so the index is k h w + y w + x; otherwise (1, h, w) and y w + x.
+
+    Raises:
+        UserError: The input size is not a multiple of a stride.
+    """
+    for stride in strides:
+        if input_hw[0] % stride or input_hw[1] % stride:
+            raise UserError(
+                f"network input {input_hw[0]}x{input_hw[1]} (HxW) is not a multiple of the output stride {stride}: "
+                "choose another input size"
+            )
+    num_joints = keypoints_PK3.shape[1]
+    heatmaps = []
+    joints_MK2 = np.zeros((max_people, num_joints, 2), np.int64)
+    for output, stride in enumerate(strides):
+        height, width = input_hw[0] // stride, input_hw[1] // stride
+        x_PK, y_PK = np.moveaxis((keypoints_PK3[..., :2] / stride).astype(np.int64), -1, 0)
+        inside_PK = (x_PK >= 0) & (x_PK < width) & (y_PK >= 0) & (y_PK < height)
+        visible_PK = inside_PK & (keypoints_PK3[..., 2] > 0)
+        heatmaps.append(_draw(x_PK, y_PK, visible_PK, (height, width), sigma))
+        if output == 0:
+            index_PK = y_PK * width + x_PK
+            if tag_per_joint:
+                index_PK += np.arange(num_joints) * (height * width)
+            rows = np.flatnonzero(visible_PK.any(1))[:max_people]
+            joints_MK2[: len(rows), :, 0] = np.where(visible_PK, index_PK, 0)[rows]
+            joints_MK2[: len(rows), :, 1] = visible_PK[rows]
+    if masks is None:
+        masks = [np.ones(heatmap.shape[1:], np.float32) for heatmap in heatmaps]
+    return Targets(tuple(heatmaps), tuple(masks), joints_MK2)
+
+
+def make_masks(
+    people: Sequence[Person],
+    picture_hw: tuple[int, int],
+    matrix: Matrix,
+    input_hw: tuple[int, int],
+    strides: Sequence[int] = (4, 2),
+) -> tuple[NDArray[np.float32], ...]:
+    """Per stride (h, w): 0 on crowds and on people without labelled keypoints, 1 elsewhere, also beyond the picture.
+
+    Their regions are the file's segmentations, or their boxes where it has none, under the map of the picture (at least
+    half of a cell is covered).
+
+    Raises:
+        UserError: A segmentation is for a picture of another size.
+    """
+    sizes = [(input_hw[0] // stride, input_hw[1] // stride) for stride in strides]
+    ignored = [person for person in people if person.ignored]
+    if not ignored:
+        return tuple(np.ones(size, np.float32) for size in sizes)
+    region = _region(ignored, picture_hw)
+    return tuple(
+        (warp_image(region, matrix / stride, size) < 128).astype(np.float32)
+        for size, stride in zip(sizes, strides, strict=True)
+    )
+
+
+def training_sample(
+    image_rgb: NDArray[np.uint8],
+    people: Sequence[Person],
+    skeleton: Skeleton,
+    input_hw: tuple[int, int],
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    *,
+    strides: Sequence[int] = (4, 2),
+    sigma: float = 2.0,
+    max_people: int = 30,
+    tag_per_joint: bool = True,
+) -> Sample:
+    """Augment one picture and draw its answers; the arguments are those of :func:`make_targets`.
+
+    Ignored people (crowds, nobody labelled) are masked and have neither Gaussians nor tags.
+
+    Returns:
+        The network input, uint8 RGB (H, W, 3), and its answers.
+    """
+    height, width = image_rgb.shape[:2]
+    matrix, flipped = sample_matrix(width, height, input_hw, augmentation, rng)
+    keypoints_PK3 = np.array(
+        [person.keypoints_K3 for person in people if not person.ignored], np.float32
+    ).reshape(-1, skeleton.num_joints, 3)  # fmt: skip
+    keypoints_PK3 = warp_keypoints(keypoints_PK3, matrix, skeleton.flip_index if flipped else None)
+    targets = make_targets(
+        keypoints_PK3,
+        make_masks(people, (height, width), matrix, input_hw, strides),
+        input_hw,
+        strides=strides,
+        sigma=sigma,
+        max_people=max_people,
+        tag_per_joint=tag_per_joint,
+    )
+    return warp_image(image_rgb, matrix, input_hw), targets
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """A batch of samples of one size, as torch tensors on the CPU.
+
+    Returns:
+        ``images`` uint8 (B, H, W, 3), ``heatmaps`` list of float32 (B, K, h, w), ``masks`` list of float32 (B, h, w),
+        ``joints`` int64 (B, M, K, 2).
+    """
+    targets = [sample[1] for sample in samples]
+    return {
+        "images": torch.from_numpy(np.stack([sample[0] for sample in samples])),
+        "heatmaps": [torch.from_numpy(np.stack(maps)) for maps in zip(*(t.heatmaps for t in targets), strict=True)],
+        "masks": [torch.from_numpy(np.stack(maps)) for maps in zip(*(t.masks for t in targets), strict=True)],
+        "joints": torch.from_numpy(np.stack([t.joints for t in targets])),
+    }
+
+
+@lru_cache(maxsize=16)
+def _gaussian(sigma: float) -> NDArray[np.float32]:
+    """A Gaussian on (2 r + 1)^2 cells, r = 3 sigma + 1: HigherHRNet's 6 sigma + 3 cells."""
+    radius = math.floor(3 * sigma + 1.5)
+    squares = np.arange(-radius, radius + 1, dtype=np.float64) ** 2
+    table = np.exp(-(squares[:, None] + squares) / (2 * sigma**2)).astype(np.float32)
+    table.flags.writeable = False
+    return table
+
+
+def _draw(
+    x_PK: NDArray[np.int64], y_PK: NDArray[np.int64], visible_PK: NDArray[np.bool_], size: tuple[int, int], sigma: float
+) -> NDArray[np.float32]:
+    """Heatmaps float32 (K, h, w): Gaussians at the visible cells, the larger value where they meet."""
+    height, width = size
+    gaussian = _gaussian(sigma)
+    r = len(gaussian) // 2
+    heatmaps_Khw = np.zeros((visible_PK.shape[1], height, width), np.float32)
+    people, joints = np.nonzero(visible_PK)
+    cells = zip(joints.tolist(), x_PK[people, joints].tolist(), y_PK[people, joints].tolist(), strict=True)
+    for joint, x, y in cells:
+        left, right, top, bottom = max(0, x - r), min(width, x + r + 1), max(0, y - r), min(height, y + r + 1)
+        window = heatmaps_Khw[joint, top:bottom, left:right]
+        np.maximum(window, gaussian[top - y + r : bottom - y + r, left - x + r : right - x + r], out=window)
+    return heatmaps_Khw
+
+
+def _region(people: Sequence[Person], picture_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """The people's pixels on the picture: 255, the others 0."""
+    height, width = picture_hw
+    region = np.zeros(picture_hw, np.uint8)
+    runs: list[Any] = []
+    for person in people:
+        shape = person.segmentation
+        if isinstance(shape, list):
+            shape = [polygon for polygon in shape if len(polygon) >= 6]  # fewer than three corners have no inside
+        if not shape:
+            x, y, box_width, box_height = person.bbox
+            left, top = max(0, math.floor(x)), max(0, math.floor(y))
+            region[top : max(0, math.ceil(y + box_height)), left : max(0, math.ceil(x + box_width))] = 255
+        elif isinstance(shape, list):
+            runs += coco_mask.frPyObjects(shape, height, width)
+        elif list(shape["size"]) != [height, width]:
+            raise UserError(
+                f"a segmentation of size {shape['size']} lies on a picture of size {[height, width]} (height, width): "
+                "use the photographs that the annotation file was made for"
+            )
+        else:
+            runs.append(coco_mask.frPyObjects(shape, height, width) if isinstance(shape["counts"], list) else shape)
+    if runs:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0.11 under numpy 2, harmless
+            region[coco_mask.decode(coco_mask.merge(runs)).astype(bool)] = 255
+    return region
