@@ -1,0 +1,110 @@
+"""Fronts of cost against score: who is on it, how much it covers, and what to pick for a budget.
+
+A point is (cost, score): cost is wanted low, score high. Shape legend: N points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from supernet.errors import UserError
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+def non_dominated(points_N2: ArrayLike) -> BoolArray:
+    """Mark the points that no other point beats: none is as cheap and as good, and better in one of the two.
+
+    Of equal points only the first is marked.
+
+    Args:
+        points_N2: (N, 2) of cost and score.
+
+    Returns:
+        (N,) in the points' order.
+
+    Raises:
+        UserError: the points are not (N, 2), or one is not a number.
+    """
+    points = _checked(points_N2)
+    # Cheapest first, of equal cost the best first, of equal points the earliest: each must then raise the best score.
+    order = np.lexsort((np.arange(len(points)), -points[:, 1], points[:, 0]))
+    scores = points[order, 1]
+    best_before = np.maximum.accumulate(np.concatenate(([-np.inf], scores)))[:-1]
+    marks = np.zeros(len(points), dtype=np.bool_)
+    marks[order] = scores > best_before
+    return marks
+
+
+def hypervolume(points_N2: ArrayLike, reference: tuple[float, float]) -> float:
+    """Area that the points dominate, up to a reference: exact in two dimensions (Zitzler & Thiele, PPSN 1998).
+
+    The value has the unit of cost times score; whoever compares fronts scales both first, and uses one reference.
+
+    Args:
+        points_N2: (N, 2) of cost and score.
+        reference: (largest cost, smallest score); points beyond it in either add nothing.
+
+    Raises:
+        UserError: the points are not (N, 2), or a number is not one.
+    """
+    points = _checked(points_N2)
+    cost_limit, score_floor = (float(value) for value in reference)
+    if not (np.isfinite(cost_limit) and np.isfinite(score_floor)):
+        raise UserError(f"hypervolume reference {tuple(reference)} is not finite: give (largest cost, smallest score)")
+    front = points[non_dominated(points)]
+    front = front[(front[:, 0] < cost_limit) & (front[:, 1] > score_floor)]
+    front = front[np.argsort(front[:, 0])]
+    # Steps: each point adds what its score rises above the cheaper ones', over all costs up to the limit.
+    rises = np.diff(front[:, 1], prepend=score_floor)
+    return float(np.sum((cost_limit - front[:, 0]) * rises))
+
+
+def budget_picks(
+    costs: Sequence[float] | FloatArray, scores: Sequence[float] | FloatArray, budgets: Mapping[str, float]
+) -> dict[str, int]:
+    """Choose the best score that each budget can pay for.
+
+    Args:
+        costs: (N,).
+        scores: (N,).
+        budgets: name → largest cost, which may be reached.
+
+    Returns:
+        Name → index; of equal scores the cheapest, then the first.
+
+    Raises:
+        UserError: no point is within a budget (it names the budget and the smallest cost), there are no points, costs
+            and scores differ in number, or one is not a number.
+    """
+    if len(costs) != len(scores):
+        raise UserError(f"{len(costs)} costs and {len(scores)} scores: give one of each for every point")
+    points = _checked(np.column_stack([np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)]))
+    if not len(points):
+        raise UserError(f"no points to pick from for the budgets {', '.join(budgets)}: give at least one")
+    order = np.lexsort((np.arange(len(points)), points[:, 0], -points[:, 1]))
+    picks = {}
+    for name, budget in budgets.items():
+        affordable = order[points[order, 0] <= budget]
+        if not affordable.size:
+            raise UserError(
+                f"budget {name!r} of {budget:g} is below the smallest cost, {points[:, 0].min():g}: "
+                "raise it or search smaller networks"
+            )
+        picks[name] = int(affordable[0])
+    return picks
+
+
+def _checked(points: ArrayLike) -> FloatArray:
+    array = np.asarray(points, dtype=np.float64)
+    if array.size == 0:
+        return array.reshape(0, 2)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise UserError(f"points have shape {array.shape}: give (N, 2) of cost and score")
+    if bad := np.flatnonzero(~np.isfinite(array).all(axis=1)).tolist():
+        raise UserError(f"point {bad[0]} is {tuple(array[bad[0]].tolist())}: leave out points that are not finite")
+    return array

@@ -1,0 +1,81 @@
+"""Fronts against brute force, and against another library's hypervolume."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from supernet.errors import UserError
+from supernet.pareto import budget_picks, hypervolume, non_dominated
+
+# Few different values, so that ties and equal points are common.
+POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=14)
+
+
+def naive_marks(points: list[tuple[int, int]]) -> list[bool]:
+    def beaten(index: int) -> bool:
+        cost, score = points[index]
+        return any(
+            other_cost <= cost and other_score >= score and (other_cost < cost or other_score > score or other < index)
+            for other, (other_cost, other_score) in enumerate(points)
+        )
+
+    return [not beaten(index) for index in range(len(points))]
+
+
+@settings(max_examples=300, deadline=None)
+@given(POINTS)
+def test_non_dominated_equals_brute_force(points: list[tuple[int, int]]) -> None:
+    assert non_dominated(points).tolist() == naive_marks(points)
+
+
+@settings(max_examples=300, deadline=None)
+@given(POINTS, st.integers(0, 7), st.integers(-1, 6))
+def test_hypervolume_counts_the_unit_squares_that_are_dominated(
+    points: list[tuple[int, int]], cost_limit: int, score_floor: int
+) -> None:
+    squares = sum(
+        any(cost <= x and score >= y + 1 for cost, score in points)
+        for x in range(cost_limit)
+        for y in range(score_floor, 6)
+    )
+    assert hypervolume(points, (cost_limit, score_floor)) == squares
+
+
+def test_hypervolume_equals_pymoo() -> None:
+    indicator = pytest.importorskip("pymoo.indicators.hv")
+    rng = np.random.default_rng(0)
+    for number in (1, 2, 30, 400):
+        points = rng.random((number, 2)) * (900, 70)
+        expected = indicator.HV(ref_point=np.array([800.0, -5.0]))(points * (1, -1))
+        assert hypervolume(points, (800.0, 5.0)) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_nothing_covers_nothing() -> None:
+    assert non_dominated([]).shape == (0,)
+    assert hypervolume([], (1.0, 0.0)) == 0.0
+    assert hypervolume([(2.0, 0.5), (0.5, 0.0)], (1.0, 0.0)) == 0.0
+
+
+def test_picks_the_best_score_within_each_budget() -> None:
+    costs, scores = [10.0, 20.0, 30.0, 25.0, 20.0], [40.0, 55.0, 60.0, 55.0, 55.0]
+    budgets = {"small": 10.0, "medium": 29.0, "large": 1000.0}
+    assert budget_picks(costs, scores, budgets) == {"small": 0, "medium": 1, "large": 2}
+    assert budget_picks(np.array(costs[::-1]), np.array(scores[::-1]), {"medium": 29.0}) == {"medium": 0}
+
+
+def test_bad_input_is_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match="budget 'phone' of 5 is below the smallest cost, 10:"):
+        budget_picks([20.0, 10.0], [1.0, 2.0], {"server": 20.0, "phone": 5.0})
+    with pytest.raises(UserError, match="2 costs and 1 scores"):
+        budget_picks([20.0, 10.0], [1.0], {})
+    with pytest.raises(UserError, match="no points to pick from for the budgets phone"):
+        budget_picks([], [], {"phone": 5.0})
+    with pytest.raises(UserError, match=r"point 1 is \(2.0, nan\)"):
+        non_dominated([(1.0, 1.0), (2.0, np.nan)])
+    with pytest.raises(UserError, match=r"points have shape \(3,\)"):
+        hypervolume([1.0, 2.0, 3.0], (1.0, 1.0))
+    with pytest.raises(UserError, match="reference .* is not finite"):
+        hypervolume([(1.0, 2.0)], (np.inf, 0.0))
