@@ -1,0 +1,106 @@
+"""Checkpoints: written so that the old one survives, read as data only, and read in the layouts that others write."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UserError
+from .files import replacing
+
+PREFIXES = ("module.", "1.")  # DataParallel; the (to half, network, to float) sequence of fp16 trainings
+WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` to a temporary name, flush it to the disk, and rename it to ``path``."""
+    with replacing(path) as temporary:
+        torch.save(dict(content), temporary)
+
+
+def read(path: Path) -> Any:
+    """What a checkpoint holds: tensors and plain values. Nothing in it is ever executed.
+
+    Raises:
+        UserError: when the file is missing, damaged, not a checkpoint, or holds more than data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; give the path of a file written by train.py or weight_transfer.py")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() and "Unsupported" in str(error):
+            raise UserError(f"{path}: holds more than tensors and plain values, and is refused for safety") from None
+        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, zipfile.BadZipFile):
+        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
+
+
+def state_dict_of(content: Any, source: str) -> dict[str, Tensor]:
+    """The state dict within a checkpoint: unwrapped, and without the prefixes that training programs put before names.
+
+    Raises:
+        UserError: when there is none.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    tensors = (
+        {key: value for key, value in content.items() if isinstance(value, Tensor)} if isinstance(content, Mapping) else {}
+    )
+    if not tensors or not all(isinstance(key, str) for key in tensors):
+        raise UserError(f"{source}: holds no weights; give a state dict, or a file with one under 'state_dict'")
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint lacked and what it had besides."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], *, strict: bool = True) -> Loaded:
+    """Load weights of our files, or of the authors', into a network.
+
+    Args:
+        network: changed in place, only if the weights fit.
+        source: a file, or what such a file holds.
+        strict: refuse missing and unexpected names. A missing ``num_batches_tracked`` never matters.
+
+    Raises:
+        UserError: in one line, when the weights belong to another architecture.
+    """
+    name = "checkpoint" if isinstance(source, Mapping) else str(source)
+    weights = state_dict_of(source if isinstance(source, Mapping) else read(Path(source)), name)
+    own = network.state_dict()
+    missing = tuple(key for key in own if key not in weights and not key.endswith("num_batches_tracked"))
+    unexpected = tuple(key for key in weights if key not in own)
+    wrong = [key for key in own if key in weights and own[key].shape != weights[key].shape]
+    if wrong:
+        key = wrong[0]
+        raise UserError(
+            f"{name}: is of another architecture: {key} is {tuple(weights[key].shape)} there, {tuple(own[key].shape)} here; "
+            "give the --superconfig (and MODEL.NUM_JOINTS) it was trained with"
+        )
+    if strict and (missing or unexpected):
+        first = f"{missing[0]} is missing" if missing else f"{unexpected[0]} is not part of this network"
+        raise UserError(
+            f"{name}: is of another architecture: {first} "
+            f"({len(missing)} missing, {len(unexpected)} unexpected names); give the --superconfig it was trained with"
+        )
+    kept = {key: weights.get(key, own[key]) for key in own}
+    network.load_state_dict({key: value.to(own[key].dtype) for key, value in kept.items()})
+    return Loaded(missing, unexpected)
