@@ -103,7 +103,9 @@ class LitePoseNet(nn.Module):
         refined, skips = features[-1], features[-2::-1]
         outputs = []
         for index in range(DECONVS):
-            refined = self.deconv_bnrelu[index](self.deconv_refined[index](refined) + self.deconv_raw[index](skips[index]))
+            refined = self.deconv_bnrelu[index](
+                self.deconv_refined[index](refined) + self.deconv_raw[index](skips[index])
+            )
             if index > 0:
                 outputs.append(self.final_refined[index - 1](refined) + self.final_raw[index - 1](skips[index + 1]))
         return outputs

@@ -369,5 +369,7 @@ def _restricted(node: Any, path: str, kept: Mapping[str, tuple[Any, ...]]) -> An
     if isinstance(node, tuple):
         return tuple(_restricted(item, f"{path}[{index}]", kept) for index, item in enumerate(node))
     if _is_branch(node):
-        return replace(node, **{name.rsplit(".", 1)[-1]: _restricted(child, name, kept) for name, child in _children(node, path)})
+        return replace(
+            node, **{name.rsplit(".", 1)[-1]: _restricted(child, name, kept) for name, child in _children(node, path)}
+        )
     return node

@@ -33,7 +33,9 @@ def read(path: Path) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; give the path of a file written by train.py or weight_transfer.py")
+        raise UserError(
+            f"{path}: no such checkpoint; give the path of a file written by train.py or weight_transfer.py"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -54,7 +56,9 @@ def state_dict_of(content: Any, source: str) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     tensors = (
-        {key: value for key, value in content.items() if isinstance(value, Tensor)} if isinstance(content, Mapping) else {}
+        {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        if isinstance(content, Mapping)
+        else {}
     )
     if not tensors or not all(isinstance(key, str) for key in tensors):
         raise UserError(f"{source}: holds no weights; give a state dict, or a file with one under 'state_dict'")

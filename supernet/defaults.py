@@ -71,6 +71,7 @@ DEFAULTS: dict[str, Any] = {
         "AE_LOSS_TYPE": "max",  # push term: exp or max
         "PUSH_LOSS_FACTOR": [0.001],
         "PULL_LOSS_FACTOR": [0.001],
+        "FOREGROUND_WEIGHT": 0.0,  # heatmap cells weigh 1 + this x target; 0 as HigherHRNet, 20 for trainings of minutes
         "USE_TARGET_WEIGHT": True,  # top-down: joints that are not labelled cost nothing
         "USE_DIFFERENT_JOINTS_WEIGHT": False,  # top-down: limbs weigh more than the trunk
         "USE_OHKM": False,  # top-down: only the hardest joints of a person
@@ -88,10 +89,10 @@ DEFAULTS: dict[str, Any] = {
         "HYBRID_JOINTS_TYPE": "",  # read only
         "SELECT_DATA": False,  # read only
         "MAX_ROTATION": 30.0,  # augmentation, degrees either way
-        "MIN_SCALE": 0.75,  # augmentation, smallest factor
-        "MAX_SCALE": 1.25,  # augmentation, largest factor
+        "MIN_SCALE": 0.75,  # augmentation, smallest crop; people grow
+        "MAX_SCALE": 1.25,  # augmentation, largest crop; people shrink
         "SCALE_TYPE": "short",  # the side that fits the input: short or long
-        "MAX_TRANSLATE": 40.0,  # augmentation, input pixels either way
+        "MAX_TRANSLATE": 40.0,  # augmentation, 1/200 of the crop either way: 40 is a fifth of the input
         "INPUT_SIZE": 512,  # bottom-up input, pixels a side
         "OUTPUT_SIZE": [128, 256, 512],  # bottom-up heatmaps, pixels a side, one for each output
         "FLIP": 0.5,  # probability of mirroring; true is 0.5, as in HRNet
@@ -200,8 +201,8 @@ DEFAULTS: dict[str, Any] = {
     "SEARCH": {
         "ALGORITHM": "nsga2",  # nsga2, evolution or random
         "EVALUATIONS": 1000,  # architectures judged
-        "POPULATION": 100,  # architectures a generation
-        "MUTATION_PROBABILITY": 0.1,  # of each choice of an architecture
+        "POPULATION": 20,  # architectures a generation
+        "MUTATION_PROBABILITY": 0.0,  # of each choice of an architecture; 0 = one choice on average
         "PARENT_RATIO": 0.25,  # part of a generation that survives (evolution)
         "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
         "SEED": 0,

@@ -64,7 +64,9 @@ def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
             )
         other = modules[name]
         if type(module) is not type(other):
-            raise SharingError(f"module {name} is {type(module).__name__} here and {type(other).__name__} in the largest")
+            raise SharingError(
+                f"module {name} is {type(module).__name__} here and {type(other).__name__} in the largest"
+            )
         try:
             indices = share(module, other)
         except SharingError as error:
@@ -156,7 +158,9 @@ def _share_convolution(small: Any, big: Any) -> dict[str, Index]:
         if odd:
             raise SharingError(f"kernel {mine} has no place at the centre of kernel {theirs}")
         if big_pad - pad != margin * dilation:
-            raise SharingError(f"padding {pad} with kernel {mine} shifts against padding {big_pad} with kernel {theirs}")
+            raise SharingError(
+                f"padding {pad} with kernel {mine} shifts against padding {big_pad} with kernel {theirs}"
+            )
         centre.append(slice(margin, margin + mine))
     indices["weight"] = (*indices["weight"][:2], *centre)
     return _with_sources(small, big, indices, dim=0 if isinstance(small, Deconvolution) else 1)
@@ -180,7 +184,12 @@ def _with_sources(small: Any, big: Any, indices: dict[str, Index], dim: int) -> 
     mine, theirs = getattr(small, "sources", None), getattr(big, "sources", None)
     if mine is None and theirs is None:
         return indices
-    if mine is None or theirs is None or len(mine) != len(theirs) or any(s > b for s, b in zip(mine, theirs, strict=True)):
+    if (
+        mine is None
+        or theirs is None
+        or len(mine) != len(theirs)
+        or any(s > b for s, b in zip(mine, theirs, strict=True))
+    ):
         raise SharingError(f"sources {mine} are not a part of {theirs}")
     width = small.weight.shape[dim]
     if sum(mine) != width:

@@ -110,9 +110,7 @@ def _weight_and_size(name: str) -> tuple[str, int]:
     return f"{module.replace('/', '.')}.weight", int(size)
 
 
-def _kernel_transforms(
-    build: Callable[[A], nn.Module], space: SupportsSpace[A], network: nn.Module
-) -> nn.ModuleDict:
+def _kernel_transforms(build: Callable[[A], nn.Module], space: SupportsSpace[A], network: nn.Module) -> nn.ModuleDict:
     """One linear map per depthwise convolution and smaller kernel, the identity to begin with."""
     transforms = nn.ModuleDict()
     kernels = [position for position, gene in enumerate(space.genes) if gene.kind == "kernel"]

@@ -19,13 +19,15 @@ from supernet.errors import UserError
 TAG_KINDS = ("exp", "max")
 
 
-def heatmap_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def heatmap_loss(pred: Tensor, target: Tensor, mask: Tensor, foreground: float = 0.0) -> Tensor:
     """Mean over all B K h w cells of (pred - target)^2 x mask; masked cells count as 0, as in HigherHRNet.
 
     Args:
         pred: (B, K, h, w).
         target: (B, K, h, w).
         mask: (B, h, w).
+        foreground: A cell weighs 1 + foreground x target. 0 is HigherHRNet's loss; 20 makes joints appear within minutes,
+            where a short training would otherwise learn little but the empty background.
 
     Raises:
         ValueError: The sizes differ (torch would spread them over one another).
@@ -33,7 +35,10 @@ def heatmap_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     if pred.shape != target.shape or pred.shape[:1] + pred.shape[2:] != mask.shape:
         sizes = " and ".join(str(tuple(tensor.shape)) for tensor in (pred, target, mask))
         raise ValueError(f"predicted heatmaps, targets and masks of sizes {sizes} do not belong together")
-    return ((pred.float() - target.float()).square() * mask.unsqueeze(1)).mean()
+    error = (pred.float() - target.float()).square() * mask.unsqueeze(1)
+    if foreground:
+        error = error * (1 + foreground * target.float().clamp(0, 1))
+    return error.mean()
 
 
 def tag_loss(tags: Tensor, joints: Tensor, kind: str = "exp") -> tuple[Tensor, Tensor]:
@@ -95,6 +100,7 @@ class BottomUpLoss:
     push_factors: tuple[float, ...] = (0.001, 0.001)
     pull_factors: tuple[float, ...] = (0.001, 0.001)
     tag_kind: str = "exp"
+    foreground: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that the settings belong together."""
@@ -117,8 +123,8 @@ class BottomUpLoss:
             batch: As :func:`supernet.pose.targets.collate` makes it, on the device of the outputs.
 
         Returns:
-            The loss, a scalar to differentiate, and its detached parts, factors included: ``total`` = ``heatmap`` +
-            ``push`` + ``pull``.
+            The loss, a scalar to differentiate, and its detached parts, factors included: ``heatmap``, ``push`` and
+            ``pull`` add up to it.
         """
         self._check(outputs)
         heatmap = self._heatmaps(outputs, batch["heatmaps"], batch["masks"])
@@ -128,7 +134,7 @@ class BottomUpLoss:
             push, pull = tag_loss(tags, batch["joints"], self.tag_kind)
             push, pull = self.push_factors[0] * push, self.pull_factors[0] * pull
         total = heatmap + push + pull
-        parts = {"total": total, "heatmap": heatmap, "push": push, "pull": pull}
+        parts = {"heatmap": heatmap, "push": push, "pull": pull}
         return total, {name: part.detach() for name, part in parts.items()}
 
     def distillation(
@@ -147,7 +153,9 @@ class BottomUpLoss:
         total = torch.zeros((), device=outputs[0].device)
         for i, factor in enumerate(self.heatmap_factors):
             if self.with_heatmaps[i]:
-                total = total + factor * heatmap_loss(outputs[i][:, : self.num_joints], targets[i], masks[i])
+                total = total + factor * heatmap_loss(
+                    outputs[i][:, : self.num_joints], targets[i], masks[i], self.foreground
+                )
         return total
 
     def _check(self, outputs: Sequence[Tensor]) -> None:

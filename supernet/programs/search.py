@@ -1,0 +1,227 @@
+"""The whole loop: train the supernet, search it, and bring the best architecture of every budget to a comparison.
+
+Every step that is done already is left as it is; a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import search_spaces
+
+from ..errors import UserError
+from ..files import sha256, write_atomically
+from ..journal import Journal, Record
+from ..pareto import budget_picks, non_dominated
+from ..report import draw, write_report
+from ..search import NSGA2, Evolution, RandomSearch, run_search
+from ..searcher import Searcher
+from ..supernet import Supernet
+from .command import config_of, parser, run
+from .progress import Progress, say
+from .setting import Setting
+from .subnets import compare
+from .train import TRAINED_BY, load_supernet, train_supernet
+from .transfer import calibrated
+
+EXAMPLES = """  python search.py --cfg experiments/synthetic/litepose.yaml"""
+SCORE = "AP"
+PUBLISHED = Path(search_spaces.__file__).parent / "published" / "networks.csv"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program."""
+    options = parser(__doc__, EXAMPLES).parse_args(arguments)
+    setting = Setting(config_of(options), options.cfg)
+    started = time.monotonic()
+    setting.keep_config()
+    _check_budgets(setting)
+    source = train_supernet(setting)
+    supernet = load_supernet(setting, source)
+    found, baseline = search(setting, supernet, source)
+    front = _front(setting, found)
+    _write_csv(setting.folder / "front.csv", front)
+    say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
+    rows = [
+        compare(setting, name, setting.family.from_json(json.loads(arch)), supernet, source)
+        for name, arch in _picks(setting, front).items()
+    ]
+    _write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
+    draw(setting.folder, metric=SCORE, dataset=dataset_name(setting), published=PUBLISHED)
+    write_report(setting.folder, **_about(setting, options.cfg, len(found), len(baseline)))
+    say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    say(
+        f"{setting.folder / 'pareto.png'}  {setting.folder / 'report.md'}  ({(time.monotonic() - started) / 60:.1f} minutes)"
+    )
+
+
+def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:
+    """Judge SEARCH.EVALUATIONS architectures, and SEARCH.RANDOM_BASELINE random ones, on the search split."""
+    cfg = setting.cfg.SEARCH
+    used = setting.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)}
+    journal = Journal(
+        setting.folder / "search" / "journal.jsonl",
+        space=setting.space.fingerprint,
+        seed=cfg.SEED,
+        settings=used,
+        to_json=setting.family.to_json,
+    )
+    evaluate = _evaluator(setting, supernet)
+
+    def search_with(algorithm: str, evaluations: int, title: str) -> list[Record]:
+        with Progress(title, evaluations) as progress:
+            return run_search(
+                _searcher(setting, algorithm),
+                evaluate,
+                journal,
+                evaluations,
+                SCORE,
+                lambda done, record: progress.to(done, AP=record.metrics[SCORE], MMACs=record.macs / 1e6),
+            )
+
+    found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})")
+    baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)") if cfg.RANDOM_BASELINE else []
+    _write_csv(setting.folder / "search" / "found.csv", _table(setting, found))
+    _write_csv(setting.folder / "search" / "random.csv", _table(setting, baseline))
+    return found, baseline
+
+
+def _evaluator(setting: Setting, supernet: Supernet[Any]) -> Callable[[Any], dict[str, float]]:
+    """Extract, calibrate, and judge on the search split, which is never the one that is reported."""
+    dataset = setting.search
+    judge = setting.judge(dataset)
+
+    def evaluate(arch: Any) -> dict[str, float]:
+        network = supernet.extract(arch)
+        calibrated(setting, network, arch)
+        metrics, _ = setting.task.evaluate(
+            network, dataset, judge, arch.input_hw[0], batch=setting.cfg.TEST.IMAGES_PER_GPU
+        )
+        return metrics
+
+    return evaluate
+
+
+def _searcher(setting: Setting, algorithm: str) -> Searcher[Any]:
+    cfg = setting.cfg.SEARCH
+
+    def cost(archs: Sequence[Any]) -> Any:
+        return setting.costs.macs(np.stack([setting.space.encode(arch) for arch in archs]))
+
+    common: dict[str, Any] = {
+        "space": setting.space,
+        "cost": cost,
+        "rng": np.random.default_rng(cfg.SEED),
+        "population": cfg.POPULATION,
+        "max_macs": setting.cfg.COST.MAX_MACS or None,
+    }
+    mutation: dict[str, Any] = {"mutation_probability": cfg.MUTATION_PROBABILITY or 1 / max(1, len(setting.space.genes))}
+    if algorithm == "random":
+        return RandomSearch(**common)
+    if algorithm == "evolution":
+        generations = -(-cfg.EVALUATIONS // cfg.POPULATION)
+        return Evolution(**common, **mutation, parent_ratio=cfg.PARENT_RATIO, iterations=generations)
+    return NSGA2(**common, **mutation)
+
+
+def _table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
+    rows = [
+        {
+            "macs": record.macs,
+            "params": int(setting.costs.params(setting.space.encode(setting.family.from_json(record.arch))[None])[0]),
+            "resolution": setting.family.from_json(record.arch).input_hw[0],
+            **record.metrics,
+            "arch": json.dumps(record.arch),
+        }
+        for record in records
+    ]
+    return pd.DataFrame(rows)
+
+
+def _front(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
+    table = _table(setting, records)
+    best = non_dominated(table[["macs", SCORE]].to_numpy(dtype=float))
+    front = table[best].sort_values("macs").reset_index(drop=True)
+    front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
+    return front
+
+
+def _picks(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
+    """The best architecture of the front within each budget; one that serves two budgets goes by the smaller one's name."""
+    budgets = dict(sorted(setting.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
+    if not budgets:
+        return {}
+    rows = budget_picks(front.macs.to_numpy(dtype=float), front[SCORE].to_numpy(dtype=float), budgets)
+    picks: dict[str, str] = {}
+    for name, row in rows.items():
+        arch = str(front.arch[row])
+        if arch in picks.values():
+            say(f"{name}: no better architecture than the smaller budget's was found")
+        else:
+            picks[name] = arch
+    return picks
+
+
+def _check_budgets(setting: Setting) -> None:
+    """Before hours of training: can every budget be met?"""
+    smallest = int(setting.costs.macs(setting.space.encode(setting.space.smallest)[None])[0])
+    for name, macs in {**setting.cfg.SEARCH.BUDGETS, "COST.MAX_MACS": setting.cfg.COST.MAX_MACS or smallest}.items():
+        if macs < smallest:
+            raise UserError(
+                f"SEARCH.BUDGETS {name}: {macs:,} MACs, the smallest architecture of the space has {smallest:,}"
+            )
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    text = io.StringIO()
+    table.to_csv(text, index=False)
+    write_atomically(path, text.getvalue())
+
+
+def _about(setting: Setting, cfg_file: Path, found: int, baseline: int) -> dict[str, Any]:
+    """What the report says beside the tables."""
+    cfg, space = setting.cfg, setting.space
+    ends = [int(setting.costs.macs(space.encode(arch)[None])[0]) for arch in (space.smallest, space.largest)]
+    subnet = setting.folder / "subnets" / "NAME"
+    return {
+        "title": f"{cfg.SPACE.FAMILY} on {dataset_name(setting)}",
+        "metric": SCORE,
+        "ran": {
+            "command": f"python search.py --cfg {cfg_file}",
+            "seed": cfg.SEED,
+            "training images": len(setting.train),
+            "search images": len(setting.search),
+            "images reported on": len(setting.test),
+            "architectures evaluated": f"{found} ({cfg.SEARCH.ALGORITHM}), {baseline} (random)",
+        },
+        "space": {
+            "name": f"{cfg.SPACE.FAMILY} {cfg.SPACE.NAME}",
+            "architectures": space.size,
+            "smallest MACs": ends[0],
+            "largest MACs": ends[1],
+            "choices": ", ".join(space.kinds),
+        },
+        "stages": pd.DataFrame([dict(stage) for stage in cfg.SUPERNET.STAGES]),
+        "commands": [
+            f"python valid.py --cfg {cfg_file} --superconfig {subnet}/arch.json TEST.MODEL_FILE {subnet}/weights.pt",
+            f"python train.py --cfg {cfg_file} --superconfig {subnet}/arch.json MODEL.PRETRAINED {subnet}/weights.pt",
+        ],
+    }
+
+
+def dataset_name(setting: Setting) -> str:
+    """What the axes call the data: published scores belong beside it only where this is their dataset."""
+    return "synthetic" if setting.cfg.DATASET.SYNTHETIC.TRAIN else setting.skeleton.name
+
+
+def program() -> None:
+    """``python search.py``."""
+    run(main)

@@ -1,0 +1,127 @@
+"""From an architecture of the front to a network worth comparing: transfer, calibrate, retrain, and judge each on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .. import checkpoint
+from ..files import read_json, sha256, write_atomically
+from ..supernet import Supernet
+from .fitting import check_settings
+from .progress import say
+from .setting import Setting
+from .train import TRAINED_BY, place, train_subnet
+from .transfer import calibrated, cut, store
+
+#: Columns of comparison.csv and the stage of a subnet's life behind each.
+STAGES = {
+    "ap_transferred": "transferred",
+    "ap_calibrated": "calibrated",
+    "ap_retrained": "retrained",
+    "ap_scratch": "from scratch",
+}
+
+
+def compare(setting: Setting, name: str, arch: Any, supernet: Supernet[Any], source: Path) -> dict[str, Any]:
+    """Bring one architecture to the end and judge it on the reported split after every stage; a row of comparison.csv.
+
+    What a former run has done is read, not done again.
+    """
+    folder = setting.folder / "subnets" / name
+    record = _Record(folder / "metrics.json", setting, arch, source)
+
+    if not record.has("calibrated"):
+        network, certificate = cut(setting, supernet, arch)
+        record.measure("transferred", lambda: place(network, setting))
+        certificate |= {
+            "calibration_images": calibrated(setting, network, arch),
+            "source": str(source),
+            "source_sha256": sha256(source),
+        }
+        store(setting, folder, arch, network, certificate)
+        record.costs(certificate)
+        record.measure("calibrated", lambda: network)
+
+    teacher = _largest(setting, supernet) if setting.cfg.RETRAIN.DISTILLATION else None
+    record.measure(
+        "retrained",
+        lambda: _trained(setting, arch, folder / "retrained", initial=folder / "weights.pt", teacher=teacher),
+    )
+    if setting.cfg.RETRAIN.FROM_SCRATCH:
+        record.measure("from scratch", lambda: _trained(setting, arch, folder / "scratch", initial=None))
+    say(f"{name}: " + ", ".join(f"{stage} {record.score(stage):.3f}" for stage in STAGES.values() if record.has(stage)))
+    return record.row(name)
+
+
+def _trained(
+    setting: Setting, arch: Any, folder: Path, *, initial: Path | None, teacher: nn.Module | None = None
+) -> nn.Module:
+    path = train_subnet(setting, arch, folder, initial=initial, teacher=teacher)
+    network = setting.build(arch)
+    checkpoint.load_checkpoint(network, path)
+    return place(network, setting)
+
+
+def _largest(setting: Setting, supernet: Supernet[Any]) -> nn.Module:
+    """The supernet's largest network, calibrated at its own resolution, as a teacher."""
+    arch = setting.space.largest
+    network = supernet.extract(arch)
+    calibrated(setting, network, arch)
+    return network.requires_grad_(False)
+
+
+class _Record:
+    """``metrics.json`` of one subnet: what it costs, and the official metric after every stage."""
+
+    def __init__(self, path: Path, setting: Setting, arch: Any, source: Path) -> None:
+        self.path, self.setting, self.arch = path, setting, arch
+        made_with = setting.settings(*TRAINED_BY, "SUPERNET", "RETRAIN", "TEST") | {
+            "arch": setting.family.to_json(arch),
+            "source_sha256": sha256(source),
+        }
+        self.content: dict[str, Any] = {"made_with": made_with, "metrics": {}}
+        if path.exists():
+            found = read_json(path)
+            if isinstance(found, dict) and "made_with" in found:
+                check_settings(path, found["made_with"], made_with)
+                self.content = found
+
+    def has(self, stage: str) -> bool:
+        return stage in self.content["metrics"]
+
+    def score(self, stage: str) -> float:
+        return float(self.content["metrics"][stage]["AP"])
+
+    def costs(self, certificate: dict[str, Any]) -> None:
+        self.content |= {key: certificate[key] for key in ("macs", "params")}
+        self._write()
+
+    def measure(self, stage: str, network: Callable[[], nn.Module]) -> None:
+        """Judge ``network()`` on the reported split, unless that was done before."""
+        if self.has(stage):
+            return
+        setting, dataset = self.setting, self.setting.test
+        metrics, _ = setting.task.evaluate(
+            network(), dataset, setting.judge(dataset), self.arch.input_hw[0], batch=setting.cfg.TEST.IMAGES_PER_GPU
+        )
+        self.content["metrics"][stage] = metrics
+        self._write()
+
+    def _write(self) -> None:
+        write_atomically(self.path, json.dumps(self.content, indent=2) + "\n")
+
+    def row(self, name: str) -> dict[str, Any]:
+        """The subnet's row of comparison.csv."""
+        scores = {column: self.score(stage) if self.has(stage) else None for column, stage in STAGES.items()}
+        return {
+            "name": name,
+            "macs": self.content["macs"],
+            "params": self.content["params"],
+            "resolution": self.arch.input_hw[0],
+            **scores,
+        }

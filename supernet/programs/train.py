@@ -1,0 +1,190 @@
+"""Train the supernet stage by stage, or with --superconfig one architecture of the space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import checkpoint
+from ..channels import sort_channels
+from ..errors import UserError
+from ..sampling import Sampler
+from ..shrinking import Stage, audit, stages
+from ..supernet import Supernet
+from ..training import Phase, Plan, Trainer, cosine, multi_step
+from .command import config_of, parser, run
+from .fitting import WEIGHTS, finished, fit, optimizer
+from .progress import say
+from .setting import Setting
+
+EXAMPLES = """  python train.py --cfg experiments/synthetic/litepose.yaml
+  python train.py --cfg experiments/coco/litepose_XS_photos.yaml --superconfig litepose-XS DATASET.ROOT /data/coco"""
+WIDTHS = ("width", "expansion")
+TRAINED_BY = ("SEED", "DATASET", "MODEL", "LOSS", "TRAIN", "SPACE")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program."""
+    help_text = "architecture to train: a JSON file or a published name; without it, the supernet is trained"
+    options = parser(__doc__, EXAMPLES, superconfig=help_text).parse_args(arguments)
+    setting = Setting(config_of(options), options.cfg)
+    setting.keep_config()
+    if options.superconfig is None:
+        path = train_supernet(setting)
+        say(f"supernet: {path}\nnext: python search.py --cfg {options.cfg}")
+        return
+    arch = setting.architecture(options.superconfig)
+    folder = setting.folder / "trained" / Path(options.superconfig).stem
+    if Path(options.superconfig).name == "arch.json":  # as search.py and weight_transfer.py name it
+        folder = setting.folder / "trained" / Path(options.superconfig).resolve().parent.name
+    path = train_subnet(setting, arch, folder, initial=setting.cfg.MODEL.PRETRAINED or None)
+    say(
+        f"weights: {path}\nnext: python valid.py --cfg {options.cfg} --superconfig {options.superconfig} TEST.MODEL_FILE {path}"
+    )
+
+
+def train_supernet(setting: Setting) -> Path:
+    """Train the supernet of a setting, or go on, or find it done; returns the file of its weights."""
+    cfg, folder = setting.cfg, setting.folder / "supernet"
+    settings = setting.settings(*TRAINED_BY, "SUPERNET")
+    if finished(folder, settings):
+        return folder / WEIGHTS
+    torch.manual_seed(cfg.SEED)
+    plan_of = cfg.SUPERNET.STAGES or [
+        {"name": "all", "open": list(setting.space.kinds), "steps": 0, "epochs": cfg.TRAIN.END_EPOCH, "lr": 0.0}
+    ]
+    schedule = stages(setting.space, plan_of)
+    weights = audit(setting.build, setting.space, schedule, setting.required)
+    say(f"space: {setting.space.size:,} architectures; every one of {weights:,} shared weights will be trained")
+
+    supernet = new_supernet(setting)
+    if cfg.MODEL.PRETRAINED:
+        loaded = checkpoint.load_checkpoint(supernet.network, cfg.MODEL.PRETRAINED, strict=False)
+        say(
+            f"{cfg.MODEL.PRETRAINED}: loaded; {len(loaded.missing)} tensors begin fresh, {len(loaded.unexpected)} left out"
+        )
+    place(supernet, setting)
+    teacher = _teacher(setting) if cfg.SUPERNET.DISTILLATION == "teacher" else None
+    trainer = _trainer(setting, supernet, supernet, cfg.SUPERNET.DISTILLATION, teacher)
+
+    def sort() -> None:
+        shape = (1, 3, *setting.space.largest.input_hw)
+        sort_channels(supernet.network, shape)
+        trainer.forget()
+
+    phases = _phases(setting, schedule, sort if cfg.SUPERNET.SORT_CHANNELS else None)
+    plan = Plan(phases, len(setting.train), cfg.TRAIN.IMAGES_PER_GPU, cfg.SEED)
+    extra = {"space": setting.space.fingerprint}
+    fit(folder, "supernet", trainer, plan, setting.task, setting.train, settings, extra)
+    return folder / WEIGHTS
+
+
+def train_subnet(
+    setting: Setting, arch: Any, folder: Path, *, initial: Path | str | None, teacher: nn.Module | None = None
+) -> Path:
+    """Train one architecture from ``initial`` weights, or fresh ones; returns the file of its weights."""
+    cfg = setting.cfg
+    settings = setting.settings(*TRAINED_BY, "RETRAIN") | {"arch": setting.family.to_json(arch)}
+    settings |= {"distilled": teacher is not None}
+    if finished(folder, settings):
+        return folder / WEIGHTS
+    torch.manual_seed(cfg.SEED)
+    network = setting.build(arch)
+    if initial is not None:
+        checkpoint.load_checkpoint(network, initial)
+    place(network, setting)
+    trainer = _trainer(setting, lambda images, _: network(images), network, "teacher" if teacher else "none", teacher)
+    epochs, lr = cfg.RETRAIN.EPOCHS or cfg.TRAIN.END_EPOCH, cfg.RETRAIN.LR or cfg.TRAIN.LR
+    milestones = [step / epochs for step in cfg.RETRAIN.LR_STEP]
+    curve = multi_step(lr, milestones, cfg.TRAIN.LR_FACTOR) if milestones else cosine(lr)
+    fixed = type(setting.space)(arch)
+    phase = Phase("one network", Sampler(fixed), _steps(setting, epochs), curve)
+    plan = Plan([phase], len(setting.train), cfg.TRAIN.IMAGES_PER_GPU, cfg.SEED)
+    extra = {"arch": setting.family.to_json(arch)}
+    fit(folder, f"{folder.parent.name}/{folder.name}", trainer, plan, setting.task, setting.train, settings, extra)
+    return folder / WEIGHTS
+
+
+def new_supernet(setting: Setting) -> Supernet[Any]:
+    """The setting's supernet with fresh weights."""
+    return Supernet(setting.build, setting.space, kernel_transforms=setting.cfg.SUPERNET.KERNEL_TRANSFORMS)
+
+
+def load_supernet(setting: Setting, path: Path) -> Supernet[Any]:
+    """A trained supernet in eval mode, on the CPU in the default memory format.
+
+    Raises:
+        UserError: when the file holds something else, or the supernet of another space.
+    """
+    supernet = new_supernet(setting)
+    content = checkpoint.read(path)
+    space = content.get("space") if isinstance(content, Mapping) else None
+    if space is not None and space != setting.space.fingerprint:
+        raise UserError(f"{path}: is the supernet of another space; give the --cfg that it was trained with")
+    weights = checkpoint.state_dict_of(content, str(path))
+    if any(key.startswith("network.") for key in weights):
+        checkpoint.load_checkpoint(supernet, weights)
+    else:  # the weights of the largest network alone
+        checkpoint.load_checkpoint(supernet.network, content)
+    return supernet.eval()
+
+
+def place(module: nn.Module, setting: Setting) -> nn.Module:
+    """The module on the device and in the memory format of the setting."""
+    module.to(setting.device)
+    if setting.cfg.CHANNELS_LAST:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
+
+
+def _trainer(
+    setting: Setting, network: Any, model: nn.Module, distillation: Any, teacher: nn.Module | None
+) -> Trainer[Any]:
+    cfg = setting.cfg
+    return Trainer(
+        network,
+        model,
+        setting.task.loss,
+        optimizer(model, cfg.TRAIN.OPTIMIZER, cfg.TRAIN.WD, cfg.TRAIN.MOMENTUM, cfg.TRAIN.NESTEROV),
+        setting.task.prepare,
+        distillation=distillation,
+        distillation_weight=cfg.SUPERNET.DISTILLATION_WEIGHT,
+        teacher=teacher,
+        clip=cfg.SUPERNET.CLIP_GRADIENT,
+        ema=cfg.SUPERNET.EMA,
+    )
+
+
+def _phases(setting: Setting, schedule: Sequence[Stage[Any]], sort: Any) -> list[Phase[Any]]:
+    cfg, phases = setting.cfg, []
+    for stage in schedule:
+        sampler = Sampler(stage.space, cfg.SUPERNET.SAMPLING, cfg.SUPERNET.RANDOM)
+        opens_widths = any(gene.kind.endswith(WIDTHS) for gene in stage.space.genes)
+        before, sort = (sort, None) if opens_widths else (None, sort)
+        steps = stage.steps or _steps(setting, stage.epochs)
+        phases.append(Phase(stage.name, sampler, steps, cosine(stage.lr or cfg.TRAIN.LR), before))
+    return phases
+
+
+def _steps(setting: Setting, epochs: int) -> int:
+    batch: int = setting.cfg.TRAIN.IMAGES_PER_GPU
+    return math.ceil(epochs * len(setting.train) / batch)
+
+
+def _teacher(setting: Setting) -> nn.Module:
+    """The largest network with the weights of SUPERNET.TEACHER."""
+    network = setting.build(setting.space.largest)
+    if not setting.cfg.SUPERNET.TEACHER:
+        raise UserError("SUPERNET.DISTILLATION is teacher: set SUPERNET.TEACHER to a checkpoint of the largest network")
+    checkpoint.load_checkpoint(network, setting.cfg.SUPERNET.TEACHER)
+    return place(network, setting).eval().requires_grad_(False)
+
+
+def program() -> None:
+    """``python train.py``."""
+    run(main)

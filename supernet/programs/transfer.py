@@ -1,0 +1,101 @@
+"""Cut one architecture out of a trained supernet, certify that it computes the same, and calibrate it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import checkpoint
+from ..calibration import calibrate
+from ..counting import count
+from ..errors import UserError
+from ..files import sha256, write_atomically
+from ..supernet import Supernet
+from .command import config_of, parser, run
+from .fitting import WEIGHTS
+from .progress import say
+from .setting import Setting
+from .train import load_supernet, place
+
+EXAMPLES = """  python weight_transfer.py --cfg experiments/crowd_pose/litepose.yaml --superconfig litepose-XS \\
+      TEST.MODEL_FILE output/crowd_pose/litepose/supernet/weights.pt"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program."""
+    command = parser(__doc__, EXAMPLES, superconfig="architecture to cut out: a JSON file or a published name")
+    options = command.parse_args(arguments)
+    if options.superconfig is None:
+        command.error("--superconfig is needed: which architecture to cut out")
+    setting = Setting(config_of(options), options.cfg)
+    source = supernet_file(setting)
+    arch = setting.architecture(options.superconfig)
+    supernet = load_supernet(setting, source)
+    network, certificate = cut(setting, supernet, arch)
+    certificate |= {
+        "calibration_images": calibrated(setting, network, arch),
+        "source": str(source),
+        "source_sha256": sha256(source),
+    }
+    path = Path(options.superconfig)
+    name = path.resolve().parent.name if path.name == "arch.json" else path.stem
+    folder = setting.folder / "subnets" / name
+    store(setting, folder, arch, network, certificate)
+    say(
+        f"{folder / 'weights.pt'}: {certificate['macs'] / 1e6:,.1f} MMACs, {certificate['params']:,} parameters, "
+        f"difference to the supernet {certificate['difference']}, calibrated on {certificate['calibration_images']} images\n"
+        f"next: python train.py --cfg {options.cfg} --superconfig {folder / 'arch.json'} MODEL.PRETRAINED {folder / 'weights.pt'}"
+    )
+
+
+def supernet_file(setting: Setting) -> Path:
+    """TEST.MODEL_FILE, or else the supernet of the run folder."""
+    path = Path(setting.cfg.TEST.MODEL_FILE or setting.folder / "supernet" / WEIGHTS)
+    if not path.is_file():
+        raise UserError(f"{path}: no such supernet checkpoint; train it with train.py, or set TEST.MODEL_FILE")
+    return path
+
+
+def cut(setting: Setting, supernet: Supernet[Any], arch: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """The extracted network, not yet calibrated, and its certificate.
+
+    Raises:
+        UserError: when the extracted network does not compute exactly what the supernet computes.
+    """
+    network = supernet.extract(arch)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(1, 3, *arch.input_hw, generator=generator)
+    with torch.inference_mode():
+        difference = max(
+            float((shared - own).abs().max())
+            for shared, own in zip(supernet(images, arch), network(images), strict=True)
+        )
+    if difference != 0.0:
+        raise UserError(f"the extracted network differs from the supernet by {difference}; report this with your --cfg")
+    cost = count(network, tuple(images.shape))
+    return network, {"difference": difference, "input": list(images.shape), "macs": cost.macs, "params": cost.params}
+
+
+def calibrated(setting: Setting, network: nn.Module, arch: Any) -> int:
+    """Calibrate a network in place on DATASET.CALIBRATION_IMAGES training images; returns how many were used."""
+    place(network, setting)
+    batches = setting.task.calibration_batches(setting.calibration, arch.input_hw, setting.cfg.TRAIN.IMAGES_PER_GPU)
+    return calibrate(network, batches)
+
+
+def store(setting: Setting, folder: Path, arch: Any, network: nn.Module, certificate: dict[str, Any]) -> None:
+    """Write ``arch.json``, ``weights.pt`` and ``certificate.json`` into the subnet's folder."""
+    weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    write_atomically(folder / "arch.json", json.dumps(setting.family.to_json(arch)) + "\n")
+    checkpoint.save(folder / "weights.pt", {"state_dict": weights, "arch": setting.family.to_json(arch)})
+    write_atomically(folder / "certificate.json", json.dumps(certificate, indent=2) + "\n")
+
+
+def program() -> None:
+    """``python weight_transfer.py``."""
+    run(main)

@@ -1,0 +1,49 @@
+"""What a run leaves for a reader: ``pareto.png``, ``pareto.svg`` and ``report.md``, made from its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .markdown import environment, write_report
+from .plots import pareto_figure, save_figure
+from .tables import published_networks, read_comparison, read_evaluated, read_front
+
+__all__ = ["draw", "environment", "pareto_figure", "published_networks", "save_figure", "write_report"]
+
+
+def draw(
+    folder: Path,
+    *,
+    metric: str = "AP",
+    dataset: str = "",
+    published: Path | None = None,
+    approach: str | None = "bottom-up",
+) -> tuple[Path, Path]:
+    """Draw ``pareto.png`` and ``pareto.svg`` from the tables of a run.
+
+    Args:
+        folder: the run's, with front.csv and comparison.csv; search/found.csv and search/random.csv are drawn if there.
+        metric: the score's column in front.csv.
+        dataset: names the axis and chooses the published networks.
+        published: table of published networks; None draws none.
+        approach: draw only published networks of this kind, whose MACs are per what the run's are per.
+
+    Returns:
+        The two files.
+
+    Raises:
+        UserError: when a table is missing or lacks a column, or a file cannot be written.
+    """
+    scored = {metric: "score"}
+    front = read_front(folder, metric).rename(columns=scored)
+    found, random = read_evaluated(folder, "found", metric), read_evaluated(folder, "random", metric)
+    figure = pareto_figure(
+        front,
+        None if random is None else random.rename(columns=scored),
+        read_comparison(folder),
+        None if published is None else published_networks(published, dataset, metric, approach),
+        metric=metric,
+        dataset=dataset,
+        candidates=None if found is None else found.rename(columns=scored),
+    )
+    return save_figure(figure, folder, "pareto")

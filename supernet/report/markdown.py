@@ -1,0 +1,141 @@
+"""``report.md``: what a run did, where, and what came out, for a reader who was not there."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..files import write_atomically
+from .plots import macs_label
+from .tables import STAGES, read_comparison, read_front
+
+MOST_ROWS = 30  # of the front; the rest is in front.csv
+
+
+def write_report(
+    folder: Path,
+    *,
+    title: str = "",
+    metric: str = "AP",
+    ran: Mapping[str, Any] | None = None,
+    space: Mapping[str, Any] | None = None,
+    stages: pd.DataFrame | None = None,
+    commands: Sequence[str] = (),
+) -> Path:
+    """Write ``report.md`` beside front.csv, comparison.csv and pareto.png.
+
+    Args:
+        folder: the run's.
+        title: heading; the folder's name when empty.
+        metric: the score's column in front.csv, a fraction.
+        ran: what ran: command, configuration, seed, images, minutes …
+        space: the search space: family, architectures, MACs from and to …
+        stages: one row per stage of the supernet's training.
+        commands: what a reader may run next.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: when a table is missing or lacks a column, or the file cannot be written.
+    """
+    front, comparison = read_front(folder, metric), read_comparison(folder)
+    parts = [f"# {title or folder.name}", "![score against MACs](pareto.png)"]
+    parts += ["## What ran", bullets({**(ran or {}), **environment()})]
+    if space:
+        parts += ["## The search space", bullets(space)]
+    if stages is not None and len(stages):
+        parts += ["## Training of the supernet", markdown_table(stages)]
+    parts += ["## Networks cut out of the front", *_comparison(comparison, metric)]
+    parts += ["## The searched front", *_front(front, metric)]
+    if commands:
+        parts += ["## Next", "```sh\n" + "\n".join(commands) + "\n```"]
+    path = folder / "report.md"
+    write_atomically(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def environment() -> dict[str, str]:
+    """The machine and the versions that results depend on."""
+    facts = {
+        "PyTorch": torch.__version__,
+        "Python": platform.python_version(),
+        "CPU": f"{_cpu_name()}, {torch.get_num_threads()} threads",
+    }
+    if torch.cuda.is_available():
+        facts["GPU"] = f"{torch.cuda.get_device_name()} ({torch.cuda.device_count()})"
+    return facts
+
+
+def bullets(facts: Mapping[str, Any]) -> str:
+    """One line ``- name: value`` per fact."""
+    return "\n".join(f"- {name}: {_cell(name, value)}" for name, value in facts.items())
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A pipe table; numbers to the right, MACs and parameters in readable units, an empty cell where nothing is."""
+    header = "| " + " | ".join(map(str, table.columns)) + " |"
+    rule = "|" + "|".join("---:" if pd.api.types.is_numeric_dtype(table[name]) else "---" for name in table) + "|"
+    rows = [
+        "| " + " | ".join(_cell(name, value) for name, value in zip(table.columns, row, strict=True)) + " |"
+        for row in table.itertuples(index=False)
+    ]
+    return "\n".join([header, rule, *rows])
+
+
+def _comparison(comparison: pd.DataFrame, metric: str) -> list[str]:
+    if comparison.empty:
+        return ["None: the run has no SEARCH.BUDGETS."]
+    names = {column: f"{metric} {stage} (%)" for column, stage in STAGES.items()}
+    shown = comparison[["name", "macs", "params", "resolution", *names]].dropna(axis="columns", how="all")
+    shown = _in_percent(shown, [name for name in names if name in shown]).rename(columns=names)
+    return [
+        f"{metric} on the reported split, which the search never saw. *After transfer* has the supernet's weights and "
+        "BatchNorm statistics that are not its own; *calibrated* has its own.",
+        markdown_table(shown),
+    ]
+
+
+def _front(front: pd.DataFrame, metric: str) -> list[str]:
+    rows = np.unique(np.linspace(0, len(front) - 1, min(len(front), MOST_ROWS)).round().astype(int))
+    part = "" if len(rows) == len(front) else f" {len(rows)} of {len(front)} rows, evenly;"
+    shown = _in_percent(front.iloc[rows][["name", "macs", "params", "resolution", metric]], [metric])
+    shown = shown.rename(columns={metric: f"{metric} (%)"})
+    return [f"{metric} on the search split;{part} with architectures in `front.csv`.", markdown_table(shown)]
+
+
+def _in_percent(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    percent = (100 * table[list(columns)].astype(float)).round(1)
+    return table.assign(**{name: percent[name] for name in columns})
+
+
+def _cell(name: object, value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if number and "macs" in str(name).lower():
+        return macs_label(float(value))
+    if number and str(name).lower() == "params":
+        return f"{value / 1e6:.3g} M"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.1f}" if "(%)" in str(name) else f"{value:.4g}"
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return f"{value:,}" if abs(int(value)) >= 10_000 else str(value)
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if sys.platform == "linux" and info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,117 @@
+"""The tables of a run, read and checked, and the published networks to compare with.
+
+Scores are fractions from 0 to 1 in every table; figures and reports show them in percent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import UserError
+
+FRONT_COLUMNS = ("name", "macs", "params", "resolution", "arch")
+STAGES = {
+    "ap_transferred": "after transfer",
+    "ap_calibrated": "calibrated",
+    "ap_retrained": "retrained",
+    "ap_scratch": "from scratch",
+}
+COMPARISON_COLUMNS = ("name", "macs", "params", "resolution", *STAGES)
+PUBLISHED_COLUMNS = (
+    "name",
+    "family",
+    "dataset",
+    "approach",
+    "gmacs_published",
+    "counting_convention",
+    "metric",
+    "score",
+)
+
+
+def read_front(folder: Path, metric: str) -> pd.DataFrame:
+    """``front.csv`` of a run: name, macs, params, resolution, scores, arch; cheapest first.
+
+    Raises:
+        UserError: when it is missing, empty, or lacks a column.
+    """
+    table = _read(folder / "front.csv", (*FRONT_COLUMNS, metric), "run search.py first")
+    if table.empty:
+        raise UserError(f"{folder / 'front.csv'}: no architectures; run search.py again with more SEARCH.EVALUATIONS")
+    return table.sort_values("macs", ignore_index=True)
+
+
+def read_comparison(folder: Path) -> pd.DataFrame:
+    """``comparison.csv`` of a run: the subnets and their scores after every stage; a stage not done is NaN.
+
+    Raises:
+        UserError: when it is missing or lacks a column.
+    """
+    path = folder / "comparison.csv"
+    if path.is_file() and not path.read_text(encoding="utf-8").strip():
+        return pd.DataFrame(columns=list(COMPARISON_COLUMNS))  # a run without budgets compares nothing
+    table = _read(path, COMPARISON_COLUMNS, "run search.py first").sort_values("macs", ignore_index=True)
+    table[list(STAGES)] = table[list(STAGES)].astype(float)
+    return table
+
+
+def read_evaluated(folder: Path, which: str, metric: str) -> pd.DataFrame | None:
+    """The architectures that the search (``found``) or its random baseline (``random``) judged; None without a file.
+
+    Raises:
+        UserError: when the file lacks a column.
+    """
+    path = folder / "search" / f"{which}.csv"
+    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+        return None
+    return _read(path, ("macs", metric), "run search.py again")
+
+
+def published_networks(path: Path, dataset: str, metric: str, approach: str | None = None) -> pd.DataFrame:
+    """Networks that papers report on one dataset by one metric.
+
+    Args:
+        path: a table with :data:`PUBLISHED_COLUMNS`.
+        dataset: such as ``crowdpose``; rows of ``crowdpose (top-down)`` belong to it.
+        metric: such as ``AP``. Where a row has it "with post-processing / without", the first number counts.
+        approach: only ``bottom-up`` (MACs are per picture) or ``top-down`` (MACs are per person) networks.
+
+    Returns:
+        name, family, approach, macs, score (fraction), convention, source. ``macs`` are as that paper counted them:
+        no two conventions agree, so whoever shows them has to say which one it is.
+
+    Raises:
+        UserError: when the table is missing or lacks a column.
+    """
+    table = _read(path, (*PUBLISHED_COLUMNS, "source"), "give the table of published networks")
+    mine = table["dataset"].str.replace(r" \(.*\)", "", regex=True) == dataset
+    mine &= table["metric"].str.split(" with ").str[0] == metric
+    if approach is not None:
+        mine &= table["approach"] == approach
+    table = table[mine & table["gmacs_published"].notna()]
+    return pd.DataFrame(
+        {
+            "name": table["name"].str.split(" (", regex=False).str[0],
+            "family": table["family"],
+            "approach": table["approach"],
+            "macs": table["gmacs_published"].astype(float) * 1e9,
+            "score": table["score"].astype(str).str.split(" / ").str[0].astype(float) / 100,
+            "convention": table["counting_convention"].fillna("unknown").str.split(" (", regex=False).str[0],
+            "source": table["source"],
+        }
+    ).reset_index(drop=True)
+
+
+def _read(path: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; {remedy}")
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not a table: {' '.join(str(error).split())}; {remedy}") from None
+    for column in columns:
+        if column not in table:
+            raise UserError(f"{path}: no column {column!r}; there are {', '.join(map(str, table.columns))}")
+    return table

@@ -1,0 +1,100 @@
+"""The four contracts of every family, found through ``FAMILIES``."""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from search_spaces import FAMILIES, Space
+from supernet import Supernet
+from supernet.sharing import plan
+
+CASES = [(family, name) for family, module in FAMILIES.items() for name in module.SPACES]
+DRAWS = 12
+
+
+@pytest.fixture(params=CASES, ids=[f"{family}-{name}" for family, name in CASES])
+def case(request: pytest.FixtureRequest) -> tuple[ModuleType, Space[Any]]:
+    """A family and one of its spaces."""
+    family, name = request.param
+    return FAMILIES[family], FAMILIES[family].SPACES[name]
+
+
+def randomised(network: nn.Module) -> nn.Module:
+    """Statistics and affine parameters of no special value, so that a wrong slice shows."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if tensor.dtype.is_floating_point and tensor.ndim == 1:
+                low = 0.5 if name.endswith(("weight", "running_var")) else -0.2
+                tensor.uniform_(low, 1.5 if low > 0 else 0.2, generator=generator)
+    return network
+
+
+def architectures(space: Space[Any]) -> list[Any]:
+    """The ends of a space and some draws."""
+    rng = np.random.default_rng(0)
+    return [space.smallest, space.largest, *(space.sample(rng) for _ in range(DRAWS))]
+
+
+def images(size: int = 64) -> torch.Tensor:
+    """Two random pictures."""
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(2))
+
+
+def test_names_and_shapes_grow(case: tuple[ModuleType, Space[Any]]) -> None:
+    """Every tensor of a smaller network has a place in the largest, and in any network between."""
+    family, space = case
+    largest = family.build(space.largest)
+    for arch in architectures(space):
+        network = family.build(arch)
+        assert set(plan(network, largest)) == set(network.state_dict())
+
+
+def test_extracted_computes_exactly_what_the_supernet_computed(case: tuple[ModuleType, Space[Any]]) -> None:
+    """Difference 0.0, and the extracted weights are its own."""
+    family, space = case
+    supernet = Supernet(family.build, space).eval()
+    randomised(supernet.network)
+    with torch.inference_mode():
+        for arch in architectures(space):
+            subnet = supernet.extract(arch)
+            for shared, own in zip(supernet(images(), arch), subnet(images()), strict=True):
+                assert torch.equal(shared, own)
+    before = supernet(images(), space.smallest)[0]
+    for parameter in supernet.extract(space.smallest).parameters():
+        parameter.data.zero_()
+    assert torch.equal(before, supernet(images(), space.smallest)[0])
+
+
+def test_json_round_trip(case: tuple[ModuleType, Space[Any]]) -> None:
+    """Through text and back."""
+    family, space = case
+    for arch in architectures(space):
+        assert family.from_json(json.loads(json.dumps(family.to_json(arch)))) == arch
+
+
+def test_alignment(case: tuple[ModuleType, Space[Any]]) -> None:
+    """The largest network, with all that a smaller one does not use set to zero, is that smaller one."""
+    family, space = case
+    supernet = Supernet(family.build, space).eval()
+    randomised(supernet.network)
+    for arch in [space.smallest, *architectures(space)[2:6]]:
+        subnet = supernet.extract(arch).double()
+        largest = family.build(space.largest).eval()
+        largest.load_state_dict(supernet.network.state_dict())
+        used = {name: torch.zeros_like(tensor, dtype=torch.bool) for name, tensor in largest.state_dict().items()}
+        for name, part in plan(subnet, largest).items():
+            part.of(used[name])[...] = True
+        with torch.no_grad():
+            for name, tensor in largest.state_dict().items():
+                if not name.endswith(("running_var", "num_batches_tracked")):  # a zero variance would divide by eps
+                    tensor[~used[name]] = 0
+            for whole, part_ in zip(largest.double()(images().double()), subnet(images().double()), strict=True):
+                assert (whole - part_).abs().max() <= 1e-10 * part_.abs().max()

@@ -1,0 +1,64 @@
+"""The golden records of the original networks: the weights that anyone can regenerate, and the outputs they give.
+
+The rule is that of ``shared/reference/NETWORKS.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.paths import SHARED
+
+NETWORKS = SHARED / "reference" / "networks"
+
+
+def record(name: str) -> dict[str, Any]:
+    """The golden record of a network."""
+    content: dict[str, Any] = json.loads((NETWORKS / f"{name}.json").read_text())
+    return content
+
+
+def weights(golden: dict[str, Any]) -> dict[str, Tensor]:
+    """A checkpoint of the original's layout, filled by the rule."""
+    return {key: _tensor(key, tuple(shape), golden["weight_gain"]) for key, shape in golden["keys"]}
+
+
+def image(golden: dict[str, Any]) -> Tensor:
+    """The input of the record, float64."""
+    values = np.random.default_rng(0).standard_normal(golden["input_shape"]).astype(np.float32)
+    return torch.from_numpy(values).double()
+
+
+def worst(outputs: list[Tensor], golden: dict[str, Any]) -> float:
+    """The largest difference to the recorded float64 samples, relative to max |out|."""
+    assert len(outputs) == len(golden["outputs_float64"])
+    differences = []
+    for output, recorded in zip(outputs, golden["outputs_float64"], strict=True):
+        flat = output.flatten()
+        indices = [index for index, _ in recorded["samples"]]
+        values = torch.tensor([value for _, value in recorded["samples"]], dtype=torch.float64)
+        differences.append(float((flat[indices] - values).abs().max() / flat.abs().max()))
+    return max(differences)
+
+
+def _tensor(key: str, shape: tuple[int, ...], gain: float) -> Tensor:
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros(shape, dtype=torch.int64)
+    if key.endswith("running_mean"):
+        values = 0.1 * rng.standard_normal(shape)
+    elif key.endswith("running_var"):
+        values = 0.5 + rng.random(shape)
+    elif len(shape) >= 2:
+        values = rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:])) * gain
+    elif key.endswith("weight"):
+        values = 0.5 + rng.random(shape)
+    else:
+        values = 0.1 * rng.standard_normal(shape)
+    return torch.from_numpy(np.asarray(values).astype(np.float32))

@@ -1,0 +1,54 @@
+"""Make the synthetic crowd: ``python tools/make_synthetic.py --root data/synthetic --train 2000 --val 200``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from supernet.errors import UserError
+from supernet.pose.synthetic import is_made, make_synthetic
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, for instance 192x192")
+    return int(match[1]), int(match[2])
+
+
+def _show(bar: Any, done: int) -> None:
+    bar.update(done - bar.n)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Draw a crowd in the layouts of COCO, CrowdPose and MPII.")
+    parser.add_argument("--root", type=Path, required=True, help="folder to make")
+    parser.add_argument("--train", type=int, default=2000, metavar="N", help="training pictures (%(default)s)")
+    parser.add_argument("--val", type=int, default=200, metavar="N", help="validation pictures (%(default)s)")
+    parser.add_argument("--size", type=_size, default=(192, 192), metavar="WxH", help="in pixels (192x192)")
+    parser.add_argument("--max-people", type=int, default=4, metavar="N", help="per picture (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    args = parser.parse_args(arguments)
+    wanted = {"train": args.train, "val": args.val, "width": args.size[0], "height": args.size[1],
+              "max_people": args.max_people, "seed": args.seed}  # fmt: skip
+    if is_made(args.root, **wanted):
+        print(f"{args.root}: already made")
+        return 0
+    try:
+        with tqdm(total=args.train + args.val, unit="picture") as bar:
+            make_synthetic(args.root, **wanted, progress=lambda done, total: _show(bar, done))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{args.root}: {args.train} training and {args.val} validation pictures")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
