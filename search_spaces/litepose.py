@@ -167,14 +167,14 @@ WIDE: Space[LitePose] = Space(
 SMALL: Space[LitePose] = Space(
     LitePose(
         resolution=choice(128, 192),
-        input_width=choice(8, 16),
+        input_width=16,
         stages=(
             _stage(choice(16, 24), 2, choice(1, 2), Block(choice(2, 4), 3)),
-            _stage(choice(24, 40), 2, choice(1, 2, 3), Block(choice(2, 4), 3)),
-            _stage(choice(40, 64), 2, choice(1, 2, 3), Block(choice(2, 4), choice(3, 5))),
-            _stage(choice(72, 96), 1, choice(1, 2), Block(choice(2, 4), choice(3, 5))),
+            _stage(choice(24, 32), 2, choice(1, 2, 3), Block(choice(2, 4), 3)),
+            _stage(choice(40, 56), 2, choice(1, 2, 3), Block(choice(2, 4), choice(3, 5))),
+            _stage(choice(64, 96), 1, choice(1, 2), Block(choice(2, 4), choice(3, 5))),
         ),
-        deconv_width=(choice(16, 32), choice(16, 32), choice(16, 24)),
+        deconv_width=(choice(24, 32), choice(24, 32), choice(16, 24)),
     )
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ def read(path: Path) -> Any:
             f"{path}: no such checkpoint; give the path of a file written by train.py or weight_transfer.py"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of a stranger's pickle is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() and "Unsupported" in str(error):
             raise UserError(f"{path}: holds more than tensors and plain values, and is refused for safety") from None

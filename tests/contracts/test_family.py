@@ -16,7 +16,7 @@ from supernet import Supernet
 from supernet.sharing import plan
 
 CASES = [(family, name) for family, module in FAMILIES.items() for name in module.SPACES]
-DRAWS = 12
+DRAWS = 6
 
 
 @pytest.fixture(params=CASES, ids=[f"{family}-{name}" for family, name in CASES])
@@ -43,9 +43,9 @@ def architectures(space: Space[Any]) -> list[Any]:
     return [space.smallest, space.largest, *(space.sample(rng) for _ in range(DRAWS))]
 
 
-def images(size: int = 64) -> torch.Tensor:
-    """Two random pictures."""
-    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(2))
+def images(size: int = 32) -> torch.Tensor:
+    """A random picture."""
+    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(2))
 
 
 def test_names_and_shapes_grow(case: tuple[ModuleType, Space[Any]]) -> None:
