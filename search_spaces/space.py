@@ -1,8 +1,8 @@
 """A search space is an architecture whose leaves may be choices.
 
 Architectures are frozen dataclasses. Wherever a value may vary, ``choice(3, 5, 7)`` stands in its place; where a tuple of
-blocks may vary in length, ``repeat(block, depth=choice(2, 3, 4))`` stands. :class:`Space` is one walk over that tree:
-sampling, mutation, crossover, largest, smallest, size, validation, and the integer code that search libraries want.
+blocks may vary in length, ``repeat(block, depth=choice(2, 3, 4))`` stands. :class:`Space` offers what is made of walks over
+that tree: sampling, mutation, crossover, largest, smallest, size, validation, and the integer code of search libraries.
 
 The code of an architecture has one integer per gene of the largest architecture: the index of the option, or -1 where
 the gene does not exist because its block lies beyond the chosen depth. Absence is part of the code, never a free value,
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -21,57 +20,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from .tree import ArchitectureError, Gene, choice, decode, encode, genes_of, repeat, restricted, size_of
+
+__all__ = ["ArchitectureError", "Space", "choice", "repeat"]
+
 A = TypeVar("A")
 Code = npt.NDArray[np.int16]
 ENUMERATION_LIMIT = 10_000_000
-
-
-class ArchitectureError(ValueError):
-    """An architecture is not what the space or the family allows; one line that says why."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several options, in ascending order."""
-
-    options: tuple[Any, ...]
-
-    def __post_init__(self) -> None:
-        if not self.options or any(not low < high for low, high in zip(self.options, self.options[1:], strict=False)):
-            raise ArchitectureError(f"options must ascend, each once: {self.options}")
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """A tuple of ``depth`` elements, each with its own choices."""
-
-    element: Any
-    depth: Any
-
-
-def choice(*options: Any) -> Any:
-    """One of ``options`` (ascending), to stand where a plain value stands in an architecture."""
-    return Choice(options)
-
-
-def repeat(element: Any, depth: Any) -> Any:
-    """A tuple of ``depth`` copies of ``element``; each copy chooses for itself. ``depth`` may be a choice."""
-    return Repeat(element, depth)
-
-
-@dataclass(frozen=True)
-class Gene:
-    """One decision. It exists where gene ``parent`` (a depth) has at least option ``threshold``."""
-
-    path: str
-    options: tuple[Any, ...]
-    parent: int = -1
-    threshold: int = 0
-
-    @property
-    def kind(self) -> str:
-        """The last name of the path, without indices: ``kernel`` for ``stage[1].blocks[2].kernel``."""
-        return self.path.rsplit(".", 1)[-1].split("[", 1)[0]
 
 
 class Space(Generic[A]):
@@ -86,8 +41,8 @@ class Space(Generic[A]):
 
     def __init__(self, tree: Any) -> None:
         self.tree = tree
-        self.genes = tuple(_genes(tree))
-        self.size = _size(tree)
+        self.genes = tuple(genes_of(tree))
+        self.size = size_of(tree)
         self._counts = np.array([len(gene.options) for gene in self.genes], dtype=np.int64)
 
     def __repr__(self) -> str:
@@ -140,7 +95,7 @@ class Space(Generic[A]):
         Raises:
             ArchitectureError: when ``arch`` is outside of the space, with the place and the reason.
         """
-        return np.array(list(_encode(self.tree, arch, "")), dtype=np.int16)
+        return np.array(encode(self.tree, arch, ""), dtype=np.int16)
 
     def decode(self, code: Sequence[int] | Code) -> A:
         """The architecture of a code.
@@ -157,7 +112,7 @@ class Space(Generic[A]):
                 raise ArchitectureError(f"{gene.path}: index {index} is not one of 0 to {len(gene.options) - 1}")
             if not present and index != -1:
                 raise ArchitectureError(f"{gene.path}: index {index} for a block beyond the depth; it has to be -1")
-        arch: A = _decode(self.tree, iter(values))
+        arch: A = decode(self.tree, iter(values))
         return arch
 
     def mutate(self, arch: A, rng: np.random.Generator, probability: float) -> A:
@@ -219,7 +174,7 @@ class Space(Generic[A]):
             for pattern, which in allowed.items():
                 if _matches(gene, pattern):
                     kept[gene.path] = _kept_options(gene, which)
-        return Space(_restricted(self.tree, "", kept))
+        return Space(restricted(self.tree, "", kept))
 
     def _complete(self, indices: npt.NDArray[Any]) -> Code:
         """Indices with -1 put where the chosen depths leave a gene out."""
@@ -246,130 +201,3 @@ def _kept_options(gene: Gene, which: Any) -> tuple[Any, ...]:
         options = ", ".join(map(str, gene.options))
         raise ArchitectureError(f"{gene.path}: {', '.join(map(str, unknown)) or 'nothing'} is not among {options}")
     return tuple(option for option in gene.options if option in which)
-
-
-def _children(node: Any, path: str) -> list[tuple[str, Any]]:
-    """The named children of a dataclass or a tuple."""
-    if isinstance(node, tuple):
-        return [(f"{path}[{index}]", item) for index, item in enumerate(node)]
-    prefix = f"{path}." if path else ""
-    return [(f"{prefix}{field.name}", getattr(node, field.name)) for field in fields(node)]
-
-
-def _is_branch(node: Any) -> bool:
-    return isinstance(node, tuple) or (is_dataclass(node) and not isinstance(node, type))
-
-
-def _genes(tree: Any) -> list[Gene]:
-    genes: list[Gene] = []
-
-    def walk(node: Any, path: str, parent: int, threshold: int) -> None:
-        if isinstance(node, Choice):
-            genes.append(Gene(path, node.options, parent, threshold))
-        elif isinstance(node, Repeat):
-            elastic = isinstance(node.depth, Choice)
-            depths = node.depth.options if elastic else (node.depth,)
-            if elastic:
-                genes.append(Gene(f"{path}.depth", depths, parent, threshold))
-            mine = len(genes) - 1
-            for index in range(depths[-1]):
-                first = next(position for position, depth in enumerate(depths) if depth > index)
-                if first == 0:  # always there when the repeat is
-                    walk(node.element, f"{path}[{index}]", *((mine, 0) if elastic else (parent, threshold)))
-                else:
-                    walk(node.element, f"{path}[{index}]", mine, first)
-        elif _is_branch(node):
-            for name, child in _children(node, path):
-                walk(child, name, parent, threshold)
-
-    walk(tree, "", -1, 0)
-    return genes
-
-
-def _size(node: Any) -> int:
-    if isinstance(node, Choice):
-        return len(node.options)
-    if isinstance(node, Repeat):
-        each = _size(node.element)
-        depths = node.depth.options if isinstance(node.depth, Choice) else (node.depth,)
-        return int(sum(each**depth for depth in depths))
-    size = 1
-    if _is_branch(node):
-        for _, child in _children(node, ""):
-            size *= _size(child)
-    return size
-
-
-def _encode(node: Any, value: Any, path: str) -> list[int]:
-    if isinstance(node, Choice):
-        return [_index(node.options, value, path)]
-    if isinstance(node, Repeat):
-        depths = node.depth.options if isinstance(node.depth, Choice) else (node.depth,)
-        if not isinstance(value, tuple):
-            raise ArchitectureError(f"{path} is {value!r}, it has to be a tuple of blocks")
-        depth = _index(depths, len(value), f"{path}.depth")
-        code = [depth] if isinstance(node.depth, Choice) else []
-        for index, item in enumerate(value):
-            code += _encode(node.element, item, f"{path}[{index}]")
-        absent = len(_genes(node.element)) * (depths[-1] - len(value))
-        return code + [-1] * absent
-    if _is_branch(node):
-        if type(node) is not type(value):
-            kind = type(node).__name__
-            raise ArchitectureError(f"{path or 'architecture'} is a {type(value).__name__}, it has to be a {kind}")
-        if isinstance(node, tuple) and len(node) != len(value):
-            raise ArchitectureError(f"{path} has {len(value)} entries, the space has {len(node)}")
-        code = []
-        for (name, child), (_, part) in zip(_children(node, path), _children(value, path), strict=True):
-            code += _encode(child, part, name)
-        return code
-    _index((node,), value, path)
-    return []
-
-
-def _index(options: tuple[Any, ...], value: Any, path: str) -> int:
-    if value not in options:
-        name = path.rsplit(".", 1)[-1].split("[", 1)[0]
-        allowed = f"one of {', '.join(map(str, options))}" if len(options) > 1 else f"{options[0]}"
-        raise ArchitectureError(f"{name} {value} is not {allowed} at {path}")
-    return options.index(value)
-
-
-def _decode(node: Any, code: Any) -> Any:
-    if isinstance(node, Choice):
-        return node.options[next(code)]
-    if isinstance(node, Repeat):
-        elastic = isinstance(node.depth, Choice)
-        depth = node.depth.options[next(code)] if elastic else node.depth
-        value = tuple(_decode(node.element, code) for _ in range(depth))
-        deepest = node.depth.options[-1] if elastic else depth
-        for _ in range(len(_genes(node.element)) * (deepest - depth)):
-            next(code)
-        return value
-    if isinstance(node, tuple):
-        return tuple(_decode(item, code) for item in node)
-    if _is_branch(node):
-        return replace(node, **{field.name: _decode(getattr(node, field.name), code) for field in fields(node)})
-    return node
-
-
-def _restricted(node: Any, path: str, kept: Mapping[str, tuple[Any, ...]]) -> Any:
-    """The tree with only the kept options. Copies of a repeat differ then, so a fixed repeat becomes a plain tuple."""
-    if isinstance(node, Choice):
-        options = kept[path]
-        return Choice(options) if len(options) > 1 else options[0]
-    if isinstance(node, Repeat):
-        depths = kept[f"{path}.depth"] if isinstance(node.depth, Choice) else (node.depth,)
-        elements = [_restricted(node.element, f"{path}[{index}]", kept) for index in range(depths[-1])]
-        if len(depths) == 1:
-            return tuple(elements)
-        if any(element != elements[0] for element in elements):
-            raise ArchitectureError(f"{path}: the blocks of an elastic depth have to keep the same options")
-        return Repeat(elements[0], Choice(depths))
-    if isinstance(node, tuple):
-        return tuple(_restricted(item, f"{path}[{index}]", kept) for index, item in enumerate(node))
-    if _is_branch(node):
-        return replace(
-            node, **{name.rsplit(".", 1)[-1]: _restricted(child, name, kept) for name, child in _children(node, path)}
-        )
-    return node

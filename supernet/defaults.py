@@ -108,7 +108,7 @@ DEFAULTS: dict[str, Any] = {
         "NUM_JOINTS_HALF_BODY": 8,  # fewest joints for that
         "COLOR_RGB": False,  # top-down: RGB pictures, not BGR
         # From here on, this toolkit's own.
-        "SYNTHETIC": {  # with TRAIN > 0 the dataset is drawn into ROOT on first use
+        "SYNTHETIC": {  # with TRAIN > 0 the dataset is drawn into ROOT on first use; it wants FLIP 0 (coloured pads)
             "TRAIN": 0,  # training images
             "VAL": 0,  # images to judge on
             "SIZE": [192, 192],  # pixels: width, height

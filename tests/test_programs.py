@@ -147,8 +147,12 @@ def test_bad_input(tiny: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.
     assert "resolution 256 is not 128 at resolution" in line(transfer.main, "--superconfig", "litepose-XS", *here)
     assert "given.json:1:2: not JSON" in line(transfer.main, "--superconfig", give("{no"), *here)
     assert "lacks 'backbone_setting'" in line(transfer.main, "--superconfig", give("{}"), *here)
-    assert "no such superconfig; give a JSON file, or one of litepose-L" in line(transfer.main, "--superconfig", "x", *here)
-    assert "no such supernet checkpoint" in line(transfer.main, "--superconfig", "litepose-XS", "TEST.MODEL_FILE", "no.pt")
+    assert "no such superconfig; give a JSON file, or one of litepose-L" in line(
+        transfer.main, "--superconfig", "x", *here
+    )
+    assert "no such supernet checkpoint" in line(
+        transfer.main, "--superconfig", "litepose-XS", "TEST.MODEL_FILE", "no.pt"
+    )
 
     other = tmp_path / "other.pt"
     torch.save(litepose.build(litepose.published()["litepose-XS"]).state_dict(), other)
@@ -174,7 +178,16 @@ def test_bad_input(tiny: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.
 def test_bad_data(tiny: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A missing folder, an empty annotation file, a picture that cannot be decoded."""
     _, arguments = tiny
-    real = ["DATASET.SYNTHETIC.TRAIN", 0, "DATASET.DATASET", "coco_kpt", "DATASET.NUM_JOINTS", 17, "MODEL.NUM_JOINTS", 17]
+    real = [
+        "DATASET.SYNTHETIC.TRAIN",
+        0,
+        "DATASET.DATASET",
+        "coco_kpt",
+        "DATASET.NUM_JOINTS",
+        17,
+        "MODEL.NUM_JOINTS",
+        17,
+    ]
     real += ["DATASET.TRAIN", "train2017", "DATASET.SEARCH_IMAGES", 2, "OUTPUT_DIR", tmp_path / "output"]
     line = refused(capsys, train.main, *arguments, *real, "DATASET.ROOT", tmp_path / "nowhere")
     assert "nowhere' is not a folder; set it to where coco lies" in line

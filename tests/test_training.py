@@ -31,7 +31,10 @@ def stage(name: str, *opened: str) -> dict[str, Any]:
 
 def test_stages_open_one_kind_after_another() -> None:
     """What is open stays open; the rest is at its largest."""
-    sizes = [s.space.size for s in stages(SPACE, [stage("1"), stage("2", "resolution"), stage("3", "kernel"), stage("4", *ALL)])]
+    sizes = [
+        s.space.size
+        for s in stages(SPACE, [stage("1"), stage("2", "resolution"), stage("3", "kernel"), stage("4", *ALL)])
+    ]
     assert sizes[:2] == [1, 2]
     assert sizes[0] < sizes[1] < sizes[2] < sizes[3] == SPACE.size
 
@@ -56,8 +59,15 @@ def test_audit_names_what_would_never_be_trained() -> None:
         audit(litepose.build, SPACE, stages(short, [stage("all", *short.kinds)]))
     with pytest.raises(UserError, match="kernel.*would be searched but never trained"):
         audit(litepose.build, SPACE, stages(SPACE, [stage("all", *(kind for kind in ALL if kind != "kernel"))]))
-    with pytest.raises(UserError, match="the space does not contain litepose-XS: resolution 256 is not one of 128, 192"):
-        audit(litepose.build, SPACE, stages(SPACE, [stage("all", *ALL)]), {"litepose-XS": litepose.published()["litepose-XS"]})
+    with pytest.raises(
+        UserError, match="the space does not contain litepose-XS: resolution 256 is not one of 128, 192"
+    ):
+        audit(
+            litepose.build,
+            SPACE,
+            stages(SPACE, [stage("all", *ALL)]),
+            {"litepose-XS": litepose.published()["litepose-XS"]},
+        )
 
 
 def test_sandwich() -> None:
@@ -192,7 +202,13 @@ def test_trainer_accepts_any_module() -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 1))
     arch = SPACE.smallest
     plan = Plan([Phase("n", Sampler(type(SPACE)(arch)), 4, lambda _: 0.1)], images=4, batch=2, seed=0)
-    made = Trainer(lambda images, _: [network(images)], network, Criterion(), torch.optim.SGD(network.parameters()), dict)
+    made = Trainer(
+        lambda images, _: [network(images)], network, Criterion(), torch.optim.SGD(network.parameters()), dict
+    )
     losses: list[float] = []
-    made.run(plan, ({**batch, "target": 1.0} for batch in batches(plan, 0)), lambda s, loss: losses.append(loss["loss"]) or True)  # type: ignore[func-returns-value]
+    made.run(
+        plan,
+        ({**batch, "target": 1.0} for batch in batches(plan, 0)),
+        lambda s, loss: losses.append(loss["loss"]) or True,
+    )  # type: ignore[func-returns-value]
     assert losses[-1] < losses[0]

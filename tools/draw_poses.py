@@ -1,7 +1,6 @@
 """Draw what a network finds on pictures of its test split: ground truth above, predictions below.
 
-python tools/draw_poses.py --cfg experiments/synthetic/litepose.yaml --superconfig output/synthetic/litepose/subnets/L/arch.json \\
-    --out poses.png TEST.MODEL_FILE output/synthetic/litepose/subnets/L/retrained/weights.pt
+python tools/draw_poses.py --cfg CFG --superconfig SUBNET/arch.json --out poses.png TEST.MODEL_FILE SUBNET/retrained/weights.pt
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ The body is a small three-dimensional stick figure in units of its own stature, 
 Body axes: x to the person's left, y down, z the way the person faces. Picture axes: x right, y down, z towards
 the viewer; at ``yaw = 0`` both are the same, so that from the front the left shoulder is right in the picture.
 
-Left and right are told by what a mirror keeps true, because training mirrors pictures and exchanges the joints'
-names: face against hair, shirt front against back, knee patches against elbow patches, toes, and a stripe along the
-outer side of sleeves and trousers. A badge on the left side only would be contradicted by every mirrored picture.
+Left and right are told as in life, by face against hair, shirt front against back and toes, and by pads on shoulders,
+elbows, wrists, knees and ankles, orange on the left and blue on the right, from which a small network learns them within
+minutes. A mirrored picture would contradict the pads: train on this crowd with ``DATASET.FLIP: 0``.
 """
 
 from __future__ import annotations

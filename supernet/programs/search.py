@@ -123,7 +123,9 @@ def _searcher(setting: Setting, algorithm: str) -> Searcher[Any]:
         "population": cfg.POPULATION,
         "max_macs": setting.cfg.COST.MAX_MACS or None,
     }
-    mutation: dict[str, Any] = {"mutation_probability": cfg.MUTATION_PROBABILITY or 1 / max(1, len(setting.space.genes))}
+    mutation: dict[str, Any] = {
+        "mutation_probability": cfg.MUTATION_PROBABILITY or 1 / max(1, len(setting.space.genes))
+    }
     if algorithm == "random":
         return RandomSearch(**common)
     if algorithm == "evolution":

@@ -13,7 +13,8 @@ import pytest
 import scipy.io
 
 from supernet.errors import UserError
-from supernet.pose.metrics import JUDGES, Judge, coco_ap, crowdpose_ap, pckh
+from supernet.pose.metrics import JUDGES, Judge, coco_ap, crowdpose_ap
+from supernet.pose.pckh import pckh
 from supernet.pose.skeletons import SKELETONS, Skeleton
 from tests.paths import SHARED
 

@@ -1,6 +1,6 @@
 """Is the extracted network the supernet's, and what does sharing cost? Prints differences, ratios and times of one run.
 
-python tools/bench/supernet.py [--architectures 1000]
+python tools/bench/sharing.py [--architectures 1000]
 """
 
 from __future__ import annotations
