@@ -90,8 +90,8 @@ def sample_scene(rng: np.random.Generator, width: int, height: int, max_people: 
     boxes: list[Box] = []
     for _ in range(count):
         figure = sample_figure(rng, sample_look(rng, (float(blue), float(green), float(red))))
-        small = rng.random() < 0.1
-        scale = height * (rng.uniform(0.3, 0.5) if small else rng.uniform(0.6, 1.14 - 0.1 * min(count - 1, 4)))
+        small = rng.random() < 0.12
+        scale = height * (rng.uniform(0.3, 0.45) if small else rng.uniform(0.47, 1.14 - 0.1 * min(count - 1, 4)))
         x0, y0, x1, y1 = (side * scale for side in figure.box())
         tolerated = 0.6 if crowd or rng.random() < 0.25 else 0.25
         x, y = _place(rng, (x1 - x0, y1 - y0), (across, height), [(a - left, b, c - left, d) for a, b, c, d in boxes],

@@ -48,13 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     supernet = load_supernet(setting, source)
     found, baseline = search(setting, supernet, source)
     front = _front(setting, found)
-    _write_csv(setting.folder / "front.csv", front)
+    write_csv(setting.folder / "front.csv", front)
     say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
     rows = [
         compare(setting, name, setting.family.from_json(json.loads(arch)), supernet, source)
         for name, arch in _picks(setting, front).items()
     ]
-    _write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
+    write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
     draw(setting.folder, metric=SCORE, dataset=dataset_name(setting), published=PUBLISHED)
     write_report(setting.folder, **_about(setting, options.cfg, len(found), len(baseline)))
     say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
@@ -74,7 +74,7 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
         settings=used,
         to_json=setting.family.to_json,
     )
-    evaluate = _evaluator(setting, supernet)
+    evaluate = evaluator(setting, supernet)
 
     def search_with(algorithm: str, evaluations: int, title: str) -> list[Record]:
         with Progress(title, evaluations) as progress:
@@ -89,12 +89,12 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
 
     found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})")
     baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)") if cfg.RANDOM_BASELINE else []
-    _write_csv(setting.folder / "search" / "found.csv", _table(setting, found))
-    _write_csv(setting.folder / "search" / "random.csv", _table(setting, baseline))
+    write_csv(setting.folder / "search" / "found.csv", score_table(setting, found))
+    write_csv(setting.folder / "search" / "random.csv", score_table(setting, baseline))
     return found, baseline
 
 
-def _evaluator(setting: Setting, supernet: Supernet[Any]) -> Callable[[Any], dict[str, float]]:
+def evaluator(setting: Setting, supernet: Supernet[Any]) -> Callable[[Any], dict[str, float]]:
     """Extract, calibrate, and judge on the search split, which is never the one that is reported."""
     dataset = setting.search
     judge = setting.judge(dataset)
@@ -134,7 +134,8 @@ def _searcher(setting: Setting, algorithm: str) -> Searcher[Any]:
     return NSGA2(**common, **mutation)
 
 
-def _table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
+def score_table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
+    """What was evaluated: macs, params, resolution, every metric, and the architecture as JSON."""
     rows = [
         {
             "macs": record.macs,
@@ -149,7 +150,7 @@ def _table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _front(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
-    table = _table(setting, records)
+    table = score_table(setting, records)
     best = non_dominated(table[["macs", SCORE]].to_numpy(dtype=float))
     front = table[best].sort_values("macs").reset_index(drop=True)
     front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
@@ -182,7 +183,8 @@ def _check_budgets(setting: Setting) -> None:
             )
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table, whole or not at all."""
     text = io.StringIO()
     table.to_csv(text, index=False)
     write_atomically(path, text.getvalue())

@@ -1,0 +1,56 @@
+"""Evaluate every architecture of a (restricted) space with a trained supernet, as a table on which searches can be compared.
+
+python tools/tabulate.py --cfg CFG --out table.csv TEST.MODEL_FILE SUPERNET/weights.pt SPACE.RESTRICT "{depth: [1], kernel: [3]}"
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from supernet.config import load_config
+from supernet.files import sha256
+from supernet.journal import Journal
+from supernet.programs.command import run
+from supernet.programs.progress import Progress
+from supernet.programs.search import evaluator, score_table, write_csv
+from supernet.programs.setting import Setting
+from supernet.programs.train import TRAINED_BY, load_supernet
+from supernet.programs.transfer import supernet_file
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and evaluate what the journal beside the table does not hold yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cfg", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("table.csv"))
+    parser.add_argument(
+        "--keep", default="{}", help="which part of the space to tabulate, as SPACE.RESTRICT is written"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE")
+    options = parser.parse_args(arguments)
+    whole = Setting(load_config(options.cfg, options.overrides), options.cfg)
+    part = Setting(load_config(options.cfg, [*options.overrides, "SPACE.RESTRICT", options.keep]), options.cfg)
+    source = supernet_file(whole)
+    supernet = load_supernet(whole, source)
+    journal = Journal(
+        options.out.with_suffix(".jsonl"),
+        space=part.space.fingerprint,
+        seed=0,
+        settings=whole.settings(*TRAINED_BY, "TEST") | {"supernet_sha256": sha256(source)},
+        to_json=whole.family.to_json,
+    )
+    evaluate, codes = evaluator(whole, supernet), part.space.all_codes()
+    with Progress("evaluating", len(codes)) as progress:
+        for done, (code, macs) in enumerate(zip(codes, part.costs.macs(codes).tolist(), strict=True), 1):
+            arch = part.space.decode(code)
+            if journal.find(arch) is None:
+                journal.add(arch, algorithm="table", macs=macs, metrics=evaluate(arch), seconds=0.0)
+            progress.to(done)
+    write_csv(options.out, score_table(part, journal.records))
+    print(options.out)
+
+
+if __name__ == "__main__":
+    run(main)
