@@ -13,8 +13,11 @@ import torch
 
 from search_spaces import litepose
 from supernet import checkpoint
+from supernet.config import load_config
 from supernet.programs import search, train, transfer, valid
 from supernet.programs.command import Main, run
+from supernet.programs.setting import Setting
+from supernet.shrinking import audit, stages
 from tests.paths import ROOT, SHARED
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
@@ -219,3 +222,18 @@ def test_help(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stopped.value.code == 0
     assert "examples:\n  python " in capsys.readouterr().out
+
+
+def test_every_experiment_loads() -> None:
+    """Each YAML is valid, opens with its command, and its stages leave no weight untrained."""
+    files = sorted((ROOT / "experiments").glob("*/*.yaml"))
+    assert len(files) >= 3
+    for file in files:
+        assert file.read_text().startswith("# python "), file
+        cfg = load_config(file)
+        setting = Setting(cfg, file)
+        assert setting.build(setting.space.smallest) is not None
+        for name, arch in setting.required.items():
+            assert setting.space.why_not(arch) is None, name
+        if cfg.SUPERNET.STAGES:
+            audit(setting.build, setting.space, stages(setting.space, cfg.SUPERNET.STAGES))

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--superconfig", required=True, help="the checkpoint's architecture")
     parser.add_argument("--out", type=Path, default=Path("poses.png"))
     parser.add_argument("--pictures", type=int, default=8)
-    parser.add_argument("--score", type=float, default=0.15, help="draw people with at least this mean heat value")
+    parser.add_argument("--score", type=float, default=0.3, help="draw people with at least this mean heat value")
     parser.add_argument("--cell", type=int, default=256, help="side of a picture in the sheet, pixels")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE")
     options = parser.parse_args(arguments)
