@@ -25,7 +25,10 @@ lint: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python -m pytest -m bench
+	$(BIN)/python tools/bench/sharing.py
+	$(BIN)/python tools/bench/cost.py
+	$(BIN)/python tools/bench/search.py
+	$(BIN)/python tools/bench/search.py --table experiments/synthetic/table.csv
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Draw pareto.png and pareto.svg of a run again, from the tables in its folder.
 
-python -m tools.plot_pareto output/crowd_pose/litepose --dataset crowdpose
+python tools/plot_pareto.py output/crowd_pose/litepose --dataset crowdpose
 """
 
 from __future__ import annotations

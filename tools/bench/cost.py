@@ -1,4 +1,4 @@
-"""How fast architectures are costed, beside counting a built network: ``python -m tools.bench.cost``.
+"""How fast architectures are costed, beside counting a built network: ``python tools/bench/cost.py``.
 
 Every figure comes from this one run, on one thread. The published space is costed whole, the listing of its codes
 included; the others by random architectures. A share of the results is compared with counting.

@@ -1,7 +1,7 @@
 """Does the search find a better front than chance does, at the same number of evaluations?
 
-    python -m tools.bench.search                                 a stand-in for evaluated networks, 5 seeds
-    python -m tools.bench.search --table runs/x/search.jsonl     really evaluated architectures (a journal or a CSV)
+    python tools/bench/search.py                                 a stand-in for evaluated networks, 5 seeds
+    python tools/bench/search.py --table runs/x/search.jsonl     really evaluated architectures (a journal or a CSV)
 
 Prints the hypervolume (MACs below the most expensive, score above the worst) of the front that NSGA-II, evolution and
 random search found, per seed, and the candidates that each proposes per second.
