@@ -67,21 +67,24 @@ def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
             raise SharingError(
                 f"module {name} is {type(module).__name__} here and {type(other).__name__} in the largest"
             )
+        own, target = _own_tensors(module), _own_tensors(other)
+        if not own and share.dispatch(type(module)) is share.dispatch(nn.Module):
+            continue  # a container or an activation
         try:
             indices = share(module, other)
         except SharingError as error:
             raise SharingError(f"module {name}: {error}") from None
-        for local, tensor in _own_tensors(module).items():
+        for local, tensor in own.items():
             key = f"{name}.{local}" if name else local
             if local not in indices:
                 raise SharingError(f"{key} has no counterpart in the largest network")
-            target = _own_tensors(other)[local]
-            parts[key] = Part(indices[local], whole=tensor.shape == target.shape)
+            parts[key] = Part(indices[local], whole=tensor.shape == target[local].shape)
     return parts
 
 
 def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
-    return dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
+    tensors = {**module._parameters, **module._buffers}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 @singledispatch
@@ -103,9 +106,9 @@ def _leading(shape: Sequence[int]) -> Index:
 
 def _leading_parts(small: nn.Module, big: nn.Module) -> dict[str, Index]:
     """Leading entries of every dimension."""
-    indices = {}
+    indices, theirs = {}, _own_tensors(big)
     for name, tensor in _own_tensors(small).items():
-        other = _own_tensors(big).get(name)
+        other = theirs.get(name)
         if other is None:
             raise SharingError(f"{name} is missing in the largest network")
         if tensor.dim() != other.dim() or any(s > b for s, b in zip(tensor.shape, other.shape, strict=True)):

@@ -11,9 +11,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 A = TypeVar("A")
+_FILLING = (torch.Tensor.zero_, torch.Tensor.fill_, torch.Tensor.uniform_, torch.Tensor.normal_)
 _INITIALISERS = frozenset(
-    function for name, function in vars(nn.init).items() if name.endswith("_") and not name.startswith("_")
-)
+    [function for name, function in vars(nn.init).items() if name.endswith("_") and not name.startswith("_")]
+) | frozenset(_FILLING)
 
 
 class _NoWeights(TorchFunctionMode):

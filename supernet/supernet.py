@@ -75,8 +75,15 @@ class Supernet(nn.Module, Generic[A]):
         parts = plan(module, self.network)
         with torch.no_grad():
             tensors = {name: tensor.clone() for name, tensor in self._tensors(parts, False).items()}
-        module.load_state_dict(tensors, assign=True)
-        return module.requires_grad_(True).train(self.training)
+        for name, own in module.named_modules():
+            prefix = f"{name}." if name else ""
+            for key, parameter in own._parameters.items():
+                if parameter is not None:
+                    own._parameters[key] = nn.Parameter(tensors[prefix + key])
+            for key, buffer in own._buffers.items():
+                if buffer is not None:
+                    own._buffers[key] = tensors[prefix + key]
+        return module.train(self.training)
 
     def _skeleton(self, arch: A) -> tuple[nn.Module, dict[str, Part]]:
         """The architecture's module without weights, and its part of the stored tensors; the last ones used are kept."""

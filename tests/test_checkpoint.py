@@ -78,3 +78,14 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
     with pytest.raises(UserError, match="holds no weights"):
         checkpoint.state_dict_of({"epoch": 3}, "x.pt")
+
+
+def test_packed_weights_are_the_same(tmp_path: Path) -> None:
+    """Names, order, types and values; the strides are those of the default memory format."""
+    network = litepose.build(litepose.SMALL.smallest).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights = network.state_dict()
+    checkpoint.save(tmp_path / "w.pt", {"state_dict": checkpoint.packed(weights)})
+    read = checkpoint.state_dict_of(checkpoint.read(tmp_path / "w.pt"), "w.pt")
+    assert list(read) == list(weights)
+    assert all(torch.equal(read[name], weights[name]) and read[name].is_contiguous() for name in weights)
+    assert len({tensor.untyped_storage().data_ptr() for tensor in read.values()}) == 2

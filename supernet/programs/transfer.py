@@ -90,7 +90,7 @@ def calibrated(setting: Setting, network: nn.Module, arch: Any) -> int:
 
 def store(setting: Setting, folder: Path, arch: Any, network: nn.Module, certificate: dict[str, Any]) -> None:
     """Write ``arch.json``, ``weights.pt`` and ``certificate.json`` into the subnet's folder."""
-    weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    weights = checkpoint.packed(network.state_dict())
     write_atomically(folder / "arch.json", json.dumps(setting.family.to_json(arch)) + "\n")
     checkpoint.save(folder / "weights.pt", {"state_dict": weights, "arch": setting.family.to_json(arch)})
     write_atomically(folder / "certificate.json", json.dumps(certificate, indent=2) + "\n")
