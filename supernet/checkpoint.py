@@ -32,7 +32,7 @@ def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for dtype in dict.fromkeys(tensor.dtype for tensor in weights.values()):
         chosen = {name: tensor for name, tensor in weights.items() if tensor.dtype == dtype}
         flat = torch.cat([tensor.detach().cpu().contiguous().flatten() for tensor in chosen.values()])
-        pieces = flat.split([tensor.numel() for tensor in chosen.values()])
+        pieces = torch.split(flat, [tensor.numel() for tensor in chosen.values()])
         result |= {name: piece.view(chosen[name].shape) for name, piece in zip(chosen, pieces, strict=True)}
     return {name: result[name] for name in weights}
 
