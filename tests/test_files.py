@@ -6,6 +6,7 @@ import re
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,19 @@ from supernet.errors import UserError
 from supernet.files import read_json, replacing, sha256, write_atomically
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 4 KiB: what a full disk looks like to a program, without root."""
+    """No file may grow beyond 4 KiB: what a full disk looks like to a program, without root.
+
+    Not a fixture: pytest reports a result before it ends fixtures, and its own output may be a file.
+    """
     limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_writes_text_and_bytes_and_makes_the_folder(tmp_path: Path) -> None:
@@ -68,20 +74,22 @@ def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "real").read_text() == "new"
 
 
-def test_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path, full_disk: None) -> None:
+def test_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_atomically(path, "old")
-    with pytest.raises(UserError, match=re.escape(f"{path}: cannot be written: File too large; make room")):
+    wanted = re.escape(f"{path}: cannot be written: File too large; make room")
+    with pytest.raises(UserError, match=wanted), full_disk():
         write_atomically(path, bytes(10_000))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("by_name", [False, True])
-def test_full_disk_under_torch_save(tmp_path: Path, full_disk: None, by_name: bool) -> None:
+def test_full_disk_under_torch_save(tmp_path: Path, by_name: bool) -> None:
     reason = "the disk is full or the file grew too large" if by_name else "File too large"
     state = {"weight": torch.zeros(10_000)}
-    with pytest.raises(UserError, match=f"cannot be written: {reason}"), replacing(tmp_path / "a") as temporary:
+    wanted = f"cannot be written: {reason}"
+    with pytest.raises(UserError, match=wanted), full_disk(), replacing(tmp_path / "a") as temporary:
         if by_name:
             torch.save(state, temporary)
         else:
