@@ -74,10 +74,6 @@ class _Pen:
             along = (end - joint) / (np.linalg.norm(end - joint) + 1e-9)
             self.hull(part, [joint, joint + 0.03 * along], [radius * self.bulk] * 2, _BANDS[side])
 
-    def nearer(self, *parts: str) -> str:
-        """The part that is drawn last."""
-        return max(parts, key=self.depths.__getitem__)
-
     def draw(self, picture: Bytes, ids: npt.NDArray[Any], scale: float, origin: Array, first_id: int) -> None:
         """Paint all shapes; ``ids`` gets ``first_id`` + the part's number."""
         for part in sorted(self.depths, key=self.depths.__getitem__):
