@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "GPUS": [0],  # read only; torchrun decides which devices are used
     "WORKERS": 4,  # processes that load images
     "PRINT_FREQ": 20,  # steps between two log lines
-    "AUTO_RESUME": False,  # go on from the last checkpoint in OUTPUT_DIR
+    "AUTO_RESUME": False,  # read only; a run always goes on from its last checkpoint
     "PIN_MEMORY": True,  # page-locked batches, for copies to a GPU
     "RANK": 0,  # read only; torchrun sets it
     "VERBOSE": True,  # progress bars and longer logs
@@ -133,7 +133,7 @@ DEFAULTS: dict[str, Any] = {
         "GAMMA2": 0.0,  # read only
         "BEGIN_EPOCH": 0,
         "END_EPOCH": 140,  # exclusive
-        "RESUME": False,  # go on from CHECKPOINT
+        "RESUME": False,  # read only; a run always goes on from its last checkpoint
         "CHECKPOINT": "",  # file
         "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
         "SHUFFLE": True,

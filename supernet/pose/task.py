@@ -76,12 +76,16 @@ class BottomUpTask:
         moved["inputs"] = self.inputs(moved["images"])
         return moved
 
+    def sigma_at(self, input_hw: tuple[int, int]) -> float:
+        """The Gaussian of a joint at this input size, heatmap pixels."""
+        return self.sigma if self.sigma > 0 else max(1.0, min(input_hw) / 4 / 64)
+
     def inputs(self, images: Tensor) -> Tensor:
         """uint8 pictures (B, H, W, 3) as network input (B, 3, H, W)."""
         return normalise(images.to(self.device), channels_last=self.channels_last)
 
     def calibration_batches(self, dataset: PoseDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
-        """Network inputs of a whole dataset at one size, augmented as in training but for rotation and translation."""
+        """Network inputs of a whole dataset at one size, without augmentation."""
         plain = Augmentation.none(self.augmentation.scale_type)
         for first in range(0, len(dataset), batch):
             samples = [
@@ -92,7 +96,7 @@ class BottomUpTask:
                     input_hw,
                     plain,
                     np.random.default_rng(0),
-                    sigma=self.sigma,
+                    sigma=self.sigma_at(input_hw),
                 )
                 for image in dataset[first : first + batch]
             ]
@@ -145,8 +149,9 @@ class _Samples(Dataset[Any]):
             input_hw,
             task.augmentation,
             np.random.default_rng(seed),
-            sigma=task.sigma if task.sigma > 0 else max(1.0, min(input_hw) / 4 / 64),
+            sigma=task.sigma_at(input_hw),
             max_people=task.max_people,
+            tag_per_joint=task.inference.grouping.tag_per_joint,
         )
 
 

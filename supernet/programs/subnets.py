@@ -16,7 +16,7 @@ from .fitting import check_settings
 from .progress import say
 from .setting import Setting
 from .train import TRAINED_BY, place, train_subnet
-from .transfer import calibrated, cut, store
+from .transfer import calibrated, cut, finish
 
 #: Columns of comparison.csv and the stage of a subnet's life behind each.
 STAGES = {
@@ -38,12 +38,7 @@ def compare(setting: Setting, name: str, arch: Any, supernet: Supernet[Any], sou
     if not record.has("calibrated"):
         network, certificate = cut(setting, supernet, arch)
         record.measure("transferred", lambda: place(network, setting))
-        certificate |= {
-            "calibration_images": calibrated(setting, network, arch),
-            "source": str(source),
-            "source_sha256": sha256(source),
-        }
-        store(setting, folder, arch, network, certificate)
+        finish(setting, folder, arch, network, certificate, source)
         record.costs(certificate)
         record.measure("calibrated", lambda: network)
 

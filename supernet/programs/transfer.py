@@ -37,15 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arch = setting.architecture(options.superconfig)
     supernet = load_supernet(setting, source)
     network, certificate = cut(setting, supernet, arch)
-    certificate |= {
-        "calibration_images": calibrated(setting, network, arch),
-        "source": str(source),
-        "source_sha256": sha256(source),
-    }
     path = Path(options.superconfig)
     name = path.resolve().parent.name if path.name == "arch.json" else path.stem
     folder = setting.folder / "subnets" / name
-    store(setting, folder, arch, network, certificate)
+    finish(setting, folder, arch, network, certificate, source)
     say(
         f"{folder / 'weights.pt'}: {certificate['macs'] / 1e6:,.1f} MMACs, {certificate['params']:,} parameters, "
         f"difference to the supernet {certificate['difference']}, calibrated on {certificate['calibration_images']} images\n"
@@ -88,11 +83,19 @@ def calibrated(setting: Setting, network: nn.Module, arch: Any) -> int:
     return calibrate(network, batches)
 
 
-def store(setting: Setting, folder: Path, arch: Any, network: nn.Module, certificate: dict[str, Any]) -> None:
-    """Write ``arch.json``, ``weights.pt`` and ``certificate.json`` into the subnet's folder."""
+def finish(
+    setting: Setting, folder: Path, arch: Any, network: nn.Module, certificate: dict[str, Any], source: Path
+) -> None:
+    """Calibrate, complete the certificate, and write ``arch.json``, ``weights.pt`` and ``certificate.json``."""
+    certificate |= {
+        "calibration_images": calibrated(setting, network, arch),
+        "source": str(source),
+        "source_sha256": sha256(source),
+    }
+    described = setting.family.to_json(arch)
+    write_atomically(folder / "arch.json", json.dumps(described) + "\n")
     weights = checkpoint.packed(network.state_dict())
-    write_atomically(folder / "arch.json", json.dumps(setting.family.to_json(arch)) + "\n")
-    checkpoint.save(folder / "weights.pt", {"state_dict": weights, "arch": setting.family.to_json(arch)})
+    checkpoint.save(folder / "weights.pt", {"state_dict": weights, "arch": described})
     write_atomically(folder / "certificate.json", json.dumps(certificate, indent=2) + "\n")
 
 
