@@ -5,7 +5,14 @@ Shapes: x is (B, C, H, W). Convolutions have no bias unless said otherwise; Batc
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
+
+#: How the authors' checkpoints name what a convolution with BatchNorm is made of: ``0``, ``1`` in a plain sequence; ``conv``,
+#: ``bn`` in mmcv's ConvModule; ``1``, ``2`` behind an explicit padding (EfficientNet).
+Keys = Literal["sequence", "named", "padded"]
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -15,34 +22,125 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 
 def conv_bn(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, act: type[nn.Module] | None = nn.ReLU6
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    act: type[nn.Module] | None = nn.ReLU6,
+    bias: bool = False,
+    keys: Keys = "sequence",
 ) -> nn.Sequential:
-    """Convolution ("same" padding), BatchNorm and, unless ``act`` is None, an activation."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
+    """Convolution ("same" padding), BatchNorm and, unless ``act`` is None, an activation.
+
+    With ``padded`` keys the padding is a layer of its own, and what is odd of it goes to the right and to the bottom (as
+    TensorFlow pads), so that a stride of 2 pads a kernel of 3 there only.
+    """
+    padded = keys == "padded"
+    layers: dict[str, nn.Module] = {
+        "conv": nn.Conv2d(inputs, outputs, kernel, stride, 0 if padded else kernel // 2, groups=groups, bias=bias),
+        "bn": nn.BatchNorm2d(outputs),
+    }
+    if padded:
+        total = max(kernel - stride, 0)
+        before, after = total // 2, total - total // 2
+        layers = {"pad": nn.ZeroPad2d((before, after, before, after)), **layers}
     if act is not None:
-        layers.append(act(inplace=True))
-    return nn.Sequential(*layers)
+        layers["act"] = act() if act is nn.Sigmoid else act(inplace=True)
+    sequence = nn.Sequential()
+    for index, (name, layer) in enumerate(layers.items()):
+        sequence.add_module(name if keys == "named" else str(index), layer)
+    return sequence
+
+
+class SqueezeExcite(nn.Module):
+    """x × sigmoid(W2 act(W1 mean(x))): every channel weighed by what the whole picture says (Hu et al., CVPR 2018).
+
+    Args:
+        width: channels of x.
+        squeezed: channels between the two 1×1 convolutions, which have a bias.
+        act: between them.
+        names: of the two convolutions in checkpoints; ``se.1`` stands for ``1`` within ``se``.
+    """
+
+    def __init__(
+        self, width: int, squeezed: int, act: type[nn.Module] = nn.ReLU, names: tuple[str, str] = ("fc1", "fc2")
+    ) -> None:
+        super().__init__()
+        convolutions = (nn.Conv2d(width, squeezed, 1), nn.Conv2d(squeezed, width, 1))
+        for name, convolution in zip(names, convolutions, strict=True):
+            place: nn.Module = self
+            *parents, last = name.split(".")
+            for parent in parents:
+                if not hasattr(place, parent):
+                    place.add_module(parent, nn.Module())
+                place = place.get_submodule(parent)
+            place.add_module(last, convolution)
+        self.names, self.act = names, act(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, H, W) to the same."""
+        squeeze, excite = (self.get_submodule(name) for name in self.names)
+        weight = torch.sigmoid(excite(self.act(squeeze(x.mean((2, 3), keepdim=True)))))
+        return x * weight
 
 
 class InvertedResidual(nn.Module):
     """1×1 to the hidden width, k×k depthwise, 1×1 back; plus the input where stride is 1 and the widths agree.
 
-    MobileNetV2 (Sandler et al., 2018); with kernels up to 9 it is LitePose's large-kernel block (Wang et al., 2022, §3.3).
+    MobileNetV2 (Sandler et al., 2018); with kernels up to 9 it is LitePose's large-kernel block (Wang et al., 2022, §3.3); with
+    squeeze-and-excitation it is the block of EfficientNet (Tan and Le, 2019) and of WideHRNet.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        hidden: channels of the depthwise convolution.
+        kernel: of the depthwise convolution.
+        stride: of the depthwise convolution.
+        act: after the first two convolutions.
+        squeeze: what weighs the hidden channels, or None.
+        names: how checkpoints name the parts: ``litepose`` (``inv``, ``depth_conv``, ``point_conv``), ``mmpose`` (``block.0`` …), or
+            ``efficientnet`` (``conv.0`` …, with explicit padding, and without the first 1×1 where it would not widen).
     """
 
-    def __init__(self, inputs: int, outputs: int, hidden: int, kernel: int, stride: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: int,
+        kernel: int,
+        stride: int,
+        *,
+        act: type[nn.Module] = nn.ReLU6,
+        squeeze: nn.Module | None = None,
+        names: Literal["litepose", "mmpose", "efficientnet"] = "litepose",
+    ) -> None:
         super().__init__()
-        self.inv = conv_bn(inputs, hidden, 1)
-        self.depth_conv = conv_bn(hidden, hidden, kernel, stride=stride, groups=hidden)
-        self.point_conv = conv_bn(hidden, outputs, 1, act=None)
+        keys: Keys = {"litepose": "sequence", "mmpose": "named", "efficientnet": "padded"}[names]  # type: ignore[assignment]
+        expand = conv_bn(inputs, hidden, 1, act=act, keys=keys)
+        depthwise = conv_bn(hidden, hidden, kernel, stride=stride, groups=hidden, act=act, keys=keys)
+        project = conv_bn(hidden, outputs, 1, act=None, keys="named" if names == "mmpose" else "sequence")
+        middle = [] if squeeze is None else [squeeze]
+        if names == "litepose":
+            self.inv, self.depth_conv = expand, depthwise
+            self.squeeze = nn.Sequential(*middle)
+            self.point_conv = project
+        elif names == "mmpose":
+            self.block = nn.Sequential(expand, depthwise, *middle, project)
+            if not middle:
+                # where the projection stands in a block that weighs its channels
+                self.block.canonical = {"2": "3"}  # type: ignore[assignment]
+        else:
+            first = [expand] if hidden != inputs else []
+            self.conv = nn.Sequential(*first, depthwise, *middle, *project)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        out: Tensor = self.point_conv(self.depth_conv(self.inv(x)))
+        out = x
+        for part in self.children():
+            out = part(out)
         return x + out if self.residual else out
 
 

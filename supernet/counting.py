@@ -1,17 +1,17 @@
 """Multiply-accumulates and parameters of a network, exactly, without weights and without computing.
 
 Every convolution, transposed convolution and linear layer costs *positions × elements of its weight*: output positions
-for a convolution, input positions for a transposed one, rows for a linear one (batch included). That one rule is all
-the counting there is, and :mod:`supernet.cost` tabulates the same factors.
+for a convolution, input positions for a transposed one, rows for a linear one (batch included), whether a module or a
+function computes it. That one rule is all the counting there is, and :mod:`supernet.cost` tabulates the same factors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,8 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-COUNTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
+_CONVOLUTIONS = frozenset({torch.conv1d, torch.conv2d, torch.conv3d})
+_TRANSPOSED = frozenset({torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d})
 
 # fmt: off
 _UNARY = frozenset({
@@ -54,7 +53,7 @@ def count(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
     """Count the multiply-accumulates that one forward pass executes, and the parameters.
 
     Convolutions, transposed convolutions and linear layers count, at every call; bias, normalisation, activation,
-    resizing, and products written as functions (the two of attention, ``F.conv2d``) do not.
+    resizing, and products of two activations (the two of attention) do not.
 
     Args:
         module: any network that takes one tensor. It is neither computed nor changed, and may lie on the meta device.
@@ -68,25 +67,11 @@ def count(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
 def layer_factors(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Factors]:
     """``(positions, *weight dimensions)`` of every counted layer that a forward pass calls, by module name.
 
-    Calls of one layer add up in its positions.
+    Calls of one layer, and layers of one weight, add up in its positions. A part of a parameter is named by its order.
     """
-    positions: dict[str, int] = {}
-    layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, COUNTED)}
-
-    def hook_of(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            positions[name] = positions.get(name, 0) + _positions(layer, inputs[0], output)
-
-        return hook
-
-    handles = [layer.register_forward_hook(hook_of(name)) for name, layer in layers.items()]
-    try:
-        with _evaluating(module):
-            _run_on_meta(module, input_shape)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: (calls, *layers[name].weight.shape) for name, calls in positions.items()}
+    with _evaluating(module):
+        calls = _run_on_meta(module, input_shape)
+    return {name: (positions, *weight) for name, (positions, weight) in calls.items()}
 
 
 def parameter_factors(module: nn.Module) -> dict[str, Factors]:
@@ -94,22 +79,30 @@ def parameter_factors(module: nn.Module) -> dict[str, Factors]:
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 
-class _ShapesOnly(TorchFunctionMode):
-    """Returns the input of an operation that keeps its shape: on the meta device these take most of the time."""
+class _Counter(TorchFunctionMode):
+    """Counts products, and returns the input of operations that keep its shape: on the meta device they take most time."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
+        self.names = names  # of the weights, by identity
+        self.calls: dict[str, tuple[int, tuple[int, ...]]] = {}  # positions and weight dimensions, by layer
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         if args and func in _UNARY:
             return args[0]
         if len(args) == 2 and func in _BINARY and getattr(args[0], "shape", 0) == getattr(args[1], "shape", 1):
             return args[0]
-        return func(*args, **(kwargs or {}))
-
-
-def _positions(layer: nn.Module, x: Tensor, out: Tensor) -> int:
-    if isinstance(layer, _TRANSPOSED):
-        return x.numel() // layer.in_channels
-    outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
-    return out.numel() // cast(int, outputs)
+        out = func(*args, **kwargs)
+        if func is F.linear or func in _CONVOLUTIONS or func in _TRANSPOSED:
+            weight = args[1] if len(args) > 1 else kwargs["weight"]
+            if func in _TRANSPOSED:
+                positions = args[0].numel() // weight.shape[0]
+            else:
+                positions = out.numel() // weight.shape[0]
+            name = self.names.get(id(weight), f"product {len(self.calls)}")
+            self.calls[name] = (self.calls.get(name, (0, ()))[0] + positions, tuple(weight.shape))
+        return out
 
 
 @contextmanager
@@ -124,12 +117,17 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def _run_on_meta(module: nn.Module, input_shape: tuple[int, ...]) -> None:
-    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    floats = [tensor.dtype for tensor in state.values() if tensor.is_floating_point()]
+def _run_on_meta(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, tuple[int, ...]]]:
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    floats = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
     x = torch.empty(input_shape, device="meta", dtype=floats[0] if floats else None)
-    with torch.no_grad(), _ShapesOnly():
-        if all(tensor.is_meta for tensor in state.values()):
-            module(x)
+    elsewhere = not all(tensor.is_meta for tensor in tensors.values())
+    if elsewhere:
+        tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    counter = _Counter({id(tensor): name.removesuffix(".weight") for name, tensor in tensors.items()})
+    with torch.no_grad(), counter:
+        if elsewhere:
+            functional_call(module, tensors, (x,))
         else:
-            functional_call(module, {name: tensor.to("meta") for name, tensor in state.items()}, (x,))
+            module(x)
+    return counter.calls

@@ -6,11 +6,15 @@ knows a family; whoever brings a module type of their own registers a rule with 
 
 A convolution that reads a concatenation declares the widths of its parts, ``conv.sources = (a, b)``; it then shares the
 leading channels of each part, not of the whole.
+
+Modules are paired by name. Where a checkpoint's layout gives the same thing another name in a smaller network, its parent
+says under which name it stands in a larger one: ``block.canonical = {"2": "3"}`` pairs the small block's ``2`` with the
+large block's ``3``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from itertools import accumulate
@@ -32,10 +36,11 @@ class SharingError(UserError):
 
 @dataclass(frozen=True)
 class Part:
-    """``tensor[index]`` of the largest network, written only when it is less than the whole."""
+    """``tensor[index]`` of the largest network's tensor ``key``; ``whole`` where that is all of it."""
 
     index: Index
     whole: bool
+    key: str
 
     def of(self, tensor: Tensor) -> Tensor:
         """The part, differentiable, a view where all indices are slices."""
@@ -56,18 +61,18 @@ def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
         SharingError: when a module is missing in ``big``, differs in type, or cannot be cut out of it.
     """
     parts: dict[str, Part] = {}
-    modules = dict(big.named_modules())
-    for name, module in small.named_modules():
-        if name not in modules:
+    targets = {canonical: (name, module) for canonical, name, module in _canonical_modules(big)}
+    for canonical, name, module in _canonical_modules(small):
+        if canonical not in targets:
             raise SharingError(
                 f"module {name} exists in the smaller network but not in the largest; presence has to grow with the choices"
             )
-        other = modules[name]
+        target, other = targets[canonical]
         if type(module) is not type(other):
             raise SharingError(
                 f"module {name} is {type(module).__name__} here and {type(other).__name__} in the largest"
             )
-        own, target = _own_tensors(module), _own_tensors(other)
+        own, theirs = _own_tensors(module), _own_tensors(other)
         if not own and share.dispatch(type(module)) is share.dispatch(nn.Module):
             continue  # a container or an activation
         try:
@@ -75,11 +80,23 @@ def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
         except SharingError as error:
             raise SharingError(f"module {name}: {error}") from None
         for local, tensor in own.items():
-            key = f"{name}.{local}" if name else local
+            key = _join(name, local)
             if local not in indices:
                 raise SharingError(f"{key} has no counterpart in the largest network")
-            parts[key] = Part(indices[local], whole=tensor.shape == target[local].shape)
+            parts[key] = Part(indices[local], tensor.shape == theirs[local].shape, _join(target, local))
     return parts
+
+
+def _canonical_modules(module: nn.Module, canonical: str = "", name: str = "") -> Iterator[tuple[str, str, nn.Module]]:
+    """Every module with the name that it would have in the largest network, and its own."""
+    yield canonical, name, module
+    renamed: dict[str, str] = getattr(module, "canonical", {})
+    for key, child in module.named_children():
+        yield from _canonical_modules(child, _join(canonical, renamed.get(key, key)), _join(name, key))
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _own_tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -94,9 +94,9 @@ def audit(
     big = skeleton(build, space.largest)
     touched = {name: torch.zeros(parameter.shape, dtype=torch.bool) for name, parameter in big.named_parameters()}
     for arch in fixed:
-        for name, part in plan(skeleton(build, arch), big).items():
-            if name in touched:
-                part.of(touched[name])[...] = True
+        for part in plan(skeleton(build, arch), big).values():
+            if part.key in touched:
+                part.of(touched[part.key])[...] = True
     for name, mask in touched.items():
         if not bool(mask.all()):
             missed = int((~mask).sum())

@@ -99,16 +99,17 @@ class Supernet(nn.Module, Generic[A]):
     def _tensors(self, parts: Mapping[str, Part], scratch: bool) -> dict[str, Tensor]:
         """The tensors of one architecture; ``scratch`` gives throw-away buffers."""
         stored = dict(self.network.named_parameters())
-        tensors = {name: part.of(stored[name]) for name, part in parts.items() if name in stored}
+        tensors = {name: part.of(stored[part.key]) for name, part in parts.items() if part.key in stored}
         for name, transform in self.transforms.items():
             key, size = _weight_and_size(name)
             if key in tensors and tensors[key].shape[-1] == size:
                 flat = tensors[key].flatten(1)
                 tensors[key] = transform(flat).view_as(tensors[key])
-        for name, buffer in self.network.named_buffers():
-            if name in parts:
-                part = parts[name].of(buffer)
-                tensors[name] = part.clone() if scratch else part
+        buffers = dict(self.network.named_buffers())
+        for name, part in parts.items():
+            if part.key in buffers:
+                buffer = part.of(buffers[part.key])
+                tensors[name] = buffer.clone() if scratch else buffer
         return tensors
 
 

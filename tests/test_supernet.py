@@ -151,6 +151,19 @@ def test_refusals_name_the_module(small: nn.Module, big: nn.Module, message: str
         plan(small, big)
 
 
+def test_a_child_may_stand_under_another_name_in_a_larger_network() -> None:
+    """``canonical`` names pair, and the larger network's tensors are used."""
+    small = Single(nn.Sequential(nn.Conv2d(2, 2, 1)))
+    big = Single(nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 1)))
+    with pytest.raises(SharingError, match=r"module layer.0 is Conv2d here and ReLU in the largest"):
+        plan(small, big)
+    small.layer.canonical = {"0": "1"}  # type: ignore[union-attr]
+    assert {name: part.key for name, part in plan(small, big).items()} == {
+        "layer.0.weight": "layer.1.weight",
+        "layer.0.bias": "layer.1.bias",
+    }
+
+
 def test_kernel_transforms() -> None:
     """They begin as the identity, change what a small kernel computes, are trained, and leave with the extraction."""
     space = litepose.SMALL

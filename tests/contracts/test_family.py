@@ -90,8 +90,8 @@ def test_alignment(case: tuple[ModuleType, Space[Any]]) -> None:
         largest = family.build(space.largest).eval()
         largest.load_state_dict(supernet.network.state_dict())
         used = {name: torch.zeros_like(tensor, dtype=torch.bool) for name, tensor in largest.state_dict().items()}
-        for name, part in plan(subnet, largest).items():
-            part.of(used[name])[...] = True
+        for part in plan(subnet, largest).values():
+            part.of(used[part.key])[...] = True
         with torch.no_grad():
             for name, tensor in largest.state_dict().items():
                 if not name.endswith(("running_var", "num_batches_tracked")):  # a zero variance would divide by eps
