@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 #: How a paper counted. ``ptflops``: convolutions, 2 per BatchNorm element and 1 per activation, transposed convolutions at
@@ -25,6 +26,7 @@ class Published:
         params_m: parameters as published, in 10^6.
         source: where the figures stand.
         irreproducible: why the convention does not give the figure within 1.5 %; empty where it does.
+        options: further keyword arguments of the family's ``build``.
     """
 
     arch: Any
@@ -34,3 +36,4 @@ class Published:
     params_m: float | None = None
     source: str = ""
     irreproducible: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)

@@ -20,7 +20,9 @@ DEEPEST = 10_000  # entries of a tuple
 def to_json(arch: Any) -> Any:
     """A JSON value: objects, lists, numbers, texts, booleans."""
     if is_dataclass(arch) and not isinstance(arch, type):
-        return {"type": type(arch).__name__} | {field.name: to_json(getattr(arch, field.name)) for field in fields(arch)}
+        return {"type": type(arch).__name__} | {
+            field.name: to_json(getattr(arch, field.name)) for field in fields(arch)
+        }
     if isinstance(arch, tuple):
         return [to_json(item) for item in arch]
     return arch
@@ -68,7 +70,7 @@ def _read_value(kind: Any, data: Any, place: str) -> Any:
 def _read_one_of(options: list[Any], kind: Any, data: Any, path: str) -> Any:
     if data is None and type(None) in get_args(kind):
         return None
-    named = {option.__name__: option for option in options if is_dataclass(option)}
+    named = {option.__name__: option for option in options if isinstance(option, type) and is_dataclass(option)}
     if not named:
         return _read(options[0], data, path)
     name = data.get("type") if isinstance(data, dict) else None

@@ -9,7 +9,7 @@ HRNet: Sun et al., "Deep High-Resolution Representation Learning for Human Pose 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -74,7 +74,9 @@ class Bottleneck(nn.Module):
         return self.relu(out + (x if self.downsample is None else self.downsample(x)))  # type: ignore[no-any-return]
 
 
-def bottlenecks(inputs: int, width: int, blocks: int, stride: int = 1, *, downsample_first: bool = False) -> nn.Sequential:
+def bottlenecks(
+    inputs: int, width: int, blocks: int, stride: int = 1, *, downsample_first: bool = False
+) -> nn.Sequential:
     """A sequence of :class:`Bottleneck`; the first one has the stride and changes the number of channels."""
     layers = [Bottleneck(inputs, width, stride, downsample_first=downsample_first)]
     layers += [Bottleneck(width * Bottleneck.expansion, width) for _ in range(blocks - 1)]
@@ -96,7 +98,11 @@ def _down(inputs: int, outputs: int, *, depthwise: bool, act: bool, stride: int 
 
 
 def fuse_layers(
-    widths: Sequence[int], outputs: int, *, depthwise: bool = False, upsample: Literal["nearest", "bilinear"] = "nearest"
+    widths: Sequence[int],
+    outputs: int,
+    *,
+    depthwise: bool = False,
+    upsample: Literal["nearest", "bilinear"] = "nearest",
 ) -> nn.ModuleList:
     """The exchange between branches: ``layers[i][j]`` brings branch j to the width and resolution of branch i.
 
@@ -129,9 +135,9 @@ def fuse_layers(
 
 def exchange(layers: nn.ModuleList, features: Features) -> Features:
     """Every branch becomes the rectified sum of what all branches bring it (HRNet, equation 1)."""
-    received = []
-    for layer in layers:
-        brought = [bring(x) for bring, x in zip(layer, features, strict=True)]  # type: ignore[arg-type]
+    received, rows = [], list[Any](layers)
+    for row in rows:
+        brought = [bring(x) for bring, x in zip(row, features, strict=True)]
         received.append(sum(brought[1:], start=brought[0]).relu())
     return received
 
@@ -143,10 +149,10 @@ def exchange_in_place(layers: nn.ModuleList, features: Features) -> Features:
     relu(2 f_i0(S) + x_i + Σ_{j>0, j≠i} f_ij(x_j)); f_i0 runs twice, so that in training its BatchNorm statistics move twice.
     """
     changed = list(features)
-    received: Features = []
-    for i, layer in enumerate(layers):
-        total = changed[0] if i == 0 else layer[0](changed[0])  # type: ignore[index]
-        for j, bring in enumerate(layer):  # type: ignore[arg-type]
+    received, rows = [], list[Any](layers)
+    for i, row in enumerate(rows):
+        total = changed[0] if i == 0 else row[0](changed[0])
+        for j, bring in enumerate(row):
             total = total + bring(changed[j])
         if i == 0:
             changed[0] = total
@@ -177,7 +183,9 @@ class HRModule(nn.Module):
         upsample: Literal["nearest", "bilinear"] = "nearest",
     ) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(branch(b, width, depth) for b, (width, depth) in enumerate(zip(widths, blocks, strict=True)))
+        self.branches = nn.ModuleList(
+            branch(b, width, depth) for b, (width, depth) in enumerate(zip(widths, blocks, strict=True))
+        )
         self.fuse_layers = fuse_layers(widths, outputs, depthwise=depthwise, upsample=upsample)
 
     def forward(self, features: Features) -> Features:
@@ -194,7 +202,9 @@ def transition(before: Sequence[int], widths: Sequence[int], *, depthwise: bool 
     for index, width in enumerate(widths):
         if index < len(before):
             same = before[index] == width
-            layers.append(nn.Identity() if same else _down(before[index], width, depthwise=depthwise, act=True, stride=1))
+            layers.append(
+                nn.Identity() if same else _down(before[index], width, depthwise=depthwise, act=True, stride=1)
+            )
         else:
             steps = index - len(before) + 1
             links = [_down(before[-1], before[-1], depthwise=depthwise, act=True) for _ in range(steps - 1)]
@@ -256,9 +266,7 @@ class HRTrunk(nn.Module):
             for index, blocks in enumerate(modules):
                 final = number == len(stages) + 1 and index == len(modules) - 1
                 outputs = 1 if final and not multiscale else number
-                layers.append(
-                    HRModule(current, blocks, outputs, branch=branch, depthwise=depthwise, upsample=upsample)
-                )
+                layers.append(HRModule(current, blocks, outputs, branch=branch, depthwise=depthwise, upsample=upsample))
             self.add_module(f"stage{number}", nn.Sequential(*layers))
             before = current
         self.stages = len(stages)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import codec
 from .catalogue import Published
 from .heads import PoseNet, SimpleHead
-from .hr import Features, HRTrunk, basic_branch
+from .hr import HRTrunk, basic_branch
 from .layers import conv_bn
 from .space import ArchitectureError, Space, choice
 
@@ -97,13 +97,127 @@ class HRNetTrunk(HRTrunk):
         )
 
 
-class OriginalNet(nn.Module):
+class OriginalNet(HRNetTrunk):
     """The trunk with ``final_layer`` beside its parts, as the authors' checkpoints have it.
 
     ``forward`` maps images (B, 3, H, W) to heatmaps (B, joints, H/4, W/4).
     """
 
+    def __init__(self, arch: HRNet, joints: int) -> None:
+        super().__init__(arch, multiscale=False)
+        self.final_layer = nn.Conv2d(arch.width, joints, 1)
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]  # a trunk by its names, no longer by its outputs
+        """Images (B, 3, H, W), H and W multiples of 32, normalised; see the class for the output."""
+        heatmaps: Tensor = self.final_layer(super().forward(images)[0])
+        return heatmaps
+
 
 def build(arch: HRNetPose, joints: int = 17) -> nn.Module:
-    """The network of ``arch`` for ``joints`` joints (17: COCO), with random weights."""
-    raise NotImplementedError
+    """The network of ``arch`` for ``joints`` joints (17: COCO), with random weights: images to (B, joints, H/4, W/4)."""
+    if arch.layout == "original":
+        return OriginalNet(arch.backbone, joints)
+    return PoseNet(arch.backbone, SimpleHead(()), joints)
+
+
+# ----------------------------------------------------------------------------------------------------------- space
+
+
+def backbone(width: Any, modules: tuple[Any, Any, Any] = (1, 4, 3), blocks: Any = 4, **rest: Any) -> Any:
+    """An HRNet, or with choices a tree of them: ``modules`` per stage; each branch of each stage has its own ``blocks``."""
+    stages = tuple(HRStage(count, (blocks,) * branches) for branches, count in enumerate(modules, 2))
+    return HRNet(width, stages, **rest)  # type: ignore[arg-type]
+
+
+_MODULES = (1, choice(1, 2, 3, 4), choice(1, 2, 3))
+
+#: Base width from 16 to 48, which holds W18, W32 and W48 of the paper; one to four blocks for each branch of each stage.
+SPACE: Space[HRNetPose] = Space(
+    HRNetPose(
+        resolution=choice((128, 96), (256, 192), (384, 288)),
+        backbone=backbone(choice(16, 18, 24, 32, 48), _MODULES, choice(1, 2, 3, 4), bottlenecks=choice(2, 3, 4)),
+        layout="mmpose",
+    )
+)
+
+#: The same family at the size of a laptop.
+SMALL: Space[HRNetPose] = Space(
+    HRNetPose(
+        resolution=choice((96, 64), (128, 96)),
+        backbone=backbone(
+            choice(8, 12),
+            (1, choice(1, 2), choice(1, 2)),
+            choice(1, 2),
+            bottlenecks=choice(1, 2),
+            bottleneck_width=8,
+            stem_width=16,
+        ),
+        layout="mmpose",
+    )
+)
+
+SPACES = {"published": SPACE, "small": SMALL}
+
+# ---------------------------------------------------------------------------------- published variants and their files
+
+
+def _published(width: int, layout: Literal["mmpose", "original"], gmacs: float, params_m: float) -> Published:
+    arch = HRNetPose((256, 192), backbone(width), layout)
+    return Published(arch, 17, gmacs, "conv_2^30", params_m, "HRNet README, paper table 1")
+
+
+PUBLISHED: dict[str, Published] = {
+    "hrnet_w32_coco_256x192_mmpose": _published(32, "mmpose", 7.10, 28.5),
+    "hrnet_w48_coco_256x192_mmpose": _published(48, "mmpose", 14.6, 63.6),
+    "hrnet_w32_coco_256x192_leoxiaobin": _published(32, "original", 7.10, 28.5),
+    "hrnet_w48_coco_256x192_leoxiaobin": _published(48, "original", 14.6, 63.6),
+}
+
+
+def published() -> dict[str, HRNetPose]:
+    """The architectures that the authors published, by name."""
+    return {name: entry.arch for name, entry in PUBLISHED.items()}
+
+
+to_json = codec.to_json
+
+
+def from_json(data: Any) -> HRNetPose:
+    """The architecture that a JSON value describes.
+
+    Raises:
+        ArchitectureError: when something is missing, of a wrong type, or does not fit together.
+    """
+    arch = codec.from_json(HRNetPose, data)
+    check_backbone(arch.backbone)
+    check_resolution(arch.resolution)
+    return arch
+
+
+def check_backbone(arch: HRNet) -> None:
+    """Raise an ArchitectureError for numbers of branches or layers that no HRNet has."""
+    check_stages(arch.stages, "backbone.")
+    check_positive(arch, "width", "bottlenecks", "bottleneck_width", "stem_width", place="backbone.")
+
+
+def check_stages(stages: tuple[HRStage, ...], place: str = "") -> None:
+    """Raise an ArchitectureError unless stage s (from 0) has s + 2 branches and a module."""
+    for index, stage in enumerate(stages):
+        name = f"{place}stages[{index}]"
+        if len(stage.blocks) != index + 2:
+            raise ArchitectureError(f"{name}.blocks has {len(stage.blocks)} entries, it has to have {index + 2}")
+        check_positive(stage, "modules", place=f"{name}.")
+
+
+def check_positive(arch: Any, *names: str, place: str = "") -> None:
+    """Raise an ArchitectureError when one of the fields is zero."""
+    for name in names:
+        if getattr(arch, name) < 1:
+            raise ArchitectureError(f"{place}{name} is {getattr(arch, name)}, it has to be at least 1")
+
+
+def check_resolution(resolution: tuple[int, int], smallest: int = 32) -> None:
+    """Raise an ArchitectureError unless height and width are multiples of 32 and at least ``smallest`` pixels."""
+    for side in resolution:
+        if side % 32 or side < smallest:
+            raise ArchitectureError(f"resolution has {side}, it has to be a multiple of 32 from {smallest} pixels on")

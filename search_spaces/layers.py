@@ -128,6 +128,7 @@ class InvertedResidual(nn.Module):
             self.point_conv = project
         elif names == "mmpose":
             self.block = nn.Sequential(expand, depthwise, *middle, project)
+            self.block.zero_is_identity = False  # type: ignore[assignment]  # zeros in the squeeze halve what it weighs
             if not middle:
                 # where the projection stands in a block that weighs its channels
                 self.block.canonical = {"2": "3"}  # type: ignore[assignment]

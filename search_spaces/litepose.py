@@ -7,12 +7,15 @@ shapes are those of the authors' checkpoints (mit-han-lab/litepose), which there
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from . import litepose_supernet
+from .catalogue import Published
 from .layers import InvertedResidual, SeparableHead, conv_bn, make_divisible
 from .space import ArchitectureError, Space, choice, repeat
 
@@ -63,8 +66,9 @@ class LitePoseNet(nn.Module):
     ``forward`` maps images (B, 3, H, W) to a list: heatmaps then tags (B, 2 joints, H/4, W/4), heatmaps (B, joints, H/2, W/2).
     """
 
-    def __init__(self, arch: LitePose, joints: int) -> None:
+    def __init__(self, arch: LitePose, joints: int, reorganize: bool) -> None:
         super().__init__()
+        self.joints, self.reorganize = joints, reorganize
         width = arch.input_width
         self.first = nn.Sequential(
             conv_bn(3, STEM_WIDTH, 3, stride=2),
@@ -110,14 +114,25 @@ class LitePoseNet(nn.Module):
                 outputs.append(self.final_refined[index - 1](refined) + self.final_raw[index - 1](skips[index + 1]))
         return outputs
 
+    def from_authors(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The authors' state dict as this network's: their supernet is cut to this architecture, other files stay."""
+        if not litepose_supernet.is_supernet(weights):
+            return weights
+        whole = litepose_supernet.reorganized(weights) if self.reorganize else weights
+        return litepose_supernet.cut(whole, {key: tuple(value.shape) for key, value in self.state_dict().items()})
+
 
 def _deconv(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
 
 
-def build(arch: LitePose, joints: int = 14) -> LitePoseNet:
-    """The network of ``arch`` for ``joints`` joints (14: CrowdPose, 17: COCO), with random weights."""
-    return LitePoseNet(arch, joints)
+def build(arch: LitePose, joints: int = 14, *, reorganize: bool = False) -> LitePoseNet:
+    """The network of ``arch`` for ``joints`` joints (14: CrowdPose, 17: COCO), with random weights.
+
+    With ``reorganize``, a checkpoint of the authors' supernet goes through their re-organisation of channels when it is
+    loaded, which changes the function (:func:`search_spaces.litepose_supernet.reorganized`).
+    """
+    return LitePoseNet(arch, joints, reorganize)
 
 
 # ----------------------------------------------------------------------------------------------------------- space
@@ -252,6 +267,55 @@ def _integer(value: Any, name: str) -> int:
 
 
 def published() -> dict[str, LitePose]:
-    """The architectures that the authors published, by name (``litepose-XS``)."""
+    """The architectures that the authors published, by the names of their files (``litepose-XS``) and of :data:`PUBLISHED`."""
+    return _files() | {name: entry.arch for name, entry in PUBLISHED.items()}
+
+
+def _files() -> dict[str, LitePose]:
     folder = Path(__file__).parent / "published"
     return {path.stem: from_json(json.loads(path.read_text())) for path in sorted(folder.glob("litepose-*.json"))}
+
+
+def _catalogue() -> dict[str, Published]:
+    files, entries = _files(), {}
+    source = "LitePose README"
+    for dataset, joints, gmacs in (
+        ("crowdpose", 14, {"XS": 1.2, "S": 5.0, "M": 7.8, "L": 13.7}),
+        ("coco", 17, {"XS": 1.2, "S": 5.0, "M": 7.8, "L": 13.8}),
+    ):
+        for size, figure in gmacs.items():
+            entries[f"litepose_{size}_{dataset}"] = Published(
+                files[f"litepose-{size}"], joints, figure, "ptflops", source=source
+            )
+        for size in ("S", "M", "L"):
+            entries[f"litepose_prune_{size}_{dataset}"] = Published(files[f"litepose-prune-{size}"], joints)
+    supernet = {f"search_{size}": files[f"litepose-{size}"] for size in ("XS", "S", "M")}
+    supernet["modified_XS"] = _MODIFIED_XS
+    supernet["max_before_reorganize"] = replace(SPACE.largest, resolution=256)
+    entries |= {f"litepose_supernet_{name}": Published(arch, 14) for name, arch in supernet.items()}
+    entries["litepose_supernet_max_after_reorganize"] = Published(
+        supernet["max_before_reorganize"], 14, options={"reorganize": True}
+    )
+    return entries
+
+
+def _blocks_of(*codes: int) -> tuple[Block, ...]:
+    """Blocks written as two digits, expansion and kernel: 67 is expansion 6 and kernel 7."""
+    return tuple(Block(*divmod(code, 10)) for code in codes)
+
+
+#: A subnet of the authors' supernet with kernels, expansions and depths that their own search never draws.
+_MODIFIED_XS = LitePose(
+    resolution=256,
+    input_width=16,
+    stages=(
+        Stage(16, 2, _blocks_of(67, 45, 65, 47, 63, 43)),
+        Stage(32, 2, _blocks_of(45, 67, 43, 65, 67, 47)),
+        Stage(48, 2, _blocks_of(63, 45, 67, 67, 47, 65, 43, 67, 45, 63)),
+        Stage(80, 1, _blocks_of(47, 65, 67, 43, 67, 45, 63, 65)),
+    ),
+    deconv_width=(24, 16, 32),
+)
+
+#: The networks of the paper, and subnets of the authors' supernet: their weights are loaded from its checkpoint.
+PUBLISHED = _catalogue()

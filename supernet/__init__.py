@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .calibration import calibrate
+from .checkpoint import load_checkpoint
 from .supernet import Supernet
 
-__all__ = ["Supernet", "calibrate"]
+__all__ = ["Supernet", "calibrate", "load_checkpoint"]

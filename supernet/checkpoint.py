@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,20 @@ class Loaded:
     unexpected: tuple[str, ...]
 
 
+#: How other programs name the same tensors: prefixes to take away, then one to put before (in this order, first fit wins).
+LAYOUTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    ((), ("",)),
+    (("head.",), ("keypoint_head.", "")),  # mmpose 1.x calls the keypoint_head of 0.x head
+    (("backbone.", "keypoint_head.", "head."), ("",)),  # mmpose's files into a network that is one module
+    ((), ("backbone.", "keypoint_head.")),  # the reverse, and backbones pretrained on ImageNet
+)
+
+
 def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], *, strict: bool = True) -> Loaded:
     """Load weights of our files, or of the authors', into a network.
+
+    Understood are a plain state dict, one within ``state_dict`` or ``model``, names behind ``module.`` or ``1.``, the layouts
+    of mmpose 0.x and 1.x, and whatever the network's own ``from_authors`` turns into its names.
 
     Args:
         network: changed in place, only if the weights fit.
@@ -104,21 +116,59 @@ def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], 
     name = "checkpoint" if isinstance(source, Mapping) else str(source)
     weights = state_dict_of(source if isinstance(source, Mapping) else read(Path(source)), name)
     own = network.state_dict()
+    weights = in_layout_of(own, weights)
+    from_authors = getattr(network, "from_authors", None)
+    if from_authors is not None:
+        try:
+            weights = from_authors(weights)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}; give the --superconfig of a network within it") from None
     missing = tuple(key for key in own if key not in weights and not key.endswith("num_batches_tracked"))
     unexpected = tuple(key for key in weights if key not in own)
     wrong = [key for key in own if key in weights and own[key].shape != weights[key].shape]
     if wrong:
-        key = wrong[0]
-        raise UserError(
-            f"{name}: is of another architecture: {key} is {tuple(weights[key].shape)} there, {tuple(own[key].shape)} here; "
-            "give the --superconfig (and MODEL.NUM_JOINTS) it was trained with"
-        )
+        raise UserError(f"{name}: {_difference(network, wrong, own, weights)}")
     if strict and (missing or unexpected):
         first = f"{missing[0]} is missing" if missing else f"{unexpected[0]} is not part of this network"
         raise UserError(
             f"{name}: is of another architecture: {first} "
             f"({len(missing)} missing, {len(unexpected)} unexpected names); give the --superconfig it was trained with"
         )
+    if not strict and len(missing) == sum(not key.endswith("num_batches_tracked") for key in own):
+        raise UserError(
+            f"{name}: has no tensor of this network (it begins with {unexpected[0]}); give a file of its family"
+        )
     kept = {key: weights.get(key, own[key]) for key in own}
     network.load_state_dict({key: value.to(own[key].dtype) for key, value in kept.items()})
     return Loaded(missing, unexpected)
+
+
+def in_layout_of(own: Container[str], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights under the names of the network ``own``, by the layout that fits most of them."""
+
+    def renamed(key: str, removed: tuple[str, ...], added: tuple[str, ...]) -> str:
+        bare = next((key.removeprefix(prefix) for prefix in removed if key.startswith(prefix)), None)
+        if removed and bare is None:
+            return key
+        return next((prefix + (bare or key) for prefix in added if prefix + (bare or key) in own), key)
+
+    candidates = [{renamed(key, *layout): value for key, value in weights.items()} for layout in LAYOUTS]
+    return max(candidates, key=lambda candidate: sum(key in own for key in candidate))
+
+
+def _difference(network: nn.Module, wrong: list[str], own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """Why the shapes differ: another number of joints, or another architecture."""
+    joints = getattr(network, "joints", 0)
+    for key in wrong:
+        mine, theirs = own[key].shape[0], weights[key].shape[0]
+        each, rest = divmod(mine, joints) if joints else (0, 1)
+        if not rest and own[key].shape[1:] == weights[key].shape[1:] and theirs % each == 0 and theirs != mine:
+            return (
+                f"is for {theirs // each} joints, this network has {joints} ({key}); set MODEL.NUM_JOINTS, or convert the "
+                "file with tools/convert_checkpoint.py --joints"
+            )
+    key = wrong[0]
+    return (
+        f"is of another architecture: {key} is {tuple(weights[key].shape)} there, {tuple(own[key].shape)} here; "
+        "give the --superconfig (and MODEL.NUM_JOINTS) it was trained with"
+    )

@@ -2,7 +2,8 @@
 
 Every convolution, transposed convolution and linear layer costs *positions × elements of its weight*: output positions
 for a convolution, input positions for a transposed one, rows for a linear one (batch included), whether a module or a
-function computes it. That one rule is all the counting there is, and :mod:`supernet.cost` tabulates the same factors.
+function computes it. That one rule is all the counting there is, and :mod:`supernet.cost` tabulates the same factors;
+:mod:`supernet.conventions` counts the same operations as papers did.
 """
 
 from __future__ import annotations
@@ -19,19 +20,64 @@ from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
-_CONVOLUTIONS = frozenset({torch.conv1d, torch.conv2d, torch.conv3d})
-_TRANSPOSED = frozenset({torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d})
-
 # fmt: off
-_UNARY = frozenset({
-    F.batch_norm, F.relu, F.relu6, F.hardtanh, F.hardswish, F.hardsigmoid, F.silu, F.gelu, F.leaky_relu,
-    torch.relu, torch.relu_, torch.sigmoid, Tensor.relu, Tensor.relu_, Tensor.sigmoid,
-})
+_PRODUCTS: dict[Any, str] = {
+    F.linear: "linear", torch.conv1d: "conv", torch.conv2d: "conv", torch.conv3d: "conv",
+    torch.conv_transpose1d: "deconv", torch.conv_transpose2d: "deconv", torch.conv_transpose3d: "deconv",
+}
+#: Operations that keep the shape of their input.
+_UNARY: dict[Any, str] = {
+    F.batch_norm: "norm", F.layer_norm: "norm",
+    F.relu: "relu", F.relu6: "relu", F.hardtanh: "relu", F.leaky_relu: "relu", torch.relu: "relu", torch.relu_: "relu",
+    Tensor.relu: "relu", Tensor.relu_: "relu", F.gelu: "gelu", F.silu: "silu", F.hardswish: "silu",
+    F.hardsigmoid: "sigmoid", torch.sigmoid: "sigmoid", Tensor.sigmoid: "sigmoid",
+    torch.softmax: "softmax", F.softmax: "softmax", Tensor.softmax: "softmax",
+}
+_OTHERS: dict[Any, str] = {
+    F.interpolate: "resize", F.max_pool2d: "pool", F.avg_pool2d: "pool", F.adaptive_avg_pool2d: "pool",
+    Tensor.mean: "pool", torch.matmul: "matmul", Tensor.matmul: "matmul", Tensor.__matmul__: "matmul", torch.bmm: "matmul",
+}
 # fmt: on
+_AFFINE: dict[Any, int] = {F.batch_norm: 3, F.layer_norm: 2}  # where the weight stands among the arguments
 _BINARY = frozenset({Tensor.add, Tensor.add_, Tensor.__iadd__, Tensor.mul, torch.add, torch.mul})
 
 #: A product of whole numbers: ``(positions, *weight dimensions)`` of a layer, or the dimensions of a parameter.
 Factors = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of an operation.
+
+    Attributes:
+        kind: ``conv``, ``deconv``, ``linear``; ``norm``, ``relu``, ``gelu``, ``silu``, ``sigmoid``, ``softmax``; ``pool``,
+            ``resize``, ``matmul``.
+        layer: the name of the module whose weight it uses; for a weight that is no parameter, and where there is none,
+            a name by order.
+        weight: dimensions of the weight, () where there is none.
+        inputs: elements of the first input.
+        outputs: elements of the output.
+        bias: whether one is added.
+        inner: length of the sums of a ``matmul``.
+    """
+
+    kind: str
+    layer: str
+    weight: tuple[int, ...]
+    inputs: int
+    outputs: int
+    bias: bool = False
+    inner: int = 0
+
+    @property
+    def positions(self) -> int:
+        """How often each element of the weight is multiplied."""
+        return self.inputs // self.weight[0] if self.kind == "deconv" else self.outputs // self.weight[0]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates with a weight; 0 for an operation without one."""
+        return self.positions * prod(self.weight) if self.kind in ("conv", "deconv", "linear") else 0
 
 
 @dataclass(frozen=True)
@@ -67,11 +113,14 @@ def count(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
 def layer_factors(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Factors]:
     """``(positions, *weight dimensions)`` of every counted layer that a forward pass calls, by module name.
 
-    Calls of one layer, and layers of one weight, add up in its positions. A part of a parameter is named by its order.
+    Calls of one layer, and layers of one weight, add up in its positions.
     """
-    with _evaluating(module):
-        calls = _run_on_meta(module, input_shape)
-    return {name: (positions, *weight) for name, (positions, weight) in calls.items()}
+    factors: dict[str, Factors] = {}
+    for operation in operations(module, input_shape):
+        if operation.kind in ("conv", "deconv", "linear"):
+            before = factors.get(operation.layer, (0,))[0]
+            factors[operation.layer] = (before + operation.positions, *operation.weight)
+    return factors
 
 
 def parameter_factors(module: nn.Module) -> dict[str, Factors]:
@@ -79,30 +128,58 @@ def parameter_factors(module: nn.Module) -> dict[str, Factors]:
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 
-class _Counter(TorchFunctionMode):
-    """Counts products, and returns the input of operations that keep its shape: on the meta device they take most time."""
+def operations(module: nn.Module, input_shape: tuple[int, ...]) -> list[Operation]:
+    """What one forward pass in evaluation mode executes, in order; arguments as for :func:`count`."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    floats = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
+    x = torch.empty(input_shape, device="meta", dtype=floats[0] if floats else None)
+    elsewhere = not all(tensor.is_meta for tensor in tensors.values())
+    if elsewhere:
+        tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    recorder = _Recorder({id(tensor): name.removesuffix(".weight") for name, tensor in tensors.items()})
+    with _evaluating(module), torch.no_grad(), recorder:
+        if elsewhere:
+            functional_call(module, tensors, (x,))
+        else:
+            module(x)
+    return recorder.operations
+
+
+class _Recorder(TorchFunctionMode):
+    """Notes operations, and skips those that keep their input's shape: on the meta device they take most of the time."""
 
     def __init__(self, names: dict[int, str]) -> None:
         super().__init__()
         self.names = names  # of the weights, by identity
-        self.calls: dict[str, tuple[int, tuple[int, ...]]] = {}  # positions and weight dimensions, by layer
+        self.operations: list[Operation] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if args and func in _UNARY:
+            affine = kwargs.get("weight", args[_AFFINE[func]] if len(args) > _AFFINE.get(func, 9) else None)
+            self._note(_UNARY[func], args[0], args[0], affine)
             return args[0]
         if len(args) == 2 and func in _BINARY and getattr(args[0], "shape", 0) == getattr(args[1], "shape", 1):
             return args[0]
         out = func(*args, **kwargs)
-        if func is F.linear or func in _CONVOLUTIONS or func in _TRANSPOSED:
+        if func in _PRODUCTS:
             weight = args[1] if len(args) > 1 else kwargs["weight"]
-            if func in _TRANSPOSED:
-                positions = args[0].numel() // weight.shape[0]
-            else:
-                positions = out.numel() // weight.shape[0]
-            name = self.names.get(id(weight), f"product {len(self.calls)}")
-            self.calls[name] = (self.calls.get(name, (0, ()))[0] + positions, tuple(weight.shape))
+            bias = (args[2] if len(args) > 2 else kwargs.get("bias")) is not None
+            self._note(_PRODUCTS[func], args[0], out, weight, bias)
+        elif func in _OTHERS:
+            self._note(_OTHERS[func], args[0], out, inner=args[0].shape[-1] if _OTHERS[func] == "matmul" else 0)
+        elif func is F.scaled_dot_product_attention:
+            query, key = args[:2]
+            scores = query @ key.transpose(-2, -1)  # noted as they are made
+            torch.softmax(scores, -1) @ args[2]
         return out
+
+    def _note(
+        self, kind: str, x: Tensor, out: Tensor, weight: Tensor | None = None, bias: bool = False, inner: int = 0
+    ) -> None:
+        name = self.names.get(id(weight), f"{kind} {len(self.operations)}")
+        shape = tuple(weight.shape) if weight is not None else ()
+        self.operations.append(Operation(kind, name, shape, x.numel(), out.numel(), bias, inner))
 
 
 @contextmanager
@@ -115,19 +192,3 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-def _run_on_meta(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, tuple[int, ...]]]:
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    floats = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
-    x = torch.empty(input_shape, device="meta", dtype=floats[0] if floats else None)
-    elsewhere = not all(tensor.is_meta for tensor in tensors.values())
-    if elsewhere:
-        tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    counter = _Counter({id(tensor): name.removesuffix(".weight") for name, tensor in tensors.items()})
-    with torch.no_grad(), counter:
-        if elsewhere:
-            functional_call(module, tensors, (x,))
-        else:
-            module(x)
-    return counter.calls

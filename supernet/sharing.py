@@ -53,7 +53,13 @@ class Part:
                 part = part.index_select(dim, i.to(part.device))
         return part
 
+    def mark(self, mask: Tensor) -> None:
+        """Set the part of a mask of the whole tensor to True, in place."""
+        places = torch.arange(mask.numel(), device=mask.device).view(mask.shape)
+        mask.view(-1)[self.of(places).flatten()] = True
 
+
+@torch.inference_mode(False)  # a plan outlives the mode that it is first made in
 def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
     """For every parameter and buffer name of ``small``, the part of ``big``'s tensor of that name.
 
@@ -61,8 +67,8 @@ def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
         SharingError: when a module is missing in ``big``, differs in type, or cannot be cut out of it.
     """
     parts: dict[str, Part] = {}
-    targets = {canonical: (name, module) for canonical, name, module in _canonical_modules(big)}
-    for canonical, name, module in _canonical_modules(small):
+    targets = {canonical: (name, module) for canonical, name, module in canonical_modules(big)}
+    for canonical, name, module in canonical_modules(small):
         if canonical not in targets:
             raise SharingError(
                 f"module {name} exists in the smaller network but not in the largest; presence has to grow with the choices"
@@ -87,12 +93,12 @@ def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
     return parts
 
 
-def _canonical_modules(module: nn.Module, canonical: str = "", name: str = "") -> Iterator[tuple[str, str, nn.Module]]:
+def canonical_modules(module: nn.Module, canonical: str = "", name: str = "") -> Iterator[tuple[str, str, nn.Module]]:
     """Every module with the name that it would have in the largest network, and its own."""
     yield canonical, name, module
     renamed: dict[str, str] = getattr(module, "canonical", {})
     for key, child in module.named_children():
-        yield from _canonical_modules(child, _join(canonical, renamed.get(key, key)), _join(name, key))
+        yield from canonical_modules(child, _join(canonical, renamed.get(key, key)), _join(name, key))
 
 
 def _join(prefix: str, name: str) -> str:

@@ -96,7 +96,7 @@ def audit(
     for arch in fixed:
         for part in plan(skeleton(build, arch), big).values():
             if part.key in touched:
-                part.of(touched[part.key])[...] = True
+                part.mark(touched[part.key])
     for name, mask in touched.items():
         if not bool(mask.all()):
             missed = int((~mask).sum())

@@ -79,7 +79,7 @@ class Supernet(nn.Module, Generic[A]):
             prefix = f"{name}." if name else ""
             for key, parameter in own._parameters.items():
                 if parameter is not None:
-                    own._parameters[key] = nn.Parameter(tensors[prefix + key])
+                    own._parameters[key] = nn.Parameter(tensors[prefix + key], parameter.requires_grad)
             for key, buffer in own._buffers.items():
                 if buffer is not None:
                     own._buffers[key] = tensors[prefix + key]

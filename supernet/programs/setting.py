@@ -103,16 +103,7 @@ class Setting:
 
     def architecture(self, name: str) -> Any:
         """The architecture of a superconfig file, or of a published name such as ``litepose-XS``."""
-        published = self.family.published()
-        if name in published:
-            return published[name]
-        path = Path(name)
-        if not path.exists():
-            raise UserError(f"{name}: no such superconfig; give a JSON file, or one of {', '.join(published)}")
-        try:
-            return self.family.from_json(read_json(path))
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from None
+        return architecture_of(self.family, name)
 
     @cached_property
     def required(self) -> dict[str, Any]:
@@ -297,3 +288,21 @@ class Setting:
                 value = value[key]
             walk(value, node)
         return flat
+
+
+def architecture_of(family: ModuleType, name: str) -> Any:
+    """The architecture of a superconfig file, or of a published name such as ``litepose-XS``.
+
+    Raises:
+        UserError: when there is no such file or name, or the file holds something else.
+    """
+    published = family.published()
+    if name in published:
+        return published[name]
+    path = Path(name)
+    if not path.exists():
+        raise UserError(f"{name}: no such superconfig; give a JSON file, or one of {', '.join(published)}")
+    try:
+        return family.from_json(read_json(path))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,195 @@
+"""What Lite-HRNet and WideHRNet share: everything but the layers inside of a module.
+
+A shuffle stem to a quarter of the resolution, three stages of two, three and four branches that exchange what they know through
+depthwise convolutions, and a head that gathers all branches into the highest resolution.
+
+Layers split every branch into halves, change the second one and interleave the two (the channel shuffle of ShuffleNet V2, Ma
+et al., ECCV 2018). Where the second half begins depends on the width, so that a narrower branch is no leading part of a wider
+one: widths are fixed in the spaces of these families. And a layer more is never the identity, for it interleaves the channels.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from .hr import Exchange, Features, enter, exchange, exchange_in_place, fuse_layers, transition
+from .layers import conv_bn
+from .space import ArchitectureError
+
+
+@dataclass(frozen=True)
+class LiteArchitecture:
+    """What an architecture of either family begins with.
+
+    Attributes:
+        resolution: height and width of the input, pixels, multiples of 32.
+        stem: channels of the stem.
+        widths: of the four branches, highest resolution first.
+        exchange: how branches exchange: ``in_place`` is what the authors' code computes, ``sum`` what the papers say.
+    """
+
+    resolution: tuple[int, int]
+    stem: int
+    widths: tuple[int, ...]
+    exchange: Exchange
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width of the network input, pixels."""
+        return self.resolution
+
+
+class LiteBlock(Protocol):
+    """What both families say of a layer."""
+
+    @property
+    def kernel(self) -> int:
+        """Side of the depthwise kernel, odd."""
+        ...
+
+    @property
+    def squeeze(self) -> float:
+        """Share of the channels that the squeezed weights keep."""
+        ...
+
+
+def check(arch: LiteArchitecture, stages: Sequence[Sequence[Sequence[LiteBlock]]]) -> None:
+    """Refuse what the types of an architecture allow and the networks do not.
+
+    Args:
+        arch: what both families have.
+        stages: the blocks of every module of every stage.
+
+    Raises:
+        ArchitectureError: with the place, the value and what it has to be.
+    """
+
+    def require(right: bool, place: str, value: object, needed: str) -> None:
+        if not right:
+            raise ArchitectureError(f"{place} is {value}, it has to be {needed}")
+
+    for index, side in enumerate(arch.resolution):
+        require(side > 0 and side % 32 == 0, f"resolution[{index}]", side, "a multiple of 32")
+    for place, width in {"stem": arch.stem, **{f"widths[{i}]": width for i, width in enumerate(arch.widths)}}.items():
+        require(width > 0 and width % 2 == 0, place, width, "even, because it is split into halves")
+    require(len(stages) > 0, "number of stages", len(stages), "at least 1")
+    require(len(arch.widths) == len(stages) + 1, "number of widths", len(arch.widths), f"{len(stages) + 1}: stages + 1")
+    for s, stage in enumerate(stages):
+        require(len(stage) > 0, f"number of stages[{s}].modules", 0, "at least 1")
+        for m, module in enumerate(stage):
+            place = f"stages[{s}].modules[{m}].blocks"
+            require(len(module) > 0, f"number of {place}", 0, "at least 1")
+            for b, block in enumerate(module):
+                require(block.kernel % 2 == 1, f"{place}[{b}].kernel", block.kernel, "odd")
+                require(0 <= block.squeeze <= 1, f"{place}[{b}].squeeze", block.squeeze, "a share from 0 to 1")
+
+
+def interleave(first: Tensor, second: Tensor) -> Tensor:
+    """Channels of two (B, C, H, W) in turn, (B, 2 C, H, W): their concatenation after a channel shuffle of two groups."""
+    return torch.stack((first, second), dim=2).flatten(1, 2)
+
+
+class LiteStem(nn.Module):
+    """A 3×3 convolution, then one half of the channels through a separable convolution, the other through a wider one.
+
+    Images (B, 3, H, W) to (B, width, H/4, W/4).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.conv1 = conv_bn(3, width, 3, stride=2, act=nn.ReLU, keys="named")
+        self.branch1 = nn.Sequential(
+            conv_bn(half, half, 3, stride=2, groups=half, act=None, keys="named"),
+            conv_bn(half, half, 1, act=nn.ReLU, keys="named"),
+        )
+        self.expand_conv = conv_bn(half, width, 1, act=nn.ReLU, keys="named")
+        self.depthwise_conv = conv_bn(width, width, 3, stride=2, groups=width, act=None, keys="named")
+        self.linear_conv = conv_bn(width, half, 1, act=nn.ReLU, keys="named")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        first, second = self.conv1(images).chunk(2, 1)
+        return interleave(self.branch1(first), self.linear_conv(self.depthwise_conv(self.expand_conv(second))))
+
+
+class LiteModule(nn.Module):
+    """Layers over all branches, each from features to features, then one exchange between the branches."""
+
+    def __init__(self, layers: Sequence[nn.Module], widths: Sequence[int], how: Exchange) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.layers.zero_is_identity = False  # type: ignore[assignment]  # every layer shuffles the channels
+        self.fuse_layers = fuse_layers(widths, len(widths), depthwise=True)
+        self.exchange = exchange_in_place if how == "in_place" else exchange
+
+    def forward(self, features: Features) -> Features:
+        """All branches to all branches, at the same widths."""
+        return self.exchange(self.fuse_layers, self.layers(features))
+
+
+class IterativeHead(nn.Module):
+    """From the lowest resolution upwards: add what came from below, and convert it to the width of the next branch."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        upwards = list(reversed(widths))
+        self.projects = nn.ModuleList(
+            nn.Sequential(
+                OrderedDict(
+                    depthwise_conv=conv_bn(width, width, 3, groups=width, act=None, keys="named"),
+                    pointwise_conv=conv_bn(width, above, 1, act=nn.ReLU, keys="named"),
+                )
+            )
+            for width, above in zip(upwards, [*upwards[1:], upwards[-1]], strict=True)
+        )
+
+    def forward(self, features: Features) -> Tensor:
+        """All branches to one (B, widths[0], H/4, W/4)."""
+        *above, lowest = features
+        out: Tensor = self.projects[0](lowest)
+        for project, x in zip(list(self.projects)[1:], reversed(above), strict=True):
+            out = project(x + F.interpolate(out, scale_factor=2.0, mode="bilinear", align_corners=True))
+        return out
+
+
+class LiteTrunk(nn.Module):
+    """Stem, stages of two, three and four branches, and the iterative head.
+
+    Args:
+        arch: stem, widths and exchange.
+        stages: the layers of every module of every stage.
+
+    Attributes:
+        widths: channels of the features that ``forward`` returns.
+    """
+
+    def __init__(self, arch: LiteArchitecture, stages: Sequence[Sequence[Sequence[nn.Module]]]) -> None:
+        super().__init__()
+        self.widths = arch.widths[:1]
+        self.stem = LiteStem(arch.stem)
+        before: tuple[int, ...] = (arch.stem,)
+        for index, modules in enumerate(stages):
+            current = arch.widths[: index + 2]
+            self.add_module(f"transition{index}", transition(before, current, depthwise=True))
+            stage = nn.Sequential(*(LiteModule(m, current, arch.exchange) for m in modules))
+            stage.zero_is_identity = False  # type: ignore[assignment]  # an exchange in place doubles a branch
+            self.add_module(f"stage{index}", stage)
+            before = current
+        self.stages = len(stages)
+        self.head_layer = IterativeHead(before)
+
+    def forward(self, images: Tensor) -> Features:
+        """Images (B, 3, H, W), H and W multiples of 32, to one feature (B, widths[0], H/4, W/4) in a list."""
+        features: Features = [self.stem(images)]
+        for index in range(self.stages):
+            features = enter(self.get_submodule(f"transition{index}"), features)  # type: ignore[arg-type]
+            features = self.get_submodule(f"stage{index}")(features)
+        return [self.head_layer(features)]

@@ -1,0 +1,210 @@
+"""Lite-HRNet: branches of different resolution whose channels are weighed, in place of 1×1 convolutions between them.
+
+Paper: Yu et al., "Lite-HRNet: A Lightweight High-Resolution Network", CVPR 2021. Parameter names and shapes are those of the
+authors' checkpoints (HRNet/Lite-HRNet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from . import codec
+from .catalogue import Published
+from .heads import PoseNet, SimpleHead
+from .hr import Features
+from .layers import SqueezeExcite, conv_bn
+from .lite import LiteArchitecture, LiteTrunk, check, interleave
+from .space import Space, choice, repeat
+
+# ---------------------------------------------------------------------------------------------------- architecture
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer over all branches.
+
+    Attributes:
+        kernel: side of the depthwise kernels.
+        squeeze: share of all branches' channels that the weighting across resolutions keeps (the published reduction of 8 is
+            0.125).
+    """
+
+    kernel: int
+    squeeze: float
+
+
+@dataclass(frozen=True)
+class Module:
+    """Blocks, then an exchange between the branches."""
+
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Modules on equally many branches."""
+
+    modules: tuple[Module, ...]
+
+
+@dataclass(frozen=True)
+class LiteHRNet(LiteArchitecture):
+    """A Lite-HRNet architecture: what WideHRNet has too, and stages of two, three and four branches."""
+
+    stages: tuple[Stage, ...]
+
+    def network(self, multiscale: bool) -> LiteTrunk:
+        """The backbone. Its own head has gathered all resolutions into one, so that is all there is to return."""
+        del multiscale
+        layers = [
+            [
+                [ConditionalWeighting(block, self.widths[:branches]) for block in module.blocks]
+                for module in stage.modules
+            ]
+            for branches, stage in enumerate(self.stages, 2)
+        ]
+        return LiteTrunk(self, layers)
+
+
+# --------------------------------------------------------------------------------------------------------- network
+
+SPATIAL_SQUEEZE = 4  # one branch's own weighting keeps a quarter of its channels
+
+
+class CrossResolutionWeighting(nn.Module):
+    """Every channel of every branch weighed by what all branches say at the lowest resolution."""
+
+    def __init__(self, widths: Sequence[int], squeeze: float) -> None:
+        super().__init__()
+        self.widths, total = list(widths), sum(widths)
+        squeezed = max(1, int(total * squeeze))
+        self.conv1 = conv_bn(total, squeezed, 1, act=nn.ReLU, keys="named")
+        self.conv2 = conv_bn(squeezed, total, 1, act=nn.Sigmoid, keys="named")
+
+    def forward(self, features: Features) -> Features:
+        """Features [(B, widths[b], h / 2^b, w / 2^b), …] to the same."""
+        *above, lowest = features
+        scales = [2 ** (len(above) - branch) for branch in range(len(above))]
+        pooled = [F.avg_pool2d(x, scale) for x, scale in zip(above, scales, strict=True)]
+        weights = self.conv2(self.conv1(torch.cat([*pooled, lowest], 1))).split(self.widths, 1)
+        out = [
+            x * F.interpolate(weights[branch], scale_factor=float(scale), mode="nearest")
+            for branch, (x, scale) in enumerate(zip(above, scales, strict=True))
+        ]
+        return [*out, lowest * weights[len(above)]]
+
+
+class ConditionalWeighting(nn.Module):
+    """The paper's conditional channel weighting (§3.2), on the second half of the channels of every branch.
+
+    Weighting across resolutions, a depthwise convolution and a weighting within the branch; then the halves are interleaved.
+    """
+
+    def __init__(self, block: Block, widths: Sequence[int]) -> None:
+        super().__init__()
+        halves = [width // 2 for width in widths]
+        self.cross_resolution_weighting = CrossResolutionWeighting(halves, block.squeeze)
+        self.depthwise_convs = nn.ModuleList(
+            conv_bn(half, half, block.kernel, groups=half, act=None, keys="named") for half in halves
+        )
+        self.spatial_weighting = nn.ModuleList(
+            SqueezeExcite(half, half // SPATIAL_SQUEEZE, names=("conv1.conv", "conv2.conv")) for half in halves
+        )
+
+    def forward(self, features: Features) -> Features:
+        """All branches to all branches, at the same widths."""
+        halves = [x.chunk(2, 1) for x in features]
+        weighed = self.cross_resolution_weighting([changed for _, changed in halves])
+        return [
+            interleave(kept, weigh(convolve(x)))
+            for (kept, _), x, convolve, weigh in zip(
+                halves, weighed, self.depthwise_convs, self.spatial_weighting, strict=True
+            )
+        ]
+
+
+def build(arch: LiteHRNet, joints: int = 17) -> PoseNet:
+    """The network of ``arch`` for ``joints`` joints (16: MPII, 17: COCO), with random weights.
+
+    ``forward`` maps images (B, 3, H, W) to heatmaps (B, joints, H/4, W/4).
+    """
+    return PoseNet(arch, SimpleHead(()), joints)
+
+
+# ----------------------------------------------------------------------------------------------------------- space
+
+
+def _stage(depth: Any, blocks: Any, block: Block) -> Stage:
+    return Stage(modules=repeat(Module(blocks=repeat(block, blocks)), depth))
+
+
+_STEM, _WIDTHS = 32, (40, 80, 160, 320)
+_BLOCK = Block(kernel=choice(3, 5, 7), squeeze=choice(0.0625, 0.125, 0.25))
+
+#: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.lite`.
+SPACE: Space[LiteHRNet] = Space(
+    LiteHRNet(
+        resolution=choice((256, 192), (256, 256), (384, 288)),
+        stem=_STEM,
+        widths=_WIDTHS,
+        exchange="in_place",
+        stages=tuple(_stage(depth, choice(1, 2), _BLOCK) for depth in (choice(2, 3), choice(4, 6, 8), choice(2, 3))),
+    )
+)
+
+#: The same family at the size of a laptop, with the exchange of the paper.
+SMALL: Space[LiteHRNet] = Space(
+    LiteHRNet(
+        resolution=choice((128, 96), (192, 160)),
+        stem=32,
+        widths=(32, 64, 128, 256),
+        exchange="sum",
+        stages=tuple(
+            _stage(depth, choice(1, 2), Block(kernel=choice(3, 5), squeeze=choice(0.125, 0.25)))
+            for depth in (choice(1, 2), choice(1, 2, 3), choice(1, 2))
+        ),
+    )
+)
+
+SPACES = {"published": SPACE, "small": SMALL}
+
+# ---------------------------------------------------------------------------------------------- published variants
+
+
+def _lite(modules: Sequence[int]) -> LiteHRNet:
+    module = Module((Block(kernel=3, squeeze=0.125),) * 2)
+    return LiteHRNet((256, 192), _STEM, _WIDTHS, "in_place", tuple(Stage((module,) * count) for count in modules))
+
+
+#: 18 and 30 count the modules as the authors do.
+PUBLISHED: dict[str, Published] = {
+    "litehrnet_18_coco_256x192": Published(_lite((2, 4, 2)), 17, 0.2052, "torchstat", 1.1, "Lite-HRNet README"),
+    "litehrnet_30_coco_256x192": Published(_lite((3, 8, 3)), 17, 0.3192, "torchstat", 1.8, "Lite-HRNet README"),
+}
+
+
+def published() -> dict[str, LiteHRNet]:
+    """The architectures that the authors published, by the names of their configurations."""
+    return {name: entry.arch for name, entry in PUBLISHED.items()}
+
+
+# ----------------------------------------------------------------------------------------------------------- files
+
+to_json = codec.to_json
+
+
+def from_json(data: Any) -> LiteHRNet:
+    """The architecture of a JSON value.
+
+    Raises:
+        ArchitectureError: when something is missing, of a wrong type, or cannot be built; one line that names the place.
+    """
+    arch = codec.from_json(LiteHRNet, data)
+    check(arch, [[module.blocks for module in stage.modules] for stage in arch.stages])
+    return arch

@@ -1,0 +1,104 @@
+"""Parameters and multiply-accumulates: of every network of the papers in one unit, or of one architecture, layer by layer.
+
+python tools/profile.py --published [--csv table.csv] [--markdown table.md]
+python tools/profile.py --cfg experiments/crowd_pose/litepose.yaml --superconfig litepose-XS --layers
+
+MACs are those really executed: convolutions at their output positions, transposed ones at their input positions, linear
+layers; a layer that runs twice counts twice. Beside a published figure stands ours counted as that paper counted, in 10^9.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from search_spaces import FAMILIES
+
+from ..config import load_config
+from ..conventions import CONVENTIONS
+from ..counting import count, operations
+from ..files import write_atomically
+from ..report.markdown import markdown_table
+from ..skeleton import skeleton
+from .command import run
+from .progress import Progress
+from .setting import Setting
+
+
+def published_table() -> pd.DataFrame:
+    """One row per published network."""
+    rows = []
+    entries = [(name, family, entry) for family in FAMILIES.values() for name, entry in family.PUBLISHED.items()]
+    with Progress("counting", len(entries)) as progress:
+        for done, (name, family, entry) in enumerate(entries, 1):
+            network = skeleton(partial(family.build, joints=entry.joints, **entry.options), entry.arch)
+            shape = (1, 3, *entry.arch.input_hw)
+            cost = count(network, shape)
+            row = {
+                "network": name,
+                "input": "×".join(map(str, entry.arch.input_hw)),
+                "params": cost.params,
+                "macs": cost.macs,
+            }
+            if entry.gmacs is not None:
+                counted = CONVENTIONS[entry.convention](operations(network, shape))
+                row |= {
+                    "published": entry.gmacs,
+                    "counted_alike": round(counted, 4),
+                    "ratio": round(counted / entry.gmacs, 4),
+                    "convention": entry.convention,
+                    "note": entry.irreproducible,
+                }
+            rows.append(row)
+            progress.to(done)
+    return pd.DataFrame(rows)
+
+
+def layer_table(setting: Setting, superconfig: str, layers: bool) -> pd.DataFrame:
+    """Of one architecture: its total, and with ``layers`` every layer that multiplies."""
+    arch = setting.architecture(superconfig)
+    network = skeleton(setting.build, arch)
+    cost = count(network, (1, 3, *arch.input_hw))
+    parameters = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    rows = []
+    if layers:
+        for name, macs in cost.per_layer.items():
+            own = sum(parameters.get(f"{name}.{kind}", 0) for kind in ("weight", "bias"))
+            rows.append({"layer": name, "params": own, "macs": macs})
+    rows.append({"layer": "total", "params": cost.params, "macs": cost.macs})
+    return pd.DataFrame(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, count, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--published", action="store_true", help="every network of the papers")
+    parser.add_argument("--cfg", type=Path, help="configuration whose family and joints are meant")
+    parser.add_argument("--superconfig", metavar="ARCH", help="architecture: a JSON file, or a published name")
+    parser.add_argument("--layers", action="store_true", help="every layer too")
+    parser.add_argument("--csv", type=Path, help="write the table as CSV")
+    parser.add_argument("--markdown", type=Path, help="write the table as Markdown")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE")
+    options = parser.parse_args(arguments)
+    if options.published == bool(options.cfg and options.superconfig):
+        parser.error("give either --published, or --cfg and --superconfig")
+    if options.published:
+        table = published_table()
+    else:
+        setting = Setting(load_config(options.cfg, options.overrides), options.cfg)
+        table = layer_table(setting, options.superconfig, options.layers)
+    text = markdown_table(table)
+    print(text)
+    if options.csv:
+        write_atomically(options.csv, table.to_csv(index=False))
+    if options.markdown:
+        write_atomically(options.markdown, text + "\n")
+
+
+def program() -> None:
+    """``python tools/profile.py``."""
+    run(main)

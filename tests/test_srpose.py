@@ -1,0 +1,131 @@
+"""SRPose: what its heads return, which backbones they go with, and which files are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from search_spaces import ArchitectureError, srpose
+from search_spaces.heads import BottomUpSRHead, SRHead
+from search_spaces.srpose_head import SRPoseHead
+from supernet.counting import count
+from supernet.sharing import SharingError, plan
+
+SMALL = srpose.SMALL.smallest
+
+
+def replaced(name: str, path: str, value: Any) -> Any:
+    """The JSON of a published architecture with one value exchanged."""
+    data = srpose.to_json(srpose.published()[name])
+    *parents, last = path.split(".")
+    place = data
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return data
+
+
+def test_published_point_is_in_the_published_space() -> None:
+    """HRNet-W32 with the head of the paper."""
+    assert srpose.SPACE.why_not(srpose.published()["srpose_hrnet_w32_coco_256x192"]) is None
+
+
+@pytest.mark.parametrize("name", sorted(srpose.published()))
+def test_published_json_round_trip(name: str) -> None:
+    """Also for the backbones and heads that no space has."""
+    arch = srpose.published()[name]
+    assert srpose.from_json(srpose.to_json(arch)) == arch
+
+
+@pytest.mark.parametrize(
+    ("name", "params_m"),
+    [
+        ("sr_res50_coco_256x192", 34.10),
+        ("sr_hrnet_w32_coco_256x192", 28.63),
+        ("sr_transpose_r_a4_coco_256x192", 6.09),
+        ("srpose_transpose_r_a4_coco_256x192", 5.48),
+    ],
+)
+def test_networks_without_a_configuration_have_the_published_parameters(name: str, params_m: float) -> None:
+    """To the published digits; the SRPose head is published without what only training needs."""
+    arch = srpose.published()[name]
+    with torch.device("meta"):
+        network = srpose.build(arch)
+    parameters = dict(network.named_parameters())
+    if isinstance(arch.head, SRPoseHead):
+        parameters = {key: p for key, p in parameters.items() if "kp_encoder.0" not in key and "converge.0" not in key}
+    assert round(sum(p.numel() for p in parameters.values()) / 1e6, 2) == params_m
+
+
+def test_training_shows_every_supervised_level() -> None:
+    """The coarsest view, then a heatmap per level; in evaluation only the last, and nothing else is computed for it."""
+    network = srpose.build(SMALL, joints=3).eval()
+    images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    answer = network(images)
+    network.keypoint_head.training = True
+    shown = network(images)
+    assert [tuple(maps.shape[1:]) for maps in shown] == [(3, 2, 3), (3, 8, 12), (3, 16, 24), (3, 16, 24), (3, 32, 48)]
+    assert torch.equal(shown[-1], answer)
+    called = count(network, (1, 3, 64, 96)).per_layer
+    assert "keypoint_head.converge.3.conv" in called and "keypoint_head.converge.2.conv" not in called
+
+
+def test_a_level_without_supervision_has_no_heatmap() -> None:
+    """And no parameters for one."""
+    head = SRPoseHead((8, 4), (2, 2), (2, 4), (1,), (False, True)).network((6, 12), joints=3)
+    maps = head([torch.zeros(1, 6, 8, 8), torch.zeros(1, 12, 4, 4)])
+    assert [tuple(m.shape[1:]) for m in maps] == [(3, 4, 4), (3, 32, 32)]
+    assert not any(name.startswith(("kp_encoder.0", "converge.0")) for name in head.state_dict())
+    assert head.state_dict()["converge.1.conv.weight"].shape[-2:] == (9, 9)
+
+
+def test_super_resolution_heads_differ_by_their_tags_only() -> None:
+    """Heatmaps first; each tag fills the square of its pixel."""
+    features = [torch.randn(1, 6, 4, 4, generator=torch.Generator().manual_seed(0))]
+    alone, tagged = SRHead((8,), 2, 4).network((6,), 3).eval(), BottomUpSRHead((8,), 2, 4).network((6,), 3).eval()
+    alone.load_state_dict({k: v for k, v in tagged.state_dict().items() if not k.startswith("tag_head")})
+    (maps,) = tagged(features)
+    assert maps.shape == (1, 6, 32, 32)
+    assert torch.equal(maps[:, :3], alone(features))
+    assert torch.equal(maps[:, 3:, ::4, ::4].repeat_interleave(4, 2).repeat_interleave(4, 3), maps[:, 3:])
+
+
+def test_embeddings_cannot_be_shared() -> None:
+    """One group per joint: channels of a group cannot be left out."""
+    small, big = (SRPoseHead((8, 4), (e, e), (2, 2), (1,), (True, True)).network((6, 12), 3) for e in (1, 2))
+    with pytest.raises(SharingError, match=r"converge\.0\.conv: 3 groups"):
+        plan(small, big)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("head.width", [256, 128], "head.width has 2 entries; a backbone of 4 levels needs 4"),
+        ("head.blocks", [2, 2, 2, 2], "head.blocks has 4 entries; a backbone of 4 levels needs 3"),
+        ("head.supervised", [True, True, True, False], "head.supervised ends with false"),
+        ("head.embedding", [16, 0, 4, 4], "head.embedding is .* it has to be at least 1"),
+        ("backbone.type", "VGG", "backbone is of type 'VGG', it has to be one of ResNet, HRNet, HRFormer, TransPose"),
+        ("backbone.width", 0, "backbone.width is 0"),
+        ("resolution", [250, 192], "250"),
+    ],
+)
+def test_wrong_file(path: str, value: Any, message: str) -> None:
+    """One line that names the entry."""
+    with pytest.raises(ArchitectureError, match=message):
+        srpose.from_json(replaced("srpose_hrnet_w32_coco_256x192", path, value))
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "message"),
+    [
+        ("srpose_res50_coco_256x192", "backbone.stem", 0, "backbone.stem"),
+        ("srpose_hrformer_small_coco_256x192", "backbone.heads", [3, 2, 4, 8], "heads"),
+        ("sr_transpose_r_a4_coco_256x192", "resolution", [384, 288], "backbone.grid"),
+    ],
+)
+def test_a_backbone_is_checked_by_its_own_family(name: str, path: str, value: Any, message: str) -> None:
+    """Which knows its numbers."""
+    with pytest.raises(ArchitectureError, match=message):
+        srpose.from_json(replaced(name, path, value))

@@ -1,0 +1,68 @@
+"""WideHRNet: its spaces, its squeeze-and-excitation, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from search_spaces import ArchitectureError, widehrnet
+from supernet.sharing import plan
+from supernet.skeleton import skeleton
+
+
+def test_published_lie_in_the_space() -> None:
+    """With and without squeeze-and-excitation, 18 and 30; the short names are among them."""
+    published = widehrnet.published()
+    assert {"widehrnet-18", "widehrnet-18-se", "widehrnet-30", "widehrnet-30-se"} < set(published)
+    for arch in published.values():
+        assert widehrnet.SPACE.why_not(arch) is None
+    assert widehrnet.SPACE.kinds == ("resolution", "depth", "expansion", "kernel", "squeeze")
+
+
+def test_squeezed_widths() -> None:
+    """The published reduction of 4, rounded to 8: 24 of 80 channels, not 20."""
+    network = skeleton(widehrnet.build, widehrnet.published()["widehrnet-18-se"])
+    branches = network.get_submodule("backbone.stage2.0.layers.0.invertRes")
+    assert [branch.block[2].fc1.out_channels for branch in branches] == [24, 40, 80, 160]
+
+
+def test_squeezed_widths_grow() -> None:
+    """With the expansion and with the share, on every branch of the space: a smaller block is a part of a larger one."""
+    options = {gene.kind: gene.options for gene in widehrnet.SPACE.genes}
+    for width in widehrnet.SPACE.largest.widths:
+        table = [
+            [
+                0 if share == 0 else skeleton_of(expansion, share, width).block[2].fc1.out_channels
+                for share in options["squeeze"]
+            ]
+            for expansion in options["expansion"]
+        ]
+        assert all(row == sorted(row) for row in table)
+        assert all(list(column) == sorted(column) for column in zip(*table, strict=True))
+
+
+def skeleton_of(expansion: int, squeeze: float, width: int) -> widehrnet.InvertedResidual:
+    """The layers of one block on one branch."""
+    block = skeleton(lambda block: widehrnet.WideBlock(block, [width]), widehrnet.Block(expansion, 3, squeeze))
+    return block.invertRes[0]
+
+
+def test_projection_behind_squeeze_and_excitation() -> None:
+    """It has another name in the checkpoints without: there it is ``block.2``, here ``block.3``."""
+    small, large = (
+        skeleton(widehrnet.build, widehrnet.published()[name]) for name in ("widehrnet-18", "widehrnet-30-se")
+    )
+    block = "backbone.stage1.0.layers.1.invertRes.2.block"
+    assert plan(small, large)[f"{block}.2.conv.weight"].key == f"{block}.3.conv.weight"
+
+
+def test_wrong_json() -> None:
+    """Refused with the place; the rules that both families share are tested with Lite-HRNet."""
+    arch = widehrnet.published()["widehrnet-18"]
+    block = replace(arch.stages[0].modules[0].blocks[0], expansion=0)
+    wrong = replace(arch, stages=(widehrnet.Stage((widehrnet.Module((block,)),)), *arch.stages[1:]))
+    with pytest.raises(ArchitectureError, match="expansion is 0 in one of the blocks"):
+        widehrnet.from_json(widehrnet.to_json(wrong))
+    with pytest.raises(ArchitectureError, match="architecture lacks 'stages'; WideHRNet has resolution, stem, widths"):
+        widehrnet.from_json({key: value for key, value in widehrnet.to_json(arch).items() if key != "stages"})
