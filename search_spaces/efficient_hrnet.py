@@ -80,6 +80,7 @@ class EfficientHRNetNet(nn.Module):
 
     def __init__(self, arch: EfficientHRNet, joints: int) -> None:
         super().__init__()
+        self.joints = joints
         width = arch.stem_width
         features: list[nn.Module] = [conv_bn(3, width, 3, stride=2, act=nn.SiLU, keys="padded")]
         places = ["stem"]

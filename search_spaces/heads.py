@@ -45,6 +45,7 @@ class PoseNet(nn.Module):
 
     def __init__(self, backbone: Backbone, head: Head, joints: int) -> None:
         super().__init__()
+        self.joints = joints
         self.backbone = backbone.network(head.multiscale)
         self.keypoint_head = head.network(cast("tuple[int, ...]", self.backbone.widths), joints)
 

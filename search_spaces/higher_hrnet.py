@@ -73,6 +73,7 @@ class HigherHRNetNet(HRNetTrunk):
 
     def __init__(self, arch: HigherHRNet, joints: int) -> None:
         super().__init__(arch.backbone, multiscale=False)
+        self.joints = joints
         self.final_layers, self.deconv_layers = fusion_head(
             arch.backbone.width, arch.deconv_width, arch.deconv_blocks, joints
         )
@@ -163,7 +164,7 @@ PUBLISHED: dict[str, Published] = {
 }
 
 #: LitePose's gradual shrinking, of which it published cost and accuracy alone: built as its w16, they have that cost.
-SHRINKING: dict[str, Published] = {
+REBUILT: dict[str, Published] = {
     "higherhrnet-shrink0": _shrunk(16, (4, 4, 4, 4), gmacs=12.5, **_SLIDES),
     "higherhrnet-shrink1": _shrunk(16, (1, 2, 3, 4), gmacs=10.12, **_SLIDES),
     "higherhrnet-shrink2": _shrunk(18, (1, 1, 1, 4), gmacs=10.02, **_SLIDES),
@@ -173,7 +174,7 @@ SHRINKING: dict[str, Published] = {
 
 def published() -> dict[str, HigherHRNet]:
     """The architectures that the authors published, and those of LitePose's gradual shrinking, by name."""
-    return {name: entry.arch for name, entry in (PUBLISHED | SHRINKING).items()}
+    return {name: entry.arch for name, entry in (PUBLISHED | REBUILT).items()}
 
 
 to_json = codec.to_json

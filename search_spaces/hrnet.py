@@ -105,6 +105,7 @@ class OriginalNet(HRNetTrunk):
 
     def __init__(self, arch: HRNet, joints: int) -> None:
         super().__init__(arch, multiscale=False)
+        self.joints = joints
         self.final_layer = nn.Conv2d(arch.width, joints, 1)
 
     def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]  # a trunk by its names, no longer by its outputs

@@ -100,7 +100,7 @@ class InvertedResidual(nn.Module):
         stride: of the depthwise convolution.
         act: after the first two convolutions.
         squeeze: what weighs the hidden channels, or None.
-        names: how checkpoints name the parts: ``litepose`` (``inv``, ``depth_conv``, ``point_conv``), ``mmpose`` (``block.0`` …), or
+        names: of the parts in checkpoints: ``litepose`` (``inv``, ``depth_conv``, ``point_conv``), ``mmpose`` (``block.0`` …), or
             ``efficientnet`` (``conv.0`` …, with explicit padding, and without the first 1×1 where it would not widen).
     """
 

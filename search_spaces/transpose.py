@@ -175,6 +175,7 @@ class TransPoseNet(TransPoseTrunk):
 
     def __init__(self, arch: TransPoseR, joints: int) -> None:
         super().__init__(arch.backbone, multiscale=False)
+        self.joints = joints
         self.deconv_layers = deconvolutions(arch.backbone.width, arch.deconv_width)
         self.final_layer = nn.Conv2d((arch.backbone.width, *arch.deconv_width)[-1], joints, 1)
 

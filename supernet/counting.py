@@ -169,9 +169,10 @@ class _Recorder(TorchFunctionMode):
         elif func in _OTHERS:
             self._note(_OTHERS[func], args[0], out, inner=args[0].shape[-1] if _OTHERS[func] == "matmul" else 0)
         elif func is F.scaled_dot_product_attention:
-            query, key = args[:2]
-            scores = query @ key.transpose(-2, -1)  # noted as they are made
-            torch.softmax(scores, -1) @ args[2]
+            scores = args[0] @ args[1].transpose(-2, -1)
+            self._note("matmul", args[0], scores, inner=args[0].shape[-1])
+            self._note("softmax", scores, scores)
+            self._note("matmul", scores, out, inner=scores.shape[-1])
         return out
 
     def _note(

@@ -32,7 +32,11 @@ from .setting import Setting
 def published_table() -> pd.DataFrame:
     """One row per published network."""
     rows = []
-    entries = [(name, family, entry) for family in FAMILIES.values() for name, entry in family.PUBLISHED.items()]
+    entries = [
+        (name, family, entry)
+        for family in FAMILIES.values()
+        for name, entry in (family.PUBLISHED | getattr(family, "REBUILT", {})).items()
+    ]
     with Progress("counting", len(entries)) as progress:
         for done, (name, family, entry) in enumerate(entries, 1):
             network = skeleton(partial(family.build, joints=entry.joints, **entry.options), entry.arch)

@@ -43,10 +43,10 @@ def architectures(space: Space[Any]) -> list[Any]:
     return [space.smallest, space.largest, *(space.sample(rng) for _ in range(draws))]
 
 
-def images(space: Space[Any]) -> torch.Tensor:
+def images(family: ModuleType, space: Space[Any]) -> torch.Tensor:
     """A random picture, small where the space leaves the resolution open; a fixed one may be the only one that fits."""
-    is_open = any(gene.kind == "resolution" for gene in space.genes)
-    size = (32, 32) if is_open else space.smallest.input_hw
+    side = getattr(family, "SMALLEST_INPUT", 32)
+    size = (side, side) if "resolution" in space.kinds else space.smallest.input_hw
     return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2))
 
 
@@ -82,12 +82,12 @@ def test_extracted_computes_exactly_what_the_supernet_computed(case: tuple[Modul
     with torch.inference_mode():
         for arch in architectures(space):
             subnet = supernet.extract(arch)
-            for shared, own in zip(supernet(images(space), arch), subnet(images(space)), strict=True):
+            for shared, own in zip(supernet(images(family, space), arch), subnet(images(family, space)), strict=True):
                 assert torch.equal(shared, own)
-    before = supernet(images(space), space.smallest)[0]
+    before = supernet(images(family, space), space.smallest)[0]
     for parameter in supernet.extract(space.smallest).parameters():
         parameter.data.zero_()
-    assert torch.equal(before, supernet(images(space), space.smallest)[0])
+    assert torch.equal(before, supernet(images(family, space), space.smallest)[0])
 
 
 def test_json_round_trip(case: tuple[ModuleType, Space[Any]]) -> None:
@@ -115,6 +115,6 @@ def test_alignment(case: tuple[ModuleType, Space[Any]]) -> None:
                     tensor[~used[name]] = 0
             drop_absent_layers(largest, subnet)
             for whole, part_ in zip(
-                largest.double()(images(space).double()), subnet(images(space).double()), strict=True
+                largest.double()(images(family, space).double()), subnet(images(family, space).double()), strict=True
             ):
                 assert (whole - part_).abs().max() <= 1e-10 * part_.abs().max()
