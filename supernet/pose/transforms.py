@@ -36,6 +36,8 @@ class Augmentation:
             network input whatever its size (102 pixels at 512). HigherHRNet draws it as 40 x scale pixels, where scale
             is the crop's side / 200.
         flip_probability: Of mirroring.
+        inside: A shift ends where the crop reaches the picture's border; a crop larger than the picture stays centred. So
+            nothing black comes in, and people at the border are seen as often as others. Not in HigherHRNet.
 
     Raises:
         UserError: A range is empty or an option unknown.
@@ -47,6 +49,7 @@ class Augmentation:
     scale_type: str = "short"
     max_translate: float = 40.0
     flip_probability: float = 0.5
+    inside: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -88,10 +91,12 @@ def sample_matrix(
     side, picture_side = (input_width, width) if fits_width else (input_height, height)
     crop = picture_side * (augmentation.min_scale + scale * (augmentation.max_scale - augmentation.min_scale))
     reach = 2 * augmentation.max_translate / CROP_UNITS * crop
-    centre = (
-        int(width / 2 + 0.5) + (shift_x - 0.5) * reach,  # rounded to a pixel, as in testing
-        int(height / 2 + 0.5) + (shift_y - 0.5) * reach,
-    )
+    shifts = [(shift_x - 0.5) * reach, (shift_y - 0.5) * reach]
+    if augmentation.inside:
+        shown = (crop / side * input_width, crop / side * input_height)  # pixels of the picture
+        rooms = [max(0.0, (whole - part) / 2) for whole, part in zip((width, height), shown, strict=True)]
+        shifts = [min(max(shift, -room), room) for shift, room in zip(shifts, rooms, strict=True)]
+    centre = (int(width / 2 + 0.5) + shifts[0], int(height / 2 + 0.5) + shifts[1])  # rounded to a pixel, as in testing
     angle = math.radians((2 * rotation - 1) * augmentation.max_rotation)
     cos, sin = side / crop * math.cos(angle), side / crop * math.sin(angle)
     matrix = np.array(

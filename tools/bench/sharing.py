@@ -1,6 +1,7 @@
 """Is the extracted network the supernet's, and what does sharing cost? Prints differences, ratios and times of one run.
 
 python tools/bench/sharing.py [--architectures 1000]
+python tools/bench/sharing.py --family all --architectures 200
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from search_spaces import litepose
+from search_spaces import FAMILIES, litepose
 from supernet import Supernet, checkpoint
 
 
-def exactness(count: int) -> None:
+def exactness(families: list[str], count: int) -> None:
     """The largest difference between the supernet and the extracted network, over random architectures of each space."""
-    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    for name, space in litepose.SPACES.items():
-        supernet = Supernet(litepose.build, space).eval()
+    for family, (name, space) in ((FAMILIES[f], item) for f in families for item in FAMILIES[f].SPACES.items()):
+        side = max(64, getattr(family, "SMALLEST_INPUT", 0))
+        size = (side, side) if "resolution" in space.kinds else space.smallest.input_hw
+        images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        supernet = Supernet(family.build, space).eval()
         generator = torch.Generator().manual_seed(1)
         for buffer in supernet.network.buffers():
             if buffer.dtype.is_floating_point:
@@ -36,7 +39,8 @@ def exactness(count: int) -> None:
                 arch = space.sample(rng)
                 pairs = zip(supernet(images, arch), supernet.extract(arch)(images), strict=True)
                 worst = max(worst, *(float((shared - own).abs().max()) for shared, own in pairs))
-        print(f"{name:10} {count:,} random architectures, float32, eval: largest difference {worst}")
+        label = f"{family.__name__.rsplit('.', 1)[-1]} {name}"
+        print(f"{label:26} {count:,} random architectures, float32, eval: largest difference {worst}", flush=True)
 
 
 def step_ratio(rounds: int) -> None:
@@ -85,16 +89,20 @@ def transfer(rounds: int) -> None:
 
 
 def main() -> None:
-    """All three."""
+    """All three, or exactness for every family."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", default="litepose", choices=["all", *FAMILIES], help="all: nothing is timed")
     parser.add_argument("--architectures", type=int, default=1000, help="random architectures of each space")
     parser.add_argument("--rounds", type=int, default=15, help="repetitions of each timing")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    if options.family == "all":
+        exactness(list(FAMILIES), options.architectures)
+        return
     step_ratio(options.rounds)
     transfer(options.rounds)
-    exactness(options.architectures)
+    exactness([options.family], options.architectures)
 
 
 if __name__ == "__main__":
