@@ -157,14 +157,13 @@ def in_layout_of(own: Container[str], weights: Mapping[str, Tensor]) -> dict[str
 
 
 def _difference(network: nn.Module, wrong: list[str], own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
-    """Why the shapes differ: another number of joints, or another architecture."""
+    """Why the shapes differ: another number of joints, if that explains every one of them, or another architecture."""
     joints = getattr(network, "joints", 0)
-    for key in wrong:
-        mine, theirs = own[key].shape[0], weights[key].shape[0]
-        each, rest = divmod(mine, joints) if joints else (0, 1)
-        if not rest and own[key].shape[1:] == weights[key].shape[1:] and theirs % each == 0 and theirs != mine:
+    pairs = [(tuple(own[key].shape), tuple(weights[key].shape)) for key in wrong]
+    for other in range(1, 4 * joints):
+        if other != joints and all(_by_joints(mine, theirs, joints, other) for mine, theirs in pairs):
             return (
-                f"is for {theirs // each} joints, this network has {joints} ({key}); set MODEL.NUM_JOINTS, or convert the "
+                f"is for {other} joints, this network has {joints} ({wrong[0]}); set MODEL.NUM_JOINTS, or convert the "
                 "file with tools/convert_checkpoint.py --joints"
             )
     key = wrong[0]
@@ -172,3 +171,11 @@ def _difference(network: nn.Module, wrong: list[str], own: Mapping[str, Tensor],
         f"is of another architecture: {key} is {tuple(weights[key].shape)} there, {tuple(own[key].shape)} here; "
         "give the --superconfig (and MODEL.NUM_JOINTS) it was trained with"
     )
+
+
+def _by_joints(mine: tuple[int, ...], theirs: tuple[int, ...], joints: int, other: int) -> bool:
+    """Whether two shapes may differ by the number of joints alone: each dimension is base + n joints, n at least 0."""
+    if len(mine) != len(theirs):
+        return False
+    each = [divmod(a - b, joints - other) for a, b in zip(mine, theirs, strict=True)]
+    return all(rest == 0 and 0 <= n <= a // joints for (n, rest), a in zip(each, mine, strict=True))

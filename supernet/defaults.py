@@ -48,7 +48,7 @@ DEFAULTS: dict[str, Any] = {
         "NUM_JOINTS": 17,
         "TAG_PER_JOINT": True,  # one tag map per joint, not one for all joints
         "SYNC_BN": False,  # BatchNorm statistics over all processes
-        "TARGET_TYPE": "gaussian",  # top-down heatmap targets
+        "TARGET_TYPE": "gaussian",  # top-down heatmap targets: gaussian on whole cells, or unbiased (DARK) between them
         "IMAGE_SIZE": [256, 256],  # top-down input, pixels: width, height
         "HEATMAP_SIZE": [64, 64],  # top-down output, pixels: width, height
         "SIGMA": 2.0,  # top-down Gaussian, heatmap pixels
@@ -79,7 +79,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "DATASET": {
         "ROOT": "",  # the dataset's folder
-        "DATASET": "coco_kpt",  # training reader: coco_kpt or crowd_pose_kpt; top-down: coco or mpii
+        "DATASET": "coco_kpt",  # bottom-up: coco_kpt or crowd_pose_kpt; top-down: coco, crowdpose or mpii
         "DATASET_TEST": "coco",  # official protocol: coco or crowd_pose
         "NUM_JOINTS": 17,
         "MAX_NUM_PEOPLE": 30,  # people an image at most, in targets and in decoding
@@ -93,6 +93,7 @@ DEFAULTS: dict[str, Any] = {
         "MAX_SCALE": 1.25,  # augmentation, largest crop; people shrink
         "SCALE_TYPE": "short",  # the side that fits the input: short or long
         "MAX_TRANSLATE": 40.0,  # augmentation, 1/200 of the crop either way: 40 is a fifth of the input
+        "TRANSLATE_INSIDE": False,  # this toolkit's own: shifts end where the crop reaches the picture's border
         "INPUT_SIZE": 512,  # bottom-up input, pixels a side
         "OUTPUT_SIZE": [128, 256, 512],  # bottom-up heatmaps, pixels a side, one for each output
         "FLIP": 0.5,  # probability of mirroring; true is 0.5, as in HRNet
@@ -117,6 +118,7 @@ DEFAULTS: dict[str, Any] = {
         },
         "ANNOTATIONS": {"TRAIN": "", "TEST": ""},  # annotation files; '' = the dataset's usual place under ROOT
         "IMAGES": {"TRAIN": "", "TEST": ""},  # image folders; '' = the dataset's usual place under ROOT
+        "MPII_GT": "",  # MPII's gt_*.mat of the split to judge; '' = annot/gt_<split>.mat under ROOT
         "SEARCH_IMAGES": 500,  # training images set aside to compare architectures; never trained on
         "CALIBRATION_IMAGES": 256,  # training images for BatchNorm statistics
         "SPLIT_SEED": 0,  # which images these are
@@ -125,9 +127,10 @@ DEFAULTS: dict[str, Any] = {
         "LR": 0.001,  # initial learning rate
         "LR_FACTOR": 0.1,  # factor on the rate at every LR_STEP
         "LR_STEP": [90, 110],  # epochs
+        "LR_END": 0.00001,  # read only; the last rate of TransPose's half a cosine
         "OPTIMIZER": "adam",  # adam, adamw or sgd
         "MOMENTUM": 0.9,  # sgd
-        "WD": 0.0001,  # weight decay
+        "WD": 0.0001,  # weight decay of adamw and sgd; adam has none, as in HRNet's programs
         "NESTEROV": False,  # sgd
         "GAMMA1": 0.99,  # read only
         "GAMMA2": 0.0,  # read only
@@ -148,6 +151,7 @@ DEFAULTS: dict[str, Any] = {
         "TAG_THRESHOLD": 1.0,  # largest tag distance within a person
         "USE_DETECTION_VAL": True,  # heatmap values break ties in the grouping
         "IGNORE_TOO_MUCH": False,  # no new people beyond MAX_NUM_PEOPLE
+        "ASSIGNMENT": "parity",  # peaks to people: parity = as published numbers were measured; fast = by distance alone
         "MODEL_FILE": "",  # checkpoint to judge
         "IGNORE_CENTER": True,  # drop the centre joint before grouping
         "NMS_KERNEL": 3,  # heatmap pixels
@@ -156,7 +160,8 @@ DEFAULTS: dict[str, Any] = {
         "WITH_HEATMAPS": [True],  # outputs whose heatmaps are used
         "WITH_AE": [True],  # outputs whose tags are used
         "LOG_PROGRESS": False,
-        "POST_PROCESS": False,  # top-down: quarter-pixel shift
+        "POST_PROCESS": False,  # top-down: look for the peak between the cells, by a quarter-pixel shift or by BLUR_KERNEL
+        "BLUR_KERNEL": 0,  # top-down: DARK instead, its smoothing kernel in cells, odd (11 for sigma 2); 0 = no DARK
         "SHIFT_HEATMAP": False,  # top-down: shift the mirrored heatmap by one pixel
         "USE_GT_BBOX": False,  # top-down: annotated boxes, not detected ones
         "COCO_BBOX_FILE": "",  # top-down: file of detected boxes
@@ -234,6 +239,8 @@ ITEMS: dict[str, Any] = {
 
 #: Text keys with few right answers.
 CHOICES = {
+    "MODEL.TARGET_TYPE": ("gaussian", "unbiased"),
+    "TEST.ASSIGNMENT": ("parity", "fast"),
     "SUPERNET.SAMPLING": ("sandwich", "single_path"),
     "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),
     "SEARCH.ALGORITHM": ("nsga2", "evolution", "random"),

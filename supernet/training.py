@@ -213,7 +213,7 @@ class Trainer(Generic[A]):
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             if self.distillation == "inplace" and target is None:
-                target = [output.detach() for output in outputs]
+                target = outputs.detach() if isinstance(outputs, Tensor) else [output.detach() for output in outputs]
         if self.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()

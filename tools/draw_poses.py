@@ -15,8 +15,8 @@ import torch
 
 from supernet import checkpoint
 from supernet.config import load_config
-from supernet.pose.coco import read_image
 from supernet.pose.drawing import contact_sheet, draw_poses, save_image
+from supernet.pose.images import read_image
 from supernet.pose.inference import predict
 from supernet.programs.command import run
 from supernet.programs.setting import Setting

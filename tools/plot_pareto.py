@@ -14,7 +14,7 @@ import yaml
 import search_spaces
 from supernet.errors import UserError
 from supernet.programs.command import run
-from supernet.programs.setting import READERS
+from supernet.programs.data import READERS
 from supernet.report import draw
 
 PUBLISHED = Path(search_spaces.__file__).parent / "published" / "networks.csv"

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
 from supernet.files import read_json
+from supernet.pose.images import find_images, picture_path
 from supernet.pose.metrics import CROWDPOSE_AREA
 from supernet.pose.skeletons import Skeleton
 
 _LARGEST_FILE = 4 * 2**30  # bytes; COCO train2017 is 0.23 GiB
+_NUMBER = (int, float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +64,15 @@ class PoseImage:
 
 
 class PoseDataset(Sequence[PoseImage]):
-    """The photographs of one annotation file, in its order; pixels are read by :func:`read_image`.
+    """The photographs of one annotation file, in its order; pixels are read by :func:`supernet.pose.images.read_image`.
+
+    A file without ``annotations`` (COCO's ``image_info_test-dev2017.json``) has photographs on which nobody is
+    annotated: they can be predicted on, not trained or judged on.
 
     Args:
         annotations: The JSON file.
-        images: The folder in which the file's ``file_name`` entries lie.
+        images: The folder, or zip archive, in which the file's ``file_name`` entries lie; for a folder that does not
+            exist the archive beside it is taken (``val2017.zip`` for ``val2017``).
         skeleton: The joints that the file must have.
 
     Raises:
@@ -77,14 +82,15 @@ class PoseDataset(Sequence[PoseImage]):
 
     def __init__(self, annotations: Path, images: Path, skeleton: Skeleton) -> None:
         """Read and check the annotation file."""
-        if not images.is_dir():
+        images = find_images(images)
+        if not images.exists():
             raise UserError(f"dataset folder {images} does not exist: set DATASET.ROOT to the folder that holds it")
         if not annotations.is_file():
             raise UserError(f"annotation file {annotations} does not exist: set DATASET.ROOT to its dataset's folder")
         raw = read_json(annotations, max_bytes=_LARGEST_FILE)
-        if not isinstance(raw, dict) or not {"images", "annotations"} <= raw.keys():
+        if not isinstance(raw, dict) or "images" not in raw or not {"annotations", "categories"} & raw.keys():
             raise UserError(f"{annotations}: no 'images' and 'annotations': give a COCO-format keypoint file")
-        for key in ("images", "annotations"):
+        for key in {"images", "annotations"} & raw.keys():
             if not isinstance(raw[key], list) or not raw[key]:
                 raise UserError(f"{annotations}: its list '{key}' is empty: give a file with photographs and people")
         self.skeleton = skeleton
@@ -93,29 +99,41 @@ class PoseDataset(Sequence[PoseImage]):
         self._header = {key: value for key, value in raw.items() if key not in ("images", "annotations")}
         self._images: dict[int, dict[str, Any]] = {}
         for image in raw["images"]:
-            _require(image, ("id", "file_name", "width", "height"), annotations, "image")
+            _require(image, {"id": int, "file_name": str, "width": _NUMBER, "height": _NUMBER}, annotations, "image")
             if image["id"] in self._images:
                 raise UserError(f"{annotations}: two images have the id {image['id']}: remove one")
+            try:
+                picture_path(images, image["file_name"])
+            except UserError as error:
+                raise UserError(f"{annotations}: image {image['id']}: {error}") from None
             self._images[image["id"]] = image
         self._annotations: dict[int, list[dict[str, Any]]] = {id: [] for id in self._images}
-        categories = _pose_categories(raw.get("categories"), annotations, skeleton)
+        self.ids: tuple[int, ...] = tuple(self._images)
+        self.category_id = 1  # of people, as results for this file have to say it
+        self.has_annotations = "annotations" in raw
+        if self.has_annotations:
+            self._read_people(raw)
+
+    def _read_people(self, raw: dict[str, Any]) -> None:
+        """Check the people and keep them by photograph; boxes of other categories are passed over."""
+        categories = _pose_categories(raw.get("categories"), self._file, self.skeleton)
+        self.category_id = min(categories)
+        seen = set()
         for entry in raw["annotations"]:
-            _require(entry, ("id", "image_id", "category_id"), annotations, "annotation")
+            _require(entry, {"id": int, "image_id": int, "category_id": int}, self._file, "annotation")
             if entry["category_id"] not in categories:
                 continue
-            _require(entry, ("keypoints", "bbox"), annotations, "annotation")
-            if len(entry["keypoints"]) != 3 * skeleton.num_joints or len(entry["bbox"]) != 4:
-                raise UserError(
-                    f"{annotations}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers and "
-                    f"{len(entry['bbox'])} box numbers, not {3 * skeleton.num_joints} and 4: correct or remove it"
-                )
+            _require(entry, {"keypoints": list, "bbox": list}, self._file, "annotation")
+            _check_numbers(entry, self.skeleton.num_joints, self._file)
             if entry["image_id"] not in self._images:
                 raise UserError(
-                    f"{annotations}: annotation {entry['id']} refers to image {entry['image_id']}, which the file's "
+                    f"{self._file}: annotation {entry['id']} refers to image {entry['image_id']}, which the file's "
                     "'images' does not list: add the image or remove the annotation"
                 )
+            if entry["id"] in seen:
+                raise UserError(f"{self._file}: two annotations have the id {entry['id']}: remove one")
+            seen.add(entry["id"])
             self._annotations[entry["image_id"]].append(entry)
-        self.ids: tuple[int, ...] = tuple(self._images)
 
     def __len__(self) -> int:
         """Number of photographs."""
@@ -132,13 +150,18 @@ class PoseDataset(Sequence[PoseImage]):
         id = self.ids[index]
         image = self._images[id]
         people = tuple(_person(entry) for entry in self._annotations[id])
-        return PoseImage(id, self._folder / image["file_name"], int(image["width"]), int(image["height"]), people)
+        path = picture_path(self._folder, image["file_name"])
+        return PoseImage(id, path, int(image["width"]), int(image["height"]), people)
 
     def ground_truth(self) -> dict[str, Any]:
         """The file's own dictionary, restricted to these photographs and to people, for the official evaluator.
 
         The entries are the dataset's own objects: an evaluator that writes into them must copy them first.
+
+        Raises:
+            UserError: The file has no annotations.
         """
+        self._need_annotations()
         return {
             **self._header,
             "images": [self._images[id] for id in self.ids],
@@ -160,8 +183,17 @@ class PoseDataset(Sequence[PoseImage]):
         return part
 
     def annotated(self) -> PoseDataset:
-        """The photographs on which anybody is annotated: HigherHRNet trains on these only."""
+        """The photographs on which anybody is annotated: HigherHRNet trains on these only.
+
+        Raises:
+            UserError: The file has no annotations.
+        """
+        self._need_annotations()
         return self.subset(id for id in self.ids if self._annotations[id])
+
+    def _need_annotations(self) -> None:
+        if not self.has_annotations:
+            raise UserError(f"{self._file} has no 'annotations': it can be predicted on, not trained or judged on")
 
     def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PoseDataset]:
         """Disjoint random parts, the same for the same photographs and seed whatever the order of the file.
@@ -193,33 +225,38 @@ class PoseDataset(Sequence[PoseImage]):
         return result
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """The pixels of an image file: uint8 RGB (H, W, 3), as stored.
-
-    A camera's orientation mark is not applied: COCO's annotations are for the stored picture.
-
-    Raises:
-        UserError: The file is missing, or is not one whole picture.
-    """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise UserError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # an empty file
-        image = None
-    if image is None:
-        raise UserError(f"image {path} cannot be decoded (truncated, or not a picture): fetch the file again")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image).astype(np.uint8, copy=False)
-
-
-def _require(entry: Any, keys: Sequence[str], file: Path, kind: str) -> None:
-    """Refuse an entry of the file that lacks a key."""
-    for key in keys:
+def _require(entry: Any, keys: Mapping[str, type | tuple[type, ...]], file: Path, kind: str) -> None:
+    """Refuse an entry of the file that lacks a key, or has something of another kind there."""
+    for key, wanted in keys.items():
         if not isinstance(entry, dict) or key not in entry:
             name = entry.get("id", "without id") if isinstance(entry, dict) else repr(entry)[:40]
             raise UserError(f"{file}: {kind} {name} has no '{key}': give a COCO-format keypoint file")
+        if not isinstance(entry[key], wanted):
+            raise UserError(
+                f"{file}: {kind} {entry.get('id')!r} has {repr(entry[key])[:40]} as its '{key}': give "
+                f"{_KINDS[wanted]} there, as COCO's files do"
+            )
+
+
+_KINDS = {int: "a whole number", str: "text", list: "a list of numbers", _NUMBER: "a number"}
+
+
+def _check_numbers(entry: Mapping[str, Any], num_joints: int, file: Path) -> None:
+    """Refuse a person whose keypoints or box are not so many finite numbers."""
+    if len(entry["keypoints"]) != 3 * num_joints or len(entry["bbox"]) != 4:
+        raise UserError(
+            f"{file}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers and "
+            f"{len(entry['bbox'])} box numbers, not {3 * num_joints} and 4: correct or remove it"
+        )
+    try:
+        finite = math.isfinite(sum(entry["keypoints"]) + sum(entry["bbox"]) + entry.get("area", 0))
+    except TypeError:
+        finite = False
+    if not finite:
+        raise UserError(
+            f"{file}: annotation {entry['id']} has a keypoint, box or area that is not a finite number: "
+            "correct or remove it"
+        )
 
 
 def _pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]:

@@ -3,6 +3,11 @@
 Source: A. Newell, Z. Huang, J. Deng, "Associative Embedding", NeurIPS 2017; the details (quarter-pixel adjustment,
 refinement, joint order) are those by which HigherHRNet and LitePose are published, so that their numbers compare.
 
+Ties: maps enlarged to the size of the network's input have pixels of exactly equal heat, side by side in one peak and
+in saturated plateaus. The published program leaves their order to the library. Here equal heat comes in row-major order
+of the pixels (upper first, then left first), both among the peaks of a joint and where refinement looks for the best
+pixel, so that the same maps give the same people everywhere.
+
 Shapes: K joints, H W rows and columns of the maps, L tags per pixel, M the largest number of people, P people found.
 Coordinates: x before y in map pixels; with ``adjust`` a pixel's centre lies at its index + 0.5.
 """
@@ -40,7 +45,7 @@ class GroupingSettings:
     ``detection_threshold`` and join a group only below ``tag_threshold``. ``use_detection_value`` lets the heat break
     ties between equally near tags; ``ignore_too_much`` drops joints once ``max_people`` groups exist.
     ``tag_per_joint`` false means that one tag plane serves all joints. ``adjust`` moves joints a quarter pixel towards
-    the higher neighbour; ``refine`` looks up the joints a person lacks. ``assignment`` "reference" reproduces
+    the higher neighbour; ``refine`` looks up the joints a person lacks. ``assignment`` "parity" reproduces
     published numbers; "fast" goes by the distance alone (no rounding, no heat), slightly prefers older groups, and
     lets no pair beyond the tag threshold count.
     """
@@ -55,7 +60,7 @@ class GroupingSettings:
     tag_per_joint: bool = True
     adjust: bool = True
     refine: bool = True
-    assignment: Literal["reference", "fast"] = "reference"
+    assignment: Literal["parity", "fast"] = "parity"
 
     def __post_init__(self) -> None:
         """Refuse what would silently decode something else."""
@@ -65,8 +70,8 @@ class GroupingSettings:
             raise UserError(f"num_joints {self.num_joints} and max_people {self.max_people} must both be at least 1")
         if self.detection_threshold < 0:
             raise UserError(f"detection_threshold is {self.detection_threshold}: give 0 or more")
-        if self.assignment not in ("reference", "fast"):
-            raise UserError(f"assignment is {self.assignment!r}: give 'reference' or 'fast'")
+        if self.assignment not in ("parity", "fast"):
+            raise UserError(f"assignment is {self.assignment!r}: give 'parity' or 'fast'")
 
 
 def group(heatmaps_KHW: Maps, tags_KHWL: Maps, settings: GroupingSettings) -> tuple[Maps, Maps]:

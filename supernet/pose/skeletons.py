@@ -34,6 +34,18 @@ class Skeleton:
         mirrored = ["_".join(swapped.get(word, word) for word in joint.split("_")) for joint in self.joints]
         return tuple(self.joints.index(joint) for joint in mirrored)
 
+    @property
+    def upper_body(self) -> tuple[int, ...]:
+        """The joints above the hips: one of the two halves of HRNet's half-body augmentation."""
+        lower = {"pelvis", "hip", "knee", "ankle"}
+        return tuple(index for index, joint in enumerate(self.joints) if joint.split("_")[-1] not in lower)
+
+    @property
+    def joint_weights(self) -> tuple[float, ...]:
+        """Weight of each joint under LOSS.USE_DIFFERENT_JOINTS_WEIGHT: HRNet's, the ends of the limbs count more."""
+        weights = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
+        return tuple(weights.get(joint.split("_")[-1], 1.0) for joint in self.joints)
+
 
 COCO = Skeleton(
     name="coco",

@@ -102,23 +102,30 @@ def make_masks(
     input_hw: tuple[int, int],
     strides: Sequence[int] = (4, 2),
 ) -> tuple[NDArray[np.float32], ...]:
-    """Per stride (h, w): 0 on crowds and on people without labelled keypoints, 1 elsewhere, also beyond the picture.
+    """Per stride (h, w): 1 where the picture is judged, 0 on crowds, on people without labelled keypoints, and beyond it.
 
     Their regions are the file's segmentations, or their boxes where it has none, under the map of the picture (at least
-    half of a cell is covered).
+    half of a cell is covered), as in HigherHRNet's loader.
 
     Raises:
         UserError: A segmentation is for a picture of another size.
     """
     sizes = [(input_hw[0] // stride, input_hw[1] // stride) for stride in strides]
     ignored = [person for person in people if person.ignored]
-    if not ignored:
+    if not ignored and _fills(picture_hw, matrix, input_hw):
         return tuple(np.ones(size, np.float32) for size in sizes)
-    region = _region(ignored, picture_hw)
+    judged = 255 - _region(ignored, picture_hw)
     return tuple(
-        (warp_image(region, matrix / stride, size) < 128).astype(np.float32)
+        (warp_image(judged, matrix / stride, size) >= 128).astype(np.float32)
         for size, stride in zip(sizes, strides, strict=True)
     )
+
+
+def _fills(picture_hw: tuple[int, int], matrix: Matrix, input_hw: tuple[int, int]) -> bool:
+    """Whether the whole input shows the picture."""
+    corners = np.array([[x, y] for x in (0, input_hw[1] - 1) for y in (0, input_hw[0] - 1)], np.float64)
+    x, y = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)
+    return bool(min(x.min(), y.min()) >= 0 and x.max() <= picture_hw[1] - 1 and y.max() <= picture_hw[0] - 1)
 
 
 def training_sample(
@@ -188,18 +195,23 @@ def _gaussian(sigma: float) -> NDArray[np.float32]:
 def _draw(
     x_PK: NDArray[np.int64], y_PK: NDArray[np.int64], visible_PK: NDArray[np.bool_], size: tuple[int, int], sigma: float
 ) -> NDArray[np.float32]:
-    """Heatmaps float32 (K, h, w): Gaussians at the visible cells, the larger value where they meet."""
+    """Heatmaps float32 (K, h, w), a view: Gaussians at the visible cells, the larger value where they meet."""
     height, width = size
     gaussian = _gaussian(sigma)
     r = len(gaussian) // 2
-    heatmaps_Khw = np.zeros((visible_PK.shape[1], height, width), np.float32)
-    people, joints = np.nonzero(visible_PK)
-    cells = zip(joints.tolist(), x_PK[people, joints].tolist(), y_PK[people, joints].tolist(), strict=True)
-    for joint, x, y in cells:
-        left, right, top, bottom = max(0, x - r), min(width, x + r + 1), max(0, y - r), min(height, y + r + 1)
-        window = heatmaps_Khw[joint, top:bottom, left:right]
-        np.maximum(window, gaussian[top - y + r : bottom - y + r, left - x + r : right - x + r], out=window)
-    return heatmaps_Khw
+    # A margin as wide as half a window, so that no window is cut: a person's joints are then drawn in one go, each in
+    # its own heatmap.
+    canvas = np.zeros((visible_PK.shape[1], height + 2 * r, width + 2 * r), np.float32)
+    windows_Khwnn = np.lib.stride_tricks.as_strided(
+        canvas,
+        (len(canvas), height, width, *gaussian.shape),
+        (*canvas.strides, *canvas.strides[1:]),
+    )
+    for x_K, y_K, visible_K in zip(x_PK, y_PK, visible_PK, strict=True):
+        joints = np.flatnonzero(visible_K)
+        at = (joints, y_K[joints], x_K[joints])
+        windows_Khwnn[at] = np.maximum(windows_Khwnn[at], gaussian)
+    return canvas[:, r : r + height, r : r + width]
 
 
 def _region(people: Sequence[Person], picture_hw: tuple[int, int]) -> NDArray[np.uint8]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from .coco import PoseDataset, read_image
+from .coco import PoseDataset
+from .images import read_image
 from .inference import InferenceSettings, normalise, predict, results
 from .losses import BottomUpLoss
 from .metrics import Judge
@@ -44,6 +45,7 @@ class BottomUpTask:
     """Everything between a dataset and a network's outputs, and between its outputs and a score.
 
     ``sigma`` is in heatmap pixels; a negative one means a 64th of the smaller heatmap's side, as HigherHRNet writes it.
+    ``strides`` says of each output how many input pixels one of its cells has.
     """
 
     skeleton: Skeleton
@@ -51,6 +53,7 @@ class BottomUpTask:
     augmentation: Augmentation
     inference: InferenceSettings
     sigma: float
+    strides: tuple[int, ...]
     max_people: int
     device: torch.device
     channels_last: bool
@@ -66,13 +69,13 @@ class BottomUpTask:
                 num_workers=self.workers,
                 collate_fn=collate,
                 pin_memory=self.device.type == "cuda",
-                worker_init_fn=_one_thread,
+                worker_init_fn=one_thread,
             )
         )
 
     def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """The batch on the device, with normalised ``inputs`` (B, 3, H, W)."""
-        moved = {name: _to(value, self.device) for name, value in batch.items()}
+        moved = {name: to_device(value, self.device) for name, value in batch.items()}
         moved["inputs"] = self.inputs(moved["images"])
         return moved
 
@@ -107,13 +110,13 @@ class BottomUpTask:
         network: nn.Module,
         dataset: PoseDataset,
         judge: Judge,
-        input_size: int,
+        input_hw: tuple[int, int],
         *,
         batch: int = 32,
         on_progress: Callable[[int], None] | None = None,
     ) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """The official metric of a network on a dataset, and the results that were judged."""
-        settings = replace(self.inference, input_size=input_size)
+        settings = replace(self.inference, input_size=input_hw[0])
         network.eval()
         found: list[dict[str, Any]] = []
         for first in range(0, len(dataset), batch):
@@ -149,6 +152,7 @@ class _Samples(Dataset[Any]):
             input_hw,
             task.augmentation,
             np.random.default_rng(seed),
+            strides=task.strides,
             sigma=task.sigma_at(input_hw),
             max_people=task.max_people,
             tag_per_joint=task.inference.grouping.tag_per_joint,
@@ -169,15 +173,17 @@ class _Requests:
             ]
 
 
-def _to(value: Any, device: torch.device) -> Any:
+def to_device(value: Any, device: torch.device) -> Any:
+    """Tensors, also within lists, on the device; anything else as it is."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, (list, tuple)):
-        return [_to(item, device) for item in value]
+        return [to_device(item, device) for item in value]
     return value
 
 
-def _one_thread(_: int) -> None:
+def one_thread(_: int) -> None:
+    """What a data worker begins with: the machine's cores belong to the workers together."""
     import cv2
 
     cv2.setNumThreads(1)

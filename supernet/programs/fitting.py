@@ -17,10 +17,10 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from .. import checkpoint
 from ..errors import UserError
-from ..pose.coco import PoseDataset
-from ..pose.task import BottomUpTask
 from ..training import Plan, Step, Trainer
+from .data import AnyDataset
 from .progress import Progress, say
+from .tasks import Task
 
 CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 20
@@ -30,10 +30,13 @@ WEIGHTS, CHECKPOINT, LOG = "weights.pt", "checkpoint.pt", "log.csv"
 def optimizer(
     model: nn.Module, name: str, weight_decay: float, momentum: float, nesterov: bool
 ) -> torch.optim.Optimizer:
-    """``adam`` (decoupled decay when ``adamw``) or ``sgd`` on all parameters; the loop sets the learning rate."""
+    """``adam``, ``adamw`` or ``sgd`` on all parameters; the loop sets the learning rate.
+
+    ``adam`` takes no weight decay, as in the programs of HRNet and HigherHRNet, whose files name one all the same.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if name == "adam":
-        return torch.optim.Adam(parameters, weight_decay=weight_decay, fused=True)
+        return torch.optim.Adam(parameters, fused=True)
     if name == "adamw":
         return torch.optim.AdamW(parameters, weight_decay=weight_decay, fused=True)
     if name == "sgd":
@@ -69,8 +72,8 @@ def fit(
     title: str,
     trainer: Trainer[Any],
     plan: Plan[Any],
-    task: BottomUpTask,
-    dataset: PoseDataset,
+    task: Task,
+    dataset: AnyDataset,
     settings: Mapping[str, Any],
     extra: Mapping[str, Any],
 ) -> None:

@@ -33,7 +33,6 @@ from .train import TRAINED_BY, load_supernet, train_supernet
 from .transfer import calibrated
 
 EXAMPLES = """  python search.py --cfg experiments/synthetic/litepose.yaml"""
-SCORE = "AP"
 PUBLISHED = Path(search_spaces.__file__).parent / "published" / "networks.csv"
 
 
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, arch in _picks(setting, front).items()
     ]
     write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
-    draw(setting.folder, metric=SCORE, dataset=dataset_name(setting), published=PUBLISHED)
+    draw(setting.folder, metric=setting.score, dataset=dataset_name(setting), published=PUBLISHED)
     write_report(setting.folder, **_about(setting, options.cfg, len(found), len(baseline)))
     say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     say(
@@ -83,8 +82,10 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
                 evaluate,
                 journal,
                 evaluations,
-                SCORE,
-                lambda done, record: progress.to(done, AP=record.metrics[SCORE], MMACs=record.macs / 1e6),
+                setting.score,
+                lambda done, record: progress.to(
+                    done, **{setting.score: record.metrics[setting.score], "MMACs": record.macs / 1e6}
+                ),
             )
 
     found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})")
@@ -103,7 +104,7 @@ def evaluator(setting: Setting, supernet: Supernet[Any]) -> Callable[[Any], dict
         network = supernet.extract(arch)
         calibrated(setting, network, arch)
         metrics, _ = setting.task.evaluate(
-            network, dataset, judge, arch.input_hw[0], batch=setting.cfg.TEST.IMAGES_PER_GPU
+            network, dataset, judge, arch.input_hw, batch=setting.cfg.TEST.IMAGES_PER_GPU
         )
         return metrics
 
@@ -151,7 +152,7 @@ def score_table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
 
 def _front(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
     table = score_table(setting, records)
-    best = non_dominated(table[["macs", SCORE]].to_numpy(dtype=float))
+    best = non_dominated(table[["macs", setting.score]].to_numpy(dtype=float))
     front = table[best].sort_values("macs").reset_index(drop=True)
     front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
     return front
@@ -162,7 +163,7 @@ def _picks(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
     budgets = dict(sorted(setting.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
     if not budgets:
         return {}
-    rows = budget_picks(front.macs.to_numpy(dtype=float), front[SCORE].to_numpy(dtype=float), budgets)
+    rows = budget_picks(front.macs.to_numpy(dtype=float), front[setting.score].to_numpy(dtype=float), budgets)
     picks: dict[str, str] = {}
     for name, row in rows.items():
         arch = str(front.arch[row])
@@ -197,7 +198,7 @@ def _about(setting: Setting, cfg_file: Path, found: int, baseline: int) -> dict[
     subnet = setting.folder / "subnets" / "NAME"
     return {
         "title": f"{cfg.SPACE.FAMILY} on {dataset_name(setting)}",
-        "metric": SCORE,
+        "metric": setting.score,
         "ran": {
             "command": f"python search.py --cfg {cfg_file}",
             "seed": cfg.SEED,

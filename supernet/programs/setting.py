@@ -20,19 +20,11 @@ from ..config import dump
 from ..cost import CostModel
 from ..errors import UserError
 from ..files import read_json, write_atomically
-from ..pose.coco import PoseDataset
-from ..pose.grouping import GroupingSettings
-from ..pose.inference import InferenceSettings
-from ..pose.losses import BottomUpLoss
-from ..pose.metrics import Judge
-from ..pose.skeletons import COCO, CROWDPOSE, Skeleton
-from ..pose.synthetic import is_made, make_synthetic
-from ..pose.task import BottomUpTask
-from ..pose.transforms import Augmentation
-from .progress import Progress
-
-#: Names of HRNet-family files for a reader, and the skeleton behind each.
-READERS: dict[str, Skeleton] = {"coco_kpt": COCO, "coco": COCO, "crowd_pose_kpt": CROWDPOSE, "crowd_pose": CROWDPOSE}
+from ..pose.person_task import AnyJudge
+from ..pose.skeletons import MPII, Skeleton
+from .data import AnyDataset, Data
+from .models import MODEL, architecture_of_model, family_name
+from .tasks import Task, bottom_up_task, heatmap_stride, top_down_task
 
 
 @dataclass
@@ -75,7 +67,7 @@ class Setting:
     @cached_property
     def family(self) -> ModuleType:
         """The family's module in search_spaces."""
-        name = self.cfg.SPACE.FAMILY
+        name = family_name(self.cfg)
         if name not in FAMILIES:
             raise UserError(f"SPACE.FAMILY {name!r} is not known; there are {', '.join(FAMILIES)}")
         return FAMILIES[name]
@@ -102,7 +94,9 @@ class Setting:
         return partial(self.family.build, joints=self.skeleton.num_joints)
 
     def architecture(self, name: str) -> Any:
-        """The architecture of a superconfig file, or of a published name such as ``litepose-XS``."""
+        """The architecture of a superconfig file, of a published name such as ``litepose-XS``, or of the MODEL node."""
+        if name == MODEL:
+            return architecture_of_model(self.cfg)[1]
         return architecture_of(self.family, name)
 
     @cached_property
@@ -115,155 +109,53 @@ class Setting:
         """MACs and parameters of architectures of the space, many at once."""
         return CostModel(self.build, self.space)
 
-    # --------------------------------------------------------------------------------------------------------- data
+    # ------------------------------------------------------------------------------------------------- data and task
 
     @cached_property
+    def data(self) -> Data:
+        """Photographs or people, and the metric on them."""
+        return Data(self.cfg)
+
+    @property
     def skeleton(self) -> Skeleton:
         """Joints of the training data."""
-        name = self.cfg.DATASET.DATASET
-        if name not in READERS:
-            raise UserError(f"DATASET.DATASET {name!r} is not known; there are {', '.join(READERS)}")
-        return READERS[name]
+        return self.data.reader.skeleton
 
-    @cached_property
-    def root(self) -> Path:
-        """The dataset's folder; a synthetic one is drawn when it is not there yet."""
-        data = self.cfg.DATASET
-        root: Path = Path(self.cfg.DATA_DIR) / data.ROOT
-        if data.SYNTHETIC.TRAIN:
-            made = data.SYNTHETIC
-            wanted: dict[str, Any] = {
-                "train": made.TRAIN,
-                "val": made.VAL,
-                "width": made.SIZE[0],
-                "height": made.SIZE[1],
-                "max_people": made.MAX_PEOPLE,
-                "seed": made.SEED,
-            }
-            if not is_made(root, **wanted):
-                with Progress(f"drawing the synthetic crowd into {root}", made.TRAIN + made.VAL) as progress:
-                    make_synthetic(root, **wanted, progress=lambda done, _: progress.to(done))
-            return root / self.skeleton.name
-        if not root.is_dir() or not data.ROOT:
-            raise UserError(f"DATASET.ROOT {str(root)!r} is not a folder; set it to where {self.skeleton.name} lies")
-        return root
-
-    def _dataset(self, part: str) -> PoseDataset:
-        """The dataset of DATASET.TRAIN or DATASET.TEST, in its usual place or where the configuration says."""
-        data, split = self.cfg.DATASET, self.cfg.DATASET[part]
-        if self.skeleton is CROWDPOSE:
-            annotations, images = self.root / "json" / f"crowdpose_{split}.json", self.root / "images"
-        else:
-            annotations, images = (
-                self.root / "annotations" / f"person_keypoints_{split}.json",
-                self.root / "images" / split,
-            )
-            if not images.is_dir():
-                images = self.root / split
-        if data.ANNOTATIONS[part]:
-            annotations = self.root / data.ANNOTATIONS[part]
-        if data.IMAGES[part]:
-            images = self.root / data.IMAGES[part]
-        return PoseDataset(annotations, images, self.skeleton)
-
-    @cached_property
-    def test(self) -> PoseDataset:
+    @property
+    def test(self) -> AnyDataset:
         """The split that is reported, and never searched on."""
-        return self._dataset("TEST")
-
-    @cached_property
-    def _parts(self) -> dict[str, PoseDataset]:
-        whole, searching = self._dataset("TRAIN").annotated(), self.cfg.DATASET.SEARCH_IMAGES
-        if searching == 0:
-            return {"train": whole}
-        if searching >= len(whole):
-            raise UserError(
-                f"DATASET.SEARCH_IMAGES is {searching}, the training split has {len(whole)} images; set it lower"
-            )
-        return whole.split({"search": searching, "train": len(whole) - searching}, self.cfg.DATASET.SPLIT_SEED)
+        return self.data.test
 
     @property
-    def train(self) -> PoseDataset:
-        """What is trained on: the annotated images of the training split without the search split."""
-        return self._parts["train"]
+    def train(self) -> AnyDataset:
+        """What is trained on."""
+        return self.data.train
 
     @property
-    def search(self) -> PoseDataset:
+    def search(self) -> AnyDataset:
         """What architectures are compared on; taken from the training split."""
-        if "search" not in self._parts:
-            raise UserError("DATASET.SEARCH_IMAGES is 0: set how many training images architectures are compared on")
-        return self._parts["search"]
+        return self.data.search
 
-    @cached_property
-    def calibration(self) -> PoseDataset:
+    @property
+    def calibration(self) -> AnyDataset:
         """Training images for BatchNorm statistics."""
-        wanted = min(self.cfg.DATASET.CALIBRATION_IMAGES, len(self.train))
-        rest = len(self.train) - wanted
-        parts = {"calibrate": wanted} | ({"rest": rest} if rest else {})
-        return self.train.split(parts, self.cfg.DATASET.SPLIT_SEED + 1)["calibrate"]
+        return self.data.calibration
 
-    # --------------------------------------------------------------------------------------------------------- task
+    def judge(self, dataset: AnyDataset) -> AnyJudge:
+        """The official metric on a dataset."""
+        return self.data.judge(dataset)
+
+    @property
+    def score(self) -> str:
+        """The number of the metric by which networks are compared: AP, or MPII's Mean."""
+        return "Mean" if self.skeleton is MPII else "AP"
 
     @cached_property
-    def task(self) -> BottomUpTask:
-        """Samples, loss, decoding and judging of bottom-up pose estimation."""
-        cfg = self.cfg
-        loss = BottomUpLoss(
-            num_joints=self.skeleton.num_joints,
-            with_heatmaps=tuple(cfg.LOSS.WITH_HEATMAPS_LOSS),
-            with_tags=tuple(cfg.LOSS.WITH_AE_LOSS),
-            heatmap_factors=tuple(cfg.LOSS.HEATMAPS_LOSS_FACTOR),
-            push_factors=tuple(cfg.LOSS.PUSH_LOSS_FACTOR),
-            pull_factors=tuple(cfg.LOSS.PULL_LOSS_FACTOR),
-            tag_kind=cfg.LOSS.AE_LOSS_TYPE,
-            foreground=cfg.LOSS.FOREGROUND_WEIGHT,
-        )
-        augmentation = Augmentation(
-            max_rotation=cfg.DATASET.MAX_ROTATION,
-            min_scale=cfg.DATASET.MIN_SCALE,
-            max_scale=cfg.DATASET.MAX_SCALE,
-            scale_type=cfg.DATASET.SCALE_TYPE,
-            max_translate=cfg.DATASET.MAX_TRANSLATE,
-            flip_probability=cfg.DATASET.FLIP,
-        )
-        grouping = GroupingSettings(
-            num_joints=self.skeleton.num_joints,
-            max_people=cfg.DATASET.MAX_NUM_PEOPLE,
-            detection_threshold=cfg.TEST.DETECTION_THRESHOLD,
-            tag_threshold=cfg.TEST.TAG_THRESHOLD,
-            use_detection_value=cfg.TEST.USE_DETECTION_VAL,
-            ignore_too_much=cfg.TEST.IGNORE_TOO_MUCH,
-            nms_kernel=cfg.TEST.NMS_KERNEL,
-            tag_per_joint=cfg.MODEL.TAG_PER_JOINT,
-            adjust=cfg.TEST.ADJUST,
-            refine=cfg.TEST.REFINE,
-        )
-        inference = InferenceSettings(
-            input_size=cfg.DATASET.INPUT_SIZE,
-            scales=tuple(cfg.TEST.SCALE_FACTOR),
-            flip=cfg.TEST.FLIP_TEST,
-            project_to_image=cfg.TEST.PROJECT2IMAGE,
-            with_heatmaps=tuple(cfg.TEST.WITH_HEATMAPS),
-            with_tags=tuple(cfg.TEST.WITH_AE),
-            grouping=grouping,
-            flip_index=self.skeleton.flip_index,
-        )
-        return BottomUpTask(
-            skeleton=self.skeleton,
-            loss=loss,
-            augmentation=augmentation,
-            inference=inference,
-            sigma=cfg.DATASET.SIGMA,
-            max_people=cfg.DATASET.MAX_NUM_PEOPLE,
-            device=self.device,
-            channels_last=cfg.CHANNELS_LAST,
-            workers=cfg.WORKERS,
-            seed=cfg.SEED,
-        )
-
-    def judge(self, dataset: PoseDataset) -> Judge:
-        """The official metric on a dataset."""
-        return Judge(dataset.ground_truth(), self.skeleton)
+    def task(self) -> Task:
+        """Samples, loss and decoding: bottom-up or top-down, as DATASET.DATASET says."""
+        if self.data.reader.top_down:
+            return top_down_task(self.cfg, self.skeleton, self.device, partial(heatmap_stride, self.build))
+        return bottom_up_task(self.cfg, self.skeleton, self.device)
 
     # -------------------------------------------------------------------------------------------------------- files
 

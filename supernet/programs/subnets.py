@@ -90,7 +90,7 @@ class _Record:
         return stage in self.content["metrics"]
 
     def score(self, stage: str) -> float:
-        return float(self.content["metrics"][stage]["AP"])
+        return float(self.content["metrics"][stage][self.setting.score])
 
     def costs(self, certificate: dict[str, Any]) -> None:
         self.content |= {key: certificate[key] for key in ("macs", "params")}
@@ -102,7 +102,7 @@ class _Record:
             return
         setting, dataset = self.setting, self.setting.test
         metrics, _ = setting.task.evaluate(
-            network(), dataset, setting.judge(dataset), self.arch.input_hw[0], batch=setting.cfg.TEST.IMAGES_PER_GPU
+            network(), dataset, setting.judge(dataset), self.arch.input_hw, batch=setting.cfg.TEST.IMAGES_PER_GPU
         )
         self.content["metrics"][stage] = metrics
         self._write()

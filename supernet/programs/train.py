@@ -19,6 +19,7 @@ from ..supernet import Supernet
 from ..training import Phase, Plan, Trainer, cosine, multi_step
 from .command import config_of, parser, run
 from .fitting import WEIGHTS, finished, fit, optimizer
+from .models import MODEL, superconfig_of
 from .progress import say
 from .setting import Setting
 
@@ -34,17 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, EXAMPLES, superconfig=help_text).parse_args(arguments)
     setting = Setting(config_of(options), options.cfg)
     setting.keep_config()
-    if options.superconfig is None:
+    superconfig = superconfig_of(setting.cfg, options.superconfig)
+    if superconfig is None:
         path = train_supernet(setting)
         say(f"supernet: {path}\nnext: python search.py --cfg {options.cfg}")
         return
-    arch = setting.architecture(options.superconfig)
-    folder = setting.folder / "trained" / Path(options.superconfig).stem
-    if Path(options.superconfig).name == "arch.json":  # as search.py and weight_transfer.py name it
-        folder = setting.folder / "trained" / Path(options.superconfig).resolve().parent.name
-    path = train_subnet(setting, arch, folder, initial=setting.cfg.MODEL.PRETRAINED or None)
+    arch = setting.architecture(superconfig)
+    folder = setting.folder / "trained" / Path(superconfig).stem
+    if Path(superconfig).name == "arch.json":  # as search.py and weight_transfer.py name it
+        folder = setting.folder / "trained" / Path(superconfig).resolve().parent.name
+    cfg = setting.cfg
+    steps = cfg.RETRAIN.LR_STEP or (cfg.TRAIN.LR_STEP if superconfig == MODEL else [])  # somebody else's file: its own
+    path = train_subnet(setting, arch, folder, initial=cfg.MODEL.PRETRAINED or None, whole=False, lr_steps=steps)
     say(
-        f"weights: {path}\nnext: python valid.py --cfg {options.cfg} --superconfig {options.superconfig} TEST.MODEL_FILE {path}"
+        f"weights: {path}\nnext: python valid.py --cfg {options.cfg} --superconfig {superconfig} TEST.MODEL_FILE {path}"
     )
 
 
@@ -64,10 +68,7 @@ def train_supernet(setting: Setting) -> Path:
 
     supernet = new_supernet(setting)
     if cfg.MODEL.PRETRAINED:
-        loaded = checkpoint.load_checkpoint(supernet.network, cfg.MODEL.PRETRAINED, strict=False)
-        say(
-            f"{cfg.MODEL.PRETRAINED}: loaded; {len(loaded.missing)} tensors begin fresh, {len(loaded.unexpected)} left out"
-        )
+        _load_part(supernet.network, cfg.MODEL.PRETRAINED)
     place(supernet, setting)
     teacher = _teacher(setting) if cfg.SUPERNET.DISTILLATION == "teacher" else None
     trainer = _trainer(setting, supernet, supernet, cfg.SUPERNET.DISTILLATION, teacher)
@@ -85,9 +86,26 @@ def train_supernet(setting: Setting) -> Path:
 
 
 def train_subnet(
-    setting: Setting, arch: Any, folder: Path, *, initial: Path | str | None, teacher: nn.Module | None = None
+    setting: Setting,
+    arch: Any,
+    folder: Path,
+    *,
+    initial: Path | str | None,
+    teacher: nn.Module | None = None,
+    whole: bool = True,
+    lr_steps: Sequence[int] = (),
 ) -> Path:
-    """Train one architecture from ``initial`` weights, or fresh ones; returns the file of its weights."""
+    """Train one architecture; returns the file of its weights.
+
+    Args:
+        setting: the run.
+        arch: what to train.
+        folder: where its files go.
+        initial: weights to begin with; None begins with fresh ones.
+        teacher: whose heatmaps it learns too.
+        whole: ``initial`` has to hold all weights; otherwise what it lacks (a head) begins fresh, and is told.
+        lr_steps: epochs at which the rate falls by TRAIN.LR_FACTOR; none: RETRAIN.LR_STEP, or half a cosine.
+    """
     cfg = setting.cfg
     settings = setting.settings(*TRAINED_BY, "RETRAIN") | {"arch": setting.family.to_json(arch)}
     settings |= {"distilled": teacher is not None}
@@ -95,12 +113,14 @@ def train_subnet(
         return folder / WEIGHTS
     torch.manual_seed(cfg.SEED)
     network = setting.build(arch)
-    if initial is not None:
+    if initial is not None and whole:
         checkpoint.load_checkpoint(network, initial)
+    elif initial is not None:
+        _load_part(network, initial)
     place(network, setting)
     trainer = _trainer(setting, lambda images, _: network(images), network, "teacher" if teacher else "none", teacher)
     epochs, lr = cfg.RETRAIN.EPOCHS or cfg.TRAIN.END_EPOCH, cfg.RETRAIN.LR or cfg.TRAIN.LR
-    milestones = [step / epochs for step in cfg.RETRAIN.LR_STEP]
+    milestones = [step / epochs for step in lr_steps or cfg.RETRAIN.LR_STEP]
     curve = multi_step(lr, milestones, cfg.TRAIN.LR_FACTOR) if milestones else cosine(lr)
     fixed = type(setting.space)(arch)
     phase = Phase("one network", Sampler(fixed), _steps(setting, epochs), curve)
@@ -108,6 +128,13 @@ def train_subnet(
     extra = {"arch": setting.family.to_json(arch)}
     fit(folder, f"{folder.parent.name}/{folder.name}", trainer, plan, setting.task, setting.train, settings, extra)
     return folder / WEIGHTS
+
+
+def _load_part(network: nn.Module, path: Path | str) -> None:
+    """Load what a file has of a network, and say what it lacks."""
+    loaded = checkpoint.load_checkpoint(network, path, strict=False)
+    if loaded.missing or loaded.unexpected:
+        say(f"{path}: loaded; {len(loaded.missing)} tensors begin fresh, {len(loaded.unexpected)} left out")
 
 
 def new_supernet(setting: Setting) -> Supernet[Any]:

@@ -1,51 +1,92 @@
-"""Judge a checkpoint by its dataset's official metric."""
+"""Judge a checkpoint by its dataset's official metric, or write the submission of a split whose annotations are not public.
+
+An evaluation that was stopped goes on with the same command. With torchrun, several processes share the work.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .. import checkpoint
 from ..errors import UserError
-from ..files import write_atomically
+from ..files import sha256
+from ..pose.skeletons import MPII
+from ..pose.submission import write_coco, write_mpii
 from .command import config_of, parser, run
-from .progress import Progress, say
+from .evaluation import Evaluation
+from .fitting import WEIGHTS
+from .models import superconfig_of
+from .progress import say
 from .setting import Setting
+from .team import team
 from .train import place
 
 EXAMPLES = """  python valid.py --cfg experiments/synthetic/litepose.yaml \\
       --superconfig output/synthetic/litepose/subnets/S/arch.json \\
-      TEST.MODEL_FILE output/synthetic/litepose/subnets/S/weights.pt"""
+      TEST.MODEL_FILE output/synthetic/litepose/subnets/S/weights.pt
+  torchrun --nproc_per_node 4 valid.py --cfg …"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     command = parser(__doc__, EXAMPLES, superconfig="the checkpoint's architecture: a JSON file or a published name")
     options = command.parse_args(arguments)
-    if options.superconfig is None:
-        command.error("--superconfig is needed: the architecture of the checkpoint")
     setting = Setting(config_of(options), options.cfg)
+    superconfig = superconfig_of(setting.cfg, options.superconfig)
+    if superconfig is None:
+        command.error("--superconfig is needed: the architecture of the checkpoint")
     if not setting.cfg.TEST.MODEL_FILE:
         raise UserError("TEST.MODEL_FILE is empty; set it to the checkpoint to judge")
-    path, arch = Path(setting.cfg.TEST.MODEL_FILE), setting.architecture(options.superconfig)
+    path, arch = Path(setting.cfg.TEST.MODEL_FILE), setting.architecture(superconfig)
     network = setting.build(arch)
     checkpoint.load_checkpoint(network, path)
-    place(network, setting)
-    dataset = setting.test
-    with Progress(f"judging on {setting.cfg.DATASET.TEST}", len(dataset)) as progress:
-        metrics, results = setting.task.evaluate(
+    split = setting.cfg.DATASET.TEST
+    suffix = "-pred.mat" if setting.skeleton is MPII else ".json"
+    name = path.parent.name if path.name == WEIGHTS else path.stem
+    report = setting.folder / "results" / f"{name}-{split}{suffix}"
+    with team() as processes:
+        place(network, setting)
+        dataset = processes.first(lambda: setting.test)
+        judge = None if setting.data.hidden else setting.judge(dataset)
+        evaluation = Evaluation(report, _settings(setting, arch, path), processes)
+        results = evaluation.run(
+            setting.task,
             network,
             dataset,
-            setting.judge(dataset),
-            arch.input_hw[0],
+            arch.input_hw,
             batch=setting.cfg.TEST.IMAGES_PER_GPU,
-            on_progress=progress.to,
+            title=f"{'judging' if judge else 'predicting'} on {split}",
         )
-    report = setting.folder / "results" / f"{path.parent.name}-{setting.cfg.DATASET.TEST}.json"
-    write_atomically(report, json.dumps(results) + "\n")
-    say("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    say(f"detections: {report}")
+        if processes.rank > 0:
+            return
+        if setting.skeleton is MPII:
+            write_mpii(report, np.array([result["keypoints"] for result in results], np.float32).reshape(-1, 16, 3))
+        else:
+            results = [result | {"category_id": setting.data.category_id} for result in results]
+            write_coco(report, results)
+        if judge is None:
+            say(f"{split} has no public annotations: no score is computed")
+        else:
+            say("  ".join(f"{name} {value:.4f}" for name, value in judge.judge(results).items()))
+        say(f"detections: {report}")
+        evaluation.close()
+
+
+def _settings(setting: Setting, arch: Any, weights: Path) -> dict[str, Any]:
+    """Everything that what is found depends on."""
+    settings = setting.settings("DATASET", "MODEL", "TEST", "CHANNELS_LAST")
+    del settings["TEST.MODEL_FILE"]
+    boxes = setting.cfg.TEST.COCO_BBOX_FILE and not setting.cfg.TEST.USE_GT_BBOX and setting.data.reader.top_down
+    return settings | {
+        "arch": setting.family.to_json(arch),
+        "device": setting.device.type,
+        "weights": sha256(weights),
+        "boxes": sha256(setting.data.boxes) if boxes else "",
+    }
 
 
 def program() -> None:

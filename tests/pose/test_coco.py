@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from supernet.errors import UserError
-from supernet.pose.coco import PoseDataset, read_image
+from supernet.pose.coco import PoseDataset
+from supernet.pose.images import read_image
 from supernet.pose.metrics import Judge
 from supernet.pose.skeletons import COCO, CROWDPOSE
 from tests.paths import SHARED
@@ -152,6 +155,19 @@ def changed(kind: str, key: str, value: object) -> dict[str, Any]:
         (changed("annotations", "image_id", 999), "annotation 3 refers to image 999"),
         (changed("annotations", "keypoints", [1, 2, 3]), "annotation 3 has 3 keypoint numbers"),
         (changed("images", "id", 0), "two images have the id 0"),
+        (changed("images", "file_name", "../3.jpg"), r"image 21: picture name '\.\./3\.jpg' leads out of"),
+        (changed("images", "file_name", 3), "image 21 has 3 as its 'file_name': give text there"),
+        (changed("images", "width", "64"), "image 21 has '64' as its 'width': give a number there"),
+        (changed("annotations", "id", 0), "two annotations have the id 0: remove one"),
+        (changed("annotations", "bbox", None), "annotation 3 has None as its 'bbox': give a list of numbers there"),
+        (
+            changed("annotations", "bbox", [1, 2, 30, "x"]),
+            "annotation 3 has a keypoint, box or area that is not a finite",
+        ),
+        (
+            changed("annotations", "bbox", [1, 2, 30, float("nan")]),
+            "annotation 3 has a keypoint, box or area that is not",
+        ),
         (without("annotations", "bbox"), "annotation 3 has no 'bbox'"),
         (without("images", "width"), "image 21 has no 'width'"),
     ],
@@ -171,16 +187,59 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         PoseDataset(tmp_path / "no.json", tmp_path, COCO)
 
 
-def test_pictures_that_are_missing_or_broken_are_named(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    with pytest.raises(UserError, match=r"no\.jpg cannot be read \(No such file"):
-        read_image(tmp_path / "no.jpg")
-    for suffix in (".jpg", ".png"):
-        data = cv2.imencode(suffix, pixels)[1].tobytes()
-        for length in (0, 10, len(data) // 2, len(data) - 20):
-            path = tmp_path / f"broken{suffix}"
-            path.write_bytes(data[:length])
-            with pytest.raises(UserError, match=rf"broken\{suffix} cannot be decoded \(truncated"):
-                read_image(path)
-    (tmp_path / "whole.png").write_bytes(data)
-    np.testing.assert_array_equal(read_image(tmp_path / "whole.png"), pixels[..., ::-1])
+@real
+def test_an_archive_gives_the_same_photographs_as_the_folder(tmp_path: Path) -> None:
+    folder = coco_val()[:3]
+    with zipfile.ZipFile(tmp_path / "val2017.zip", "w") as archive:
+        for image in folder:
+            archive.write(image.path, f"val2017/{image.path.name}")
+    file = COCO_FOLDER / "annotations" / "person_keypoints_val2017.json"
+    for place in ("val2017", "val2017.zip", "val2017.zip@"):
+        zipped = PoseDataset(file, tmp_path / place, COCO)[:3]
+        for image, same in zip(folder, zipped, strict=True):
+            assert same.path == tmp_path / "val2017.zip@" / image.path.name
+            np.testing.assert_array_equal(read_image(same.path), read_image(image.path))
+
+
+def test_ids_from_0_other_categories_and_photographs_without_people(tmp_path: Path) -> None:
+    raw = raw_file()
+    raw["categories"] = [{"id": 0, "name": "dog"}, {**raw["categories"][0], "id": 4}]
+    for number, entry in enumerate(raw["annotations"]):
+        entry.update(category_id=4, area=400.0, num_keypoints=17, id=number)
+    del raw["annotations"][5]
+    raw["annotations"].append({"id": 99, "image_id": 7, "category_id": 0, "bbox": [0, 0, 5, 5]})  # a dog without joints
+    dataset = PoseDataset(write(tmp_path, raw), tmp_path, COCO)
+    assert dataset.category_id == 4 and dataset.has_annotations
+    assert [len(image.people) for image in dataset] == [1, 1, 1, 1, 1, 0, 1, 1, 1, 1]
+    assert len(dataset.annotated()) == 9
+    results = [
+        {
+            "image_id": entry["image_id"],
+            "category_id": dataset.category_id,
+            "keypoints": entry["keypoints"],
+            "score": 1.0,
+        }
+        for entry in raw["annotations"][:-1]
+    ]
+    assert Judge(dataset.ground_truth(), "coco").judge(results)["AP"] == pytest.approx(1.0)
+
+
+def test_a_file_without_annotations_can_be_predicted_on_only(tmp_path: Path) -> None:
+    raw = {"images": raw_file()["images"], "categories": [{"id": 1, "name": "person"}], "info": {}}
+    dataset = PoseDataset(write(tmp_path, raw, "image_info_test-dev2017.json"), tmp_path, COCO)
+    assert not dataset.has_annotations and dataset.category_id == 1
+    assert len(dataset) == 10 and dataset[3].people == () and dataset[3].path == tmp_path / "3.jpg"
+    for refused in (dataset.annotated, dataset.ground_truth, dataset[:2].ground_truth):
+        with pytest.raises(UserError, match=r"image_info_test-dev2017\.json has no 'annotations'"):
+            refused()
+
+
+def test_the_file_of_another_data_set_is_refused_in_one_line(tmp_path: Path) -> None:
+    people = [{"image": "a.jpg", "center": [1, 2], "scale": 1.0, "joints": [[0, 0]] * 16, "joints_vis": [1] * 16}]
+    boxes = [{"image_id": 0, "category_id": 1, "bbox": [0, 0, 5, 5], "score": 0.5}]
+    for name, content in (("mpii.json", people), ("detections.json", boxes)):
+        with pytest.raises(UserError, match=rf"{name}: no 'images' and 'annotations': give a COCO-format"):
+            PoseDataset(write(tmp_path, content, name), tmp_path, COCO)
+    savemat(tmp_path / "gt_valid.mat", {"jnt_missing": np.zeros((16, 1))}, do_compression=True)
+    with pytest.raises(UserError, match=r"gt_valid\.mat: not text in UTF-8"):
+        PoseDataset(tmp_path / "gt_valid.mat", tmp_path, COCO)

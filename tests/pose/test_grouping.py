@@ -15,6 +15,7 @@ from supernet.errors import UserError
 from supernet.pose.assignment import assign_below, munkres
 from supernet.pose.grouping import GroupingSettings, find_peaks, group, match
 from tests.paths import SHARED
+from tools.bench import grouping as bench
 
 GOLDENS = SHARED / "reference" / "evaluation"
 CASES = (
@@ -214,6 +215,52 @@ def test_peaks_equal_max_pooling_and_ties_are_row_major() -> None:
             assert [(-v, y, x) for x, y, v in rows[:, :3]] == sorted(pixels)[:12]
 
 
+def enlarged(maps: np.ndarray) -> np.ndarray:
+    """Twice as many rows and columns, as the maps of tests at the size of the network's input."""
+    resized = torch.nn.functional.interpolate(torch.from_numpy(maps)[None], scale_factor=2, mode="bilinear")
+    return resized[0].numpy()
+
+
+def test_tied_peaks_of_enlarged_maps_come_in_row_major_order() -> None:
+    small = np.zeros((1, 12, 16), np.float32)
+    small[0, 3, 9], small[0, 8, 4] = 0.8, 0.8
+    heat, tags = enlarged(small), np.zeros((1, 24, 32, 1), np.float32)
+    (rows,) = find_peaks(heat, planes(tags), GroupingSettings(1))
+    assert len(set(rows[:, 2])) == 1
+    assert rows[:, :2].tolist() == [[18, 6], [19, 6], [18, 7], [19, 7], [8, 16], [9, 16], [8, 17], [9, 17]]
+    (first_three,) = find_peaks(heat, planes(tags), GroupingSettings(1, max_people=3))
+    assert first_three[:, :2].tolist() == [[18, 6], [19, 6], [18, 7]]
+
+
+@pytest.mark.parametrize("max_people", [3, 30])
+def test_groups_of_tied_peaks_are_those_of_the_literal_decoder(max_people: int) -> None:
+    rng, tied = np.random.default_rng(7), 0
+    settings = GroupingSettings(5, max_people=max_people)
+    for _ in range(6):
+        small = np.zeros((5, 24, 30), np.float32)
+        cells = [rng.integers(1, 5, 3) for _ in range(5)]  # steps of 6 cells between people: no peak touches another
+        for joint, columns in enumerate(cells):
+            small[joint, [4, 11, 18], 6 * columns] = rng.choice(np.float32([0.3, 0.6, 0.9]), 3)
+        heat, tags = enlarged(small), np.moveaxis(enlarged(rng.normal(0, 1, (10, 24, 30)).astype(np.float32)), 0, -1)
+        tags = np.ascontiguousarray(np.moveaxis(tags.reshape(48, 60, 5, 2), 2, 0))
+        tied += sum(len(rows) - len(set(rows[:, 2])) for rows in find_peaks(heat, planes(tags), settings))
+        for ours, literal in zip(group(heat, tags, settings), bench.literal_group(heat, tags, settings), strict=True):
+            assert np.array_equal(ours, literal)
+    assert tied > 30
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "case3" not in case])
+def test_the_yardstick_of_the_benchmark_is_the_reference(case: str) -> None:
+    golden = arrays(case)
+    poses, scores = bench.literal_group(golden["heatmaps"], golden["tags"], settings_of(golden))
+    assert np.array_equal(poses, golden["ans"]) and np.array_equal(scores, golden["scores"])
+
+
+def test_the_benchmark_runs_and_finds_the_same_bits(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.compare(64, 4, 2, rounds=1)
+    assert "bits equal: literal / ours" in capsys.readouterr().out
+
+
 def test_the_threshold_is_compared_in_double_precision() -> None:
     value = np.float32(0.1)  # a little above 0.1
     heat = np.zeros((1, 5, 5), np.float32)
@@ -230,7 +277,7 @@ def test_maps_without_peaks_give_nobody(value: float) -> None:
     assert poses.shape == (0, 14, 5) and scores.shape == (0,)
 
 
-@pytest.mark.parametrize("assignment", ["reference", "fast"])
+@pytest.mark.parametrize("assignment", ["parity", "fast"])
 def test_a_diverged_network_gives_nobody_rather_than_hanging(assignment: Any) -> None:
     heat, tags = random_maps(np.random.default_rng(1))
     settings = GroupingSettings(5, assignment=assignment)

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO as CocoIndex
 
 from supernet.errors import UserError
-from supernet.pose.coco import Person, PoseDataset, read_image
+from supernet.pose.coco import Person, PoseDataset
+from supernet.pose.images import read_image
 from supernet.pose.skeletons import COCO
 from supernet.pose.targets import collate, make_masks, make_targets, training_sample
 from supernet.pose.transforms import Augmentation, sample_matrix, warp_image, warp_keypoints
 from tests.paths import SHARED
+from tools.bench import bottom_up_sample as bench
 
 Floats = NDArray[np.float32]
 
@@ -189,20 +191,32 @@ def test_picture_keypoints_and_mask_move_together() -> None:
     keypoints_K3 = np.zeros((17, 3))
     keypoints_K3[0] = (150, 100, 2)
     crowd = person(iscrowd=True, segmentation=[[130, 80, 170, 80, 170, 120, 130, 120]])
-    rng = np.random.default_rng(1)
     seen = 0
-    for _ in range(40):
-        warped, targets = training_sample(image, [person(keypoints_K3), crowd], COCO, (192, 256), Augmentation(), rng)
+    for seed in range(40):
+        (warped, targets), (_, alone) = (
+            training_sample(image, people, COCO, (192, 256), Augmentation(), np.random.default_rng([1, seed]))
+            for people in ([person(keypoints_K3), crowd], [person(keypoints_K3)])
+        )
         spot = np.argwhere(warped[..., 0] > 128)
         if not targets.joints.any() or spot.min() < 10 or spot[:, 0].max() > 182 or spot[:, 1].max() > 246:
             continue
         seen += 1
-        for heatmaps, mask, stride in zip(targets.heatmaps, targets.masks, (4, 2), strict=True):
+        for heatmaps, mask, plain, stride in zip(targets.heatmaps, targets.masks, alone.masks, (4, 2), strict=True):
             joint = np.array(np.unravel_index(heatmaps[0].argmax(), heatmaps[0].shape))
-            hidden = np.argwhere(mask == 0).mean(0)
+            hidden = np.argwhere(mask < plain).mean(0)
             np.testing.assert_allclose((joint + 0.5) * stride - 0.5, spot.mean(0), atol=stride / 2 + 0.5)
             np.testing.assert_allclose(hidden * stride, spot.mean(0), atol=stride)
     assert seen > 15
+
+
+def test_beyond_the_picture_nothing_is_judged() -> None:
+    """As in HigherHRNet's loader; where the whole input shows the picture, everything is."""
+    image = np.zeros((60, 80, 3), np.uint8)
+    for scale, judged in ((1.0, 1.0), (2.0, 60 * 80 / 120**2)):  # a square of the picture's height, then twice that
+        augmentation = Augmentation(0.0, scale, scale, "short", 0.0, 0.0)
+        _, targets = training_sample(image, [], COCO, (128, 128), augmentation, np.random.default_rng(0))
+        for mask in targets.masks:
+            assert mask.mean() == pytest.approx(judged, abs=0.03)
 
 
 def test_masks_of_polygons_run_lengths_and_boxes_are_the_same_region() -> None:
@@ -223,7 +237,9 @@ def test_masks_of_polygons_run_lengths_and_boxes_are_the_same_region() -> None:
         np.testing.assert_array_equal(half, expected[::2, ::2])
     for shift, cells in ((0.25, 0), (0.75, 1)):  # a cell is masked from half of it on
         moved = make_masks(shapes[:1], (64, 96), matrix + [[0, 0, shift], [0, 0, 0]], (64, 96), strides=(1,))[0]
-        np.testing.assert_array_equal(moved, np.roll(expected, cells, axis=1))
+        shifted = np.roll(expected, cells, axis=1)
+        shifted[:, :cells] = 0  # beyond the picture
+        np.testing.assert_array_equal(moved, shifted)
     together = make_masks([*shapes, person(bbox=(-5.0, -5.0, 9.0, 9.0))], (64, 96), matrix, (64, 96), strides=(1,))[0]
     expected[:4, :4] = 0
     np.testing.assert_array_equal(together, expected)
@@ -276,8 +292,20 @@ def test_real_samples_round_trip() -> None:
     assert batch["joints"].shape == (4, 30, 17, 2) and batch["joints"].any(dim=3).any()
 
 
+@real
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools 2.0.11 under numpy 2
+def test_samples_equal_the_literal_ones_of_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = PoseDataset(
+        COCO_FOLDER / "annotations" / "person_keypoints_train2017.json", COCO_FOLDER / "train2017", COCO
+    )
+    images = list(dataset.annotated())
+    bench.compare("real", images[:8], 1)
+    bench.compare("crowded", bench.crowded(images, 40)[:2], 1)  # more people than rows for tags
+    assert capsys.readouterr().out.count("targets equal") == 2
+
+
 def test_a_picture_without_people_has_empty_answers() -> None:
     image = np.zeros((48, 64, 3), np.uint8)
-    _, targets = training_sample(image, [], COCO, (64, 64), Augmentation(), np.random.default_rng(0))
+    _, targets = training_sample(image, [], COCO, (64, 64), Augmentation.none(), np.random.default_rng(0))
     assert not targets.joints.any() and all(not maps.any() for maps in targets.heatmaps)
     assert all(mask.all() for mask in targets.masks)

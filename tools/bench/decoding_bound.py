@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from supernet.pose.coco import PoseDataset, PoseImage, read_image
+from supernet.pose.coco import PoseDataset, PoseImage
 from supernet.pose.grouping import GroupingSettings
+from supernet.pose.images import read_image
 from supernet.pose.inference import InferenceSettings, affine, predict, resized_size, results
 from supernet.pose.metrics import Judge
 from supernet.pose.skeletons import COCO

@@ -1,0 +1,107 @@
+"""Pictures from folders and from zip archives, as uint8 RGB.
+
+A picture in an archive is named as HRNet's configurations name it: ``images/val2017.zip@/000000000139.jpg`` is the
+member ``000000000139.jpg`` of ``images/val2017.zip``. Nothing is unpacked to the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from supernet.errors import UserError
+
+_MARK = ".zip@"  # the end of an archive's name within a path
+_LARGEST_PICTURE = 2**28  # bytes of an archive's member, unpacked
+
+
+def find_images(*places: Path) -> Path:
+    """The first of some folders that exists, as a folder or as an archive: ``images/val2017`` or ``images/val2017.zip``.
+
+    Args:
+        places: Folders, or archives named in full, with HRNet's ``@`` or without it. Where none of them exists, the last
+            is returned for an error to name.
+    """
+    for place in places:
+        named = place.with_name(place.name.removesuffix("@"))
+        for candidate in (named, named.with_name(f"{named.name}.zip")):
+            if candidate.is_dir() or _is_archive(candidate):
+                return candidate
+    return places[-1]
+
+
+def picture_path(place: Path, name: str) -> Path:
+    """Where a picture lies that an annotation file calls ``name``: in a folder, or in an archive (``….zip@/name``).
+
+    Raises:
+        UserError: The name is absolute or leads out of the folder.
+    """
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or ".." in parts or parts[0].endswith(("/", ":")):
+        raise UserError(f"picture name {name!r} leads out of {place}: give names of files inside it")
+    return (place.with_name(f"{place.name}@") if _is_archive(place) else place).joinpath(*parts)
+
+
+def _is_archive(place: Path) -> bool:
+    return place.suffix == ".zip" and place.is_file()
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The pixels of a picture: uint8 RGB (H, W, 3), as stored; ``path`` may lie in an archive.
+
+    Grey pictures have three equal channels, of 16 bits the upper 8 remain, transparency is dropped and CMYK becomes RGB.
+    A camera's orientation mark is not applied: COCO's annotations are for the stored picture.
+
+    Raises:
+        UserError: The file is missing, or is not one whole picture.
+    """
+    data = _bytes(path)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # an empty file, or more pixels than OpenCV allows
+        image = None
+    if image is None:
+        raise UserError(f"image {path} cannot be decoded (truncated, or not a picture): fetch the file again")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a file, or of an archive's member."""
+    archive, mark, member = path.as_posix().partition(f"{_MARK}/")
+    try:
+        return _member(Path(archive + _MARK[:-1]), member) if mark else path.read_bytes()
+    except OSError as error:
+        raise UserError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
+
+
+def _member(archive: Path, name: str) -> bytes:
+    """One file of an archive; official archives hold ``val2017/x.jpg``, where annotations say ``x.jpg``."""
+    try:
+        # Reading moves a file position that processes forked later would share, so each opens the archive for itself.
+        opened = _opened(archive, os.getpid())
+        for candidate in (name, f"{archive.stem}/{name}"):
+            try:
+                info = opened.getinfo(candidate)
+            except KeyError:
+                continue
+            if info.file_size > _LARGEST_PICTURE:
+                raise UserError(f"image {archive}@/{name} unpacks to {info.file_size / 2**20:.0f} MiB: no such picture")
+            return opened.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"archive {archive} is broken at {name} ({error}): fetch it again") from error
+    except (NotImplementedError, RuntimeError) as error:  # an unknown compression, or a password
+        raise UserError(f"archive {archive} cannot be read at {name} ({error}): pack it with plain zip") from error
+    raise UserError(f"archive {archive} holds no {name}: complete it, or give the folder of the pictures")
+
+
+@lru_cache(maxsize=16)
+def _opened(archive: Path, process: int) -> zipfile.ZipFile:
+    """An archive with its directory read, once for each process."""
+    return zipfile.ZipFile(archive)

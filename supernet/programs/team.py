@@ -1,0 +1,66 @@
+"""The processes that torchrun starts, as far as they share work: who am I, and give me what the first one has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """One process of ``size``; the first has ``rank`` 0."""
+
+    rank: int
+    size: int
+
+    def first(self, make: Callable[[], T]) -> T:
+        """``make()`` by the first process, and then by the others: what the first writes to the disk, they find."""
+        if self.rank > 0:
+            self._meet()
+        made = make()
+        if self.rank == 0:
+            self._meet()
+        return made
+
+    def share(self, value: T) -> T:
+        """The value of the first process, in all."""
+        values = [value]
+        if self.size > 1:
+            distributed.broadcast_object_list(values)
+        return values[0]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, in the first; an empty list in the others."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size if self.rank == 0 else []
+        distributed.gather_object(value, values or None)
+        return values
+
+    def _meet(self) -> None:
+        if self.size > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def team() -> Iterator[Team]:
+    """The processes of this program: those of torchrun, or this one alone. Each has its own GPU where there are some."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Team(0, 1)
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    distributed.init_process_group("gloo")  # only lists of results go from one to another
+    try:
+        yield Team(distributed.get_rank(), size)
+    finally:
+        distributed.destroy_process_group()
