@@ -17,7 +17,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: install
 	$(BIN)/ruff check .
@@ -26,9 +26,13 @@ lint: install
 
 bench: install
 	$(BIN)/python tools/bench/sharing.py
+	$(BIN)/python tools/bench/sharing.py --family all --architectures 200
 	$(BIN)/python tools/bench/cost.py
 	$(BIN)/python tools/bench/search.py
 	$(BIN)/python tools/bench/search.py --table experiments/synthetic/table.csv
+	$(BIN)/python tools/bench/grouping.py
+	$(BIN)/python tools/bench/bottom_up_sample.py
+	$(BIN)/python tools/bench/person_sample.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -209,20 +209,26 @@ class PoseDataset(Sequence[PoseImage]):
         Raises:
             UserError: A part would be empty, or they are more than there are photographs.
         """
-        ids = np.random.default_rng(seed).permutation(np.asarray(sorted(self.ids)))
-        result, start, end = {}, 0, 0.0
-        for name, size in parts.items():
-            end += size * len(ids) if isinstance(size, float) else size
-            # Rounding the sum, not each part, lets shares that add up to 1 use every photograph.
-            stop = math.floor(end + 0.5) if math.isfinite(end) else -1
-            if not start < stop <= len(ids):
-                raise UserError(
-                    f"{self._file}: part '{name}' ({size}) would be images {start} to {stop} of {len(ids)}: "
-                    "give sizes (int) or shares (float) above 0 that fit together"
-                )
-            result[name] = self.subset(sorted(ids[start:stop].tolist()))
-            start = stop
-        return result
+        drawn = drawn_parts(self.ids, parts, seed, self._file)
+        return {name: self.subset(ids) for name, ids in drawn.items()}
+
+
+def drawn_parts(ids: Iterable[int], parts: Mapping[str, int | float], seed: int, file: Path) -> dict[str, list[int]]:
+    """Disjoint random parts of photographs' ids, each sorted; arguments and errors as for :meth:`PoseDataset.split`."""
+    drawn = np.random.default_rng(seed).permutation(np.asarray(sorted(ids)))
+    result, start, end = {}, 0, 0.0
+    for name, size in parts.items():
+        end += size * len(drawn) if isinstance(size, float) else size
+        # Rounding the sum, not each part, lets shares that add up to 1 use every photograph.
+        stop = math.floor(end + 0.5) if math.isfinite(end) else -1
+        if not start < stop <= len(drawn):
+            raise UserError(
+                f"{file}: part '{name}' ({size}) would be photographs {start} to {stop} of {len(drawn)}: "
+                "give sizes (int) or shares (float) above 0 that fit together"
+            )
+        result[name] = sorted(drawn[start:stop].tolist())
+        start = stop
+    return result
 
 
 def _require(entry: Any, keys: Mapping[str, type | tuple[type, ...]], file: Path, kind: str) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from supernet.errors import UserError
 from supernet.files import read_json
-from supernet.pose.coco import PoseDataset
+from supernet.pose.coco import PoseDataset, drawn_parts
 from supernet.pose.images import find_images, picture_path
 from supernet.pose.mpii import read_mpii
 from supernet.pose.skeletons import MPII, Skeleton
@@ -229,20 +229,10 @@ class PeopleDataset(Sequence[PersonInstance]):
         Raises:
             UserError: A part would be empty, or they are more than there are photographs.
         """
-        drawn = np.random.default_rng(seed).permutation(np.asarray(sorted(self.image_ids)))
-        result, start, end = {}, 0, 0.0
-        for name, size in parts.items():
-            end += size * len(drawn) if isinstance(size, float) else size
-            # Rounding the sum, not each part, lets shares that add up to 1 use every photograph.
-            stop = math.floor(end + 0.5) if math.isfinite(end) else -1
-            if not start < stop <= len(drawn):
-                raise UserError(
-                    f"{self._source}: part '{name}' ({size}) would be photographs {start} to {stop} of {len(drawn)}: "
-                    "give sizes (int) or shares (float) above 0 that fit together"
-                )
-            chosen = set(drawn[start:stop].tolist())
-            result[name] = self._part([p for p in self._people if p.image_id in chosen], sorted(chosen))
-            start = stop
+        result = {}
+        for name, ids in drawn_parts(self.image_ids, parts, seed, self._source).items():
+            chosen = set(ids)
+            result[name] = self._part([person for person in self._people if person.image_id in chosen], ids)
         return result
 
     def ground_truth(self) -> dict[str, Any]:
