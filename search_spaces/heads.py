@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from .hr import Features
+from .layers import map_layer
 
 
 class Backbone(Protocol):
@@ -141,7 +142,7 @@ class SimpleHeadNet(nn.Module):
     def __init__(self, inputs: int, deconv_width: Sequence[int], outputs: int) -> None:
         super().__init__()
         self.deconv_layers = deconvolutions(inputs, deconv_width)
-        self.final_layer = nn.Conv2d(deconv_width[-1] if deconv_width else inputs, outputs, 1)
+        self.final_layer = map_layer(deconv_width[-1] if deconv_width else inputs, outputs)
 
     def forward(self, features: Features) -> Tensor | list[Tensor]:
         """Reads the first of the features."""

@@ -54,6 +54,17 @@ def conv_bn(
     return sequence
 
 
+def map_layer(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 1×1 convolution to heatmaps. Its weights begin near 0, so that a training begins with empty maps, not with noise.
+
+    Xiao et al., "Simple Baselines", and HRNet draw them from a normal distribution of standard deviation 0.001.
+    """
+    layer = nn.Conv2d(inputs, outputs, 1)
+    nn.init.normal_(layer.weight, std=0.001)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
 class SqueezeExcite(nn.Module):
     """x × sigmoid(W2 act(W1 mean(x))): every channel weighed by what the whole picture says (Hu et al., CVPR 2018).
 
