@@ -159,6 +159,7 @@ DEFAULTS: dict[str, Any] = {
         "PROJECT2IMAGE": False,  # resize heatmaps to the input before grouping
         "WITH_HEATMAPS": [True],  # outputs whose heatmaps are used
         "WITH_AE": [True],  # outputs whose tags are used
+        "METRIC_BACKEND": "pycocotools",  # pycocotools, faster (faster-coco-eval) or crowdposetools; the same numbers
         "LOG_PROGRESS": False,
         "POST_PROCESS": False,  # top-down: look for the peak between the cells, by a quarter-pixel shift or by BLUR_KERNEL
         "BLUR_KERNEL": 0,  # top-down: DARK instead, its smoothing kernel in cells, odd (11 for sigma 2); 0 = no DARK
@@ -244,6 +245,7 @@ CHOICES = {
     "SUPERNET.SAMPLING": ("sandwich", "single_path"),
     "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),
     "SEARCH.ALGORITHM": ("nsga2", "evolution", "random"),
+    "TEST.METRIC_BACKEND": ("pycocotools", "faster", "crowdposetools"),
 }
 
 #: HRNet's (top-down) names for keys that HigherHRNet calls otherwise.

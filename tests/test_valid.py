@@ -278,3 +278,14 @@ def test_networks_of_the_other_way_are_refused(made: Run, capsys: pytest.Capture
     assert "DATASET.DATASET 'coco_keypoints' is not known; there are coco_kpt" in refused(
         capsys, made, "people", "DATASET.DATASET", "coco_keypoints"
     )
+
+
+def test_the_evaluator_is_chosen_by_configuration(made: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """faster-coco-eval says the same; CrowdPose's program judges CrowdPose only."""
+    printed = []
+    for backend in ("pycocotools", "faster"):
+        valid.main(made.arguments("people", "TEST.METRIC_BACKEND", backend))
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and "AP 0." in printed[0]
+    with pytest.raises(UserError, match="METRIC_BACKEND crowdposetools judges CrowdPose only; write pycocotools"):
+        valid.main(made.arguments("people", "TEST.METRIC_BACKEND", "crowdposetools"))

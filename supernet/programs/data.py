@@ -11,6 +11,7 @@ from yacs.config import CfgNode
 
 from ..errors import UserError
 from ..pose.coco import PoseDataset
+from ..pose.crowdposetools import CrowdPoseTools
 from ..pose.images import find_images
 from ..pose.metrics import Judge
 from ..pose.mpii_judge import MpiiJudge
@@ -190,8 +191,13 @@ class Data:
 
     def judge(self, dataset: AnyDataset) -> AnyJudge:
         """The official metric on a dataset: :attr:`test`, or a part of the training split."""
+        backend = self.cfg.TEST.METRIC_BACKEND
+        if backend == "crowdposetools" and self.reader.skeleton is CROWDPOSE:
+            return CrowdPoseTools(dataset.ground_truth())
+        if backend == "crowdposetools":
+            raise UserError("TEST.METRIC_BACKEND crowdposetools judges CrowdPose only; write pycocotools")
         if self.reader.skeleton is not MPII:
-            return Judge(dataset.ground_truth(), self.reader.skeleton)
+            return Judge(dataset.ground_truth(), self.reader.skeleton, backend=backend)
         assert isinstance(dataset, PeopleDataset)
         part, everybody = ("TEST", self.test) if dataset is self.test else ("TRAIN", self._whole)
         annotations, _ = self._files(part)
