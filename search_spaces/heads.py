@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from .hr import Features
-from .layers import map_layer
+from .layers import near_zero
 
 
 class Backbone(Protocol):
@@ -142,7 +142,7 @@ class SimpleHeadNet(nn.Module):
     def __init__(self, inputs: int, deconv_width: Sequence[int], outputs: int) -> None:
         super().__init__()
         self.deconv_layers = deconvolutions(inputs, deconv_width)
-        self.final_layer = map_layer(deconv_width[-1] if deconv_width else inputs, outputs)
+        self.final_layer = near_zero(nn.Conv2d(deconv_width[-1] if deconv_width else inputs, outputs, 1))
 
     def forward(self, features: Features) -> Tensor | list[Tensor]:
         """Reads the first of the features."""
@@ -172,8 +172,8 @@ class SRHeadNet(nn.Module):
         self.width, self.upscale = deconv_width[-1] if deconv_width else inputs, upscale
         self.deconv_layers = deconvolutions(inputs, deconv_width)
         self.kp_encoder = nn.Sequential(nn.Conv2d(self.width, embedding * joints, 1), nn.ReLU(inplace=True))
-        self.heatmap_head = nn.Conv2d(
-            embedding * joints, upscale**2 * joints, self.KERNEL, padding=self.KERNEL // 2, groups=joints
+        self.heatmap_head = near_zero(
+            nn.Conv2d(embedding * joints, upscale**2 * joints, self.KERNEL, padding=self.KERNEL // 2, groups=joints)
         )
 
     def heatmaps(self, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from . import codec
 from .catalogue import Published
 from .hr import BasicBlock
 from .hrnet import HRNet, HRNetTrunk, HRStage, backbone, check_backbone, check_positive, check_resolution
+from .layers import near_zero
 from .space import Space, choice
 
 # ---------------------------------------------------------------------------------------------------- architecture
@@ -54,7 +55,9 @@ def fusion_head(width: int, deconv_width: int, deconv_blocks: int, joints: int) 
     deconv.sources = (width, outputs)  # type: ignore[assignment]
     enlarge = nn.Sequential(deconv, nn.BatchNorm2d(deconv_width), nn.ReLU(inplace=True))
     blocks = [nn.Sequential(BasicBlock(deconv_width)) for _ in range(deconv_blocks)]
-    final_layers = nn.ModuleList([nn.Conv2d(width, outputs, 1), nn.Conv2d(deconv_width, joints, 1)])
+    final_layers = nn.ModuleList(
+        near_zero(nn.Conv2d(*widths, 1)) for widths in ((width, outputs), (deconv_width, joints))
+    )
     return final_layers, nn.ModuleList([nn.Sequential(enlarge, *blocks)])
 
 

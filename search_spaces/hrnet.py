@@ -16,7 +16,7 @@ from . import codec
 from .catalogue import Published
 from .heads import PoseNet, SimpleHead
 from .hr import HRTrunk, basic_branch
-from .layers import conv_bn, map_layer
+from .layers import conv_bn, near_zero
 from .space import ArchitectureError, Space, choice
 
 # ---------------------------------------------------------------------------------------------------- architecture
@@ -106,7 +106,7 @@ class OriginalNet(HRNetTrunk):
     def __init__(self, arch: HRNet, joints: int) -> None:
         super().__init__(arch, multiscale=False)
         self.joints = joints
-        self.final_layer = map_layer(arch.width, joints)
+        self.final_layer = near_zero(nn.Conv2d(arch.width, joints, 1))
 
     def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]  # a trunk by its names, no longer by its outputs
         """Images (B, 3, H, W), H and W multiples of 32, normalised; see the class for the output."""

@@ -54,14 +54,14 @@ def conv_bn(
     return sequence
 
 
-def map_layer(inputs: int, outputs: int) -> nn.Conv2d:
-    """A 1×1 convolution to heatmaps. Its weights begin near 0, so that a training begins with empty maps, not with noise.
+def near_zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """A layer that makes heatmaps, its weights drawn near 0: a training then begins with empty maps, not with noise.
 
-    Xiao et al., "Simple Baselines", and HRNet draw them from a normal distribution of standard deviation 0.001.
+    Xiao et al., "Simple Baselines" (ECCV 2018), and HRNet: normal distribution of standard deviation 0.001, bias 0.
     """
-    layer = nn.Conv2d(inputs, outputs, 1)
     nn.init.normal_(layer.weight, std=0.001)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -165,7 +165,7 @@ class SeparableHead(nn.Module):
             nn.Conv2d(inputs, inputs, kernel, 1, kernel // 2, groups=inputs, bias=False),
             nn.BatchNorm2d(inputs),
             nn.ReLU(inplace=True),
-            nn.Conv2d(inputs, outputs, 1, bias=False),
+            near_zero(nn.Conv2d(inputs, outputs, 1, bias=False)),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from .hr import Features
+from .layers import near_zero
 from .space import ArchitectureError
 
 
@@ -89,7 +90,8 @@ class Converge(nn.Module):
     def __init__(self, embedding: int, upscale: int, kernel: int, joints: int) -> None:
         super().__init__()
         self.upscale = upscale
-        self.conv = nn.Conv2d(joints * embedding, joints * upscale**2, kernel, padding=kernel // 2, groups=joints)
+        maps = joints * upscale**2
+        self.conv = near_zero(nn.Conv2d(joints * embedding, maps, kernel, padding=kernel // 2, groups=joints))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """The r² outputs of a joint become the pixels of an r × r square."""

@@ -20,7 +20,7 @@ from .attention import attend
 from .catalogue import Published
 from .heads import deconvolutions
 from .hr import Features
-from .layers import map_layer
+from .layers import near_zero
 from .resnet import ResNetTrunk, Stage, check_stages
 from .space import ArchitectureError, Space, choice, repeat
 
@@ -178,7 +178,7 @@ class TransPoseNet(TransPoseTrunk):
         super().__init__(arch.backbone, multiscale=False)
         self.joints = joints
         self.deconv_layers = deconvolutions(arch.backbone.width, arch.deconv_width)
-        self.final_layer = map_layer((arch.backbone.width, *arch.deconv_width)[-1], joints)
+        self.final_layer = near_zero(nn.Conv2d((arch.backbone.width, *arch.deconv_width)[-1], joints, 1))
 
     def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
         """See the class."""
