@@ -52,12 +52,12 @@ def cut(weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Te
 
 
 def _transformed(kernels: Tensor, weights: Weights, key: str) -> Tensor:
-    """The centre crops (C, 1, k, k) of depthwise kernels after the block's linear map for that size."""
+    """The centre crops (C, 1, k, k) of depthwise kernels after the block's linear map for that size, in float64."""
     linear = key.removesuffix("depth_conv.0.weight") + LINEAR.format(kernels.shape[-1])
     if f"{linear}.weight" not in weights:
         raise ArchitectureError(f"{key}: the supernet has no {linear} for a kernel of {kernels.shape[-1]}")
-    flat = kernels.flatten(1)
-    return (flat @ weights[f"{linear}.weight"].T + weights[f"{linear}.bias"]).view_as(kernels)
+    weight, bias = (weights[f"{linear}.{kind}"].double() for kind in ("weight", "bias"))
+    return (kernels.double().flatten(1) @ weight.T + bias).view_as(kernels)
 
 
 def reorganized(weights: Weights) -> dict[str, Tensor]:
