@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -35,9 +36,17 @@ def _fail(message: object, code: int) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Options may stand before, between and after ``KEY VALUE``."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's own, with options and positional arguments in any order."""
+        return self.parse_intermixed_args(args, namespace)
+
+
 def parser(description: str, examples: str, *, superconfig: str | None = None) -> argparse.ArgumentParser:
     """``--cfg FILE [--superconfig FILE] KEY VALUE …``, with examples below the help."""
-    result = argparse.ArgumentParser(
+    result = _Parser(
         description=description, epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument(
