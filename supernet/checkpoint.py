@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,58 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` to a temporary name, flush it to the disk, and rename it to ``path``."""
     with replacing(path) as temporary:
         torch.save(dict(content), temporary)
+
+
+def previous(path: Path) -> Path:
+    """Where :func:`save_beside_previous` puts what was at ``path``: ``checkpoint.previous.pt``."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def save_beside_previous(path: Path, content: Mapping[str, Any]) -> None:
+    """As :func:`save`, and the file that was at ``path`` is kept beside it. At every moment one of the two is whole."""
+    with replacing(path) as temporary:
+        torch.save(dict(content), temporary)
+        if path.exists():
+            path.replace(previous(path))
+
+
+def newest(path: Path, keys: Sequence[str] = ()) -> tuple[dict[str, Any] | None, str]:
+    """What :func:`save_beside_previous` wrote last, or the time before where that is damaged.
+
+    Args:
+        path: the newest file.
+        keys: what it has to hold.
+
+    Returns:
+        The content, None where there is no file; and what is wrong with the newest, "" where nothing is.
+
+    Raises:
+        UserError: neither can be read.
+    """
+    damage = ""
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            return _whole(candidate, keys), damage
+        except UserError as error:
+            damage = damage or str(error)
+    if damage:
+        raise UserError(f"{damage.partition(';')[0]}, and so is the one before; remove both to begin anew")
+    return None, ""
+
+
+def _whole(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """The content of a checkpoint, its check sums compared, which torch does not do."""
+    content = read(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            intact = archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        intact = False
+    if not intact or not isinstance(content, dict) or any(key not in content for key in keys):
+        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again")
+    return content
 
 
 def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,7 +108,7 @@ def read(path: Path) -> Any:
         if "weights_only" in str(error).lower() and "Unsupported" in str(error):
             raise UserError(f"{path}: holds more than tensors and plain values, and is refused for safety") from None
         raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, zipfile.BadZipFile):
+    except Exception:  # torch's readers raise whatever the damage leads them to
         raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
 
 

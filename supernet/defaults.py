@@ -25,15 +25,16 @@ DEFAULTS: dict[str, Any] = {
     "GPUS": [0],  # read only; torchrun decides which devices are used
     "WORKERS": 4,  # processes that load images
     "PRINT_FREQ": 20,  # steps between two log lines
-    "AUTO_RESUME": False,  # read only; a run always goes on from its last checkpoint
+    "AUTO_RESUME": True,  # go on from the last checkpoint, and leave what is finished; false trains anew
     "PIN_MEMORY": True,  # page-locked batches, for copies to a GPU
     "RANK": 0,  # read only; torchrun sets it
     "VERBOSE": True,  # progress bars and longer logs
-    "DIST_BACKEND": "nccl",  # torch.distributed backend on GPUs
+    "DIST_BACKEND": "nccl",  # torch.distributed backend on GPUs; on CPUs it is gloo
     "MULTIPROCESSING_DISTRIBUTED": True,  # read only; torchrun starts the processes
     "FP16": {
         "ENABLED": False,  # automatic mixed precision
-        "STATIC_LOSS_SCALE": 1.0,  # factor on the loss when the scale is not dynamic
+        "DTYPE": "float16",  # float16 (with a scaled loss) or bfloat16
+        "STATIC_LOSS_SCALE": 1.0,  # factor on the loss in float16 when the scale is not dynamic
         "DYNAMIC_LOSS_SCALE": False,  # adapt that factor to overflows
     },
     "CUDNN": {
@@ -97,7 +98,7 @@ DEFAULTS: dict[str, Any] = {
         "INPUT_SIZE": 512,  # bottom-up input, pixels a side
         "OUTPUT_SIZE": [128, 256, 512],  # bottom-up heatmaps, pixels a side, one for each output
         "FLIP": 0.5,  # probability of mirroring; true is 0.5, as in HRNet
-        "SIGMA": -1.0,  # bottom-up Gaussian, heatmap pixels; -1 = OUTPUT_SIZE / 64
+        "SIGMA": -1.0,  # bottom-up Gaussian, heatmap pixels; -1 = OUTPUT_SIZE / 64 of each output, at least 1
         "SCALE_AWARE_SIGMA": False,  # sigma follows the person's size
         "BASE_SIZE": 256.0,  # person size, pixels, at which sigma is BASE_SIGMA
         "BASE_SIGMA": 2.0,
@@ -122,6 +123,7 @@ DEFAULTS: dict[str, Any] = {
         "SEARCH_IMAGES": 500,  # training images set aside to compare architectures; never trained on
         "CALIBRATION_IMAGES": 256,  # training images for BatchNorm statistics
         "SPLIT_SEED": 0,  # which images these are
+        "MAX_BROKEN": 10,  # training pictures that cannot be read before training stops; the next one stands in for each
     },
     "TRAIN": {
         "LR": 0.001,  # initial learning rate
@@ -136,9 +138,10 @@ DEFAULTS: dict[str, Any] = {
         "GAMMA2": 0.0,  # read only
         "BEGIN_EPOCH": 0,
         "END_EPOCH": 140,  # exclusive
-        "RESUME": False,  # read only; a run always goes on from its last checkpoint
+        "RESUME": False,  # read only; AUTO_RESUME decides
         "CHECKPOINT": "",  # file
         "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
+        "ACCUMULATE": 1,  # batches of a process whose gradients make one step
         "SHUFFLE": True,
     },
     "TEST": {
@@ -186,6 +189,7 @@ DEFAULTS: dict[str, Any] = {
     "DEVICE": "auto",  # auto, cpu, cuda or cuda:N; auto = a GPU where there is one
     "CHANNELS_LAST": True,  # memory format of images and weights
     "THREADS": 0,  # torch threads of one process; 0 = torch's choice
+    "CHECKPOINT_SECONDS": 60.0,  # between two checkpoints of a training
     "SPACE": {
         "FAMILY": "litepose",  # file in search_spaces
         "NAME": "published",  # which of the family's spaces
@@ -194,8 +198,12 @@ DEFAULTS: dict[str, Any] = {
     },
     "SUPERNET": {
         "STAGES": [],  # progressive shrinking, see STAGE above; [] = one stage, all open, for TRAIN.END_EPOCH epochs
-        "SAMPLING": "sandwich",  # sandwich (largest, smallest, RANDOM more) or single_path (one random)
+        "SAMPLING": "sandwich",  # sandwich (largest, smallest, RANDOM more), single_path (one random), best_up, worst_up
         "RANDOM": 2,  # random architectures a step, besides largest and smallest
+        "CANDIDATES": 3,  # best_up, worst_up: a sandwich whose others are each the best or worst of so many of like MACs
+        "RANK_ARCHITECTURES": "same",  # of several processes in one step: the same, or each draws different ones
+        "SCHEDULE": "cosine",  # of a stage's learning rate: half a cosine, or multi_step as TRAIN.LR_STEP of END_EPOCH says
+        "WARMUP": 0.05,  # part of a stage over which its learning rate rises linearly
         "DISTILLATION": "inplace",  # the smaller learn from: inplace = the largest, teacher = TEACHER, none
         "DISTILLATION_WEIGHT": 1.0,  # factor on that loss
         "TEACHER": "",  # checkpoint file
@@ -205,7 +213,8 @@ DEFAULTS: dict[str, Any] = {
         "CLIP_GRADIENT": 0.0,  # largest norm of a step's gradient; 0 = no limit
     },
     "SEARCH": {
-        "ALGORITHM": "nsga2",  # nsga2, evolution or random
+        "ALGORITHM": "nsga2",  # nsga2, evolution, predictor or random
+        "BACKEND": "local",  # who evaluates: local = this process, ray = the processes of the node RAY
         "EVALUATIONS": 1000,  # architectures judged
         "POPULATION": 20,  # architectures a generation
         "MUTATION_PROBABILITY": 0.0,  # of each choice of an architecture; 0 = one choice on average
@@ -213,9 +222,24 @@ DEFAULTS: dict[str, Any] = {
         "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
         "SEED": 0,
         "BUDGETS": {},  # name -> MACs; the best architecture within each is retrained
+        "HALVING": {  # the loss on a few images decides first who is judged at all
+            "IMAGES": 0,  # of the search split; 0 = everyone is judged
+            "KEEP": 0.5,  # part of a generation that is judged
+        },
+    },
+    "RAY": {  # SEARCH.BACKEND ray, and tools/retrain.py --backend ray
+        "ADDRESS": "",  # host:port of a running cluster's head, or auto; '' = start a local one
+        "WORKERS": 0,  # architectures worked on at a time; 0 = as many as the cluster has room for
+        "CPUS": 1,  # of one architecture, and its torch threads where THREADS is 0
+        "GPUS": 0.0,  # of one architecture; parts are allowed
     },
     "COST": {
-        "MAX_MACS": 0,  # architectures above it are never judged; 0 = no limit
+        "MAX_MACS": 0,  # multiply-accumulates; architectures above it are never judged; 0 = no limit
+        "MAX_PARAMS": 0,  # parameters; 0 = no limit
+        "MAX_MEMORY_MB": 0.0,  # peak activation memory of one image in float32, 10^6 bytes; 0 = no limit
+        "MAX_LATENCY_MS": 0.0,  # predicted by LATENCY_TABLE, milliseconds; 0 = no limit
+        "LATENCY_TABLE": "",  # file that tools/latency.py measured for this space
+        "OBJECTIVES": ["macs"],  # what the search minimises beside the score: macs, params, memory, latency_ms
     },
     "RETRAIN": {  # the training of one architecture: train.py --superconfig, and search.py's picks
         "EPOCHS": 0,  # 0 = TRAIN.END_EPOCH
@@ -223,6 +247,16 @@ DEFAULTS: dict[str, Any] = {
         "LR_STEP": [],  # epochs at which TRAIN.LR_FACTOR is applied; [] = half a cosine
         "DISTILLATION": False,  # search.py: learn from the supernet's largest network too
         "FROM_SCRATCH": False,  # search.py: train the same architectures from fresh weights as well, for equal epochs
+    },
+    "FIDELITY": {  # tools/fidelity.py: networks trained alone, beside which the supernet's ranking is judged
+        "ARCHITECTURES": 40,  # spread over the MACs of the space
+        "SEEDS": 1,  # trainings of the first REPEATED architectures; the others have one
+        "REPEATED": 10,
+        "EPOCHS": 0,  # of one training; 0 = TRAIN.END_EPOCH
+        "LR": 0.0,  # initial learning rate, then half a cosine; 0 = TRAIN.LR
+        "IMAGES_PER_GPU": 0,  # batch size; 0 = TRAIN.IMAGES_PER_GPU
+        "SEED": 0,  # which architectures are drawn
+        "BANDS": 4,  # of equal MACs, within which rankings are compared
     },
 }
 
@@ -238,13 +272,30 @@ ITEMS: dict[str, Any] = {
     "RETRAIN.LR_STEP": 0,
 }
 
+#: Nodes and keys that came after the first results were kept. At its default, such a key says nothing about a result.
+LATER = (
+    "FP16",
+    "TRAIN.ACCUMULATE",
+    "SUPERNET.CANDIDATES",
+    "SUPERNET.RANK_ARCHITECTURES",
+    "SUPERNET.SCHEDULE",
+    "SUPERNET.WARMUP",
+)
+
+#: Keys that never say anything about a result.
+INDIFFERENT = ("DATASET.MAX_BROKEN",)
+
 #: Text keys with few right answers.
 CHOICES = {
+    "FP16.DTYPE": ("float16", "bfloat16"),
+    "SUPERNET.RANK_ARCHITECTURES": ("same", "different"),
+    "SUPERNET.SCHEDULE": ("cosine", "multi_step"),
     "MODEL.TARGET_TYPE": ("gaussian", "unbiased"),
     "TEST.ASSIGNMENT": ("parity", "fast"),
-    "SUPERNET.SAMPLING": ("sandwich", "single_path"),
+    "SUPERNET.SAMPLING": ("sandwich", "single_path", "best_up", "worst_up"),
     "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),
-    "SEARCH.ALGORITHM": ("nsga2", "evolution", "random"),
+    "SEARCH.BACKEND": ("local", "ray"),
+    "SEARCH.ALGORITHM": ("nsga2", "evolution", "predictor", "random"),
     "TEST.METRIC_BACKEND": ("pycocotools", "faster", "crowdposetools"),
 }
 

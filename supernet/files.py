@@ -52,6 +52,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what programs that were killed in the middle of :func:`replacing` left in a folder that is no one else's."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def read_json(path: Path, max_bytes: int = 64 * 2**20) -> object:
     """The value in a JSON file.
 
@@ -73,6 +79,8 @@ def read_json(path: Path, max_bytes: int = 64 * 2**20) -> object:
         raise UserError(f"{path}: not text in UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
+    except ValueError as error:  # a number of more than 4300 digits
+        raise UserError(f"{path}: not usable JSON: {error}") from error
     except RecursionError as error:
         raise UserError(f"{path}: not usable JSON: nested too deeply") from error
 

@@ -1,22 +1,24 @@
 """The training loop, for a supernet and for a single network alike.
 
-Everything random in step ``s`` comes from a generator seeded with (seed, s), and the order of the images from one seeded with
-(seed, epoch): a training that is stopped and started again draws what it would have drawn.
+A step may be shared by several processes and by several batches of each (gradient accumulation); its gradient is the mean
+over all of them. What a step does follows from its number (:mod:`supernet.schedule`), so that a training that is stopped and
+started again ends with the weights that it would have ended with.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .errors import UserError
-from .sampling import Sampler
+from .parallel import SynchronisedBatchNorm, average, average_gradients
+from .schedule import Plan, Step
 
 A = TypeVar("A")
 Distillation = Literal["inplace", "teacher", "none"]
@@ -27,101 +29,12 @@ class Criterion(Protocol):
     """What the task says about outputs."""
 
     def __call__(self, outputs: Any, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the task, and its parts for the log."""
+        """Loss of the task, a mean over the images, and its parts for the log."""
         ...
 
     def distillation(self, outputs: Any, teacher_outputs: Any, batch: Mapping[str, Any]) -> Tensor:
         """How far the outputs are from a teacher's, on the scale of the loss."""
         ...
-
-
-@dataclass(frozen=True)
-class Phase(Generic[A]):
-    """A number of steps with one sampler and one learning-rate curve."""
-
-    name: str
-    sampler: Sampler[A]
-    steps: int
-    lr: Callable[[float], float]  # progress within the phase, 0 to 1 -> learning rate
-    before: Callable[[], None] | None = None  # run once, before the first step
-
-
-@dataclass(frozen=True)
-class Step(Generic[A]):
-    """What one step does, known before any data is read."""
-
-    number: int
-    phase: Phase[A]
-    architectures: tuple[A, ...]
-    input_hw: tuple[int, int]
-    images: tuple[int, ...]  # positions in the training set
-    lr: float
-    first: bool  # of its phase
-
-
-def cosine(lr: float, warmup: float = 0.05, final: float = 0.01) -> Callable[[float], float]:
-    """Linear warm-up, then half a cosine down to ``final`` × ``lr``."""
-
-    def curve(progress: float) -> float:
-        if progress < warmup:
-            return lr * max(progress / warmup, 0.01)
-        return lr * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))))
-
-    return curve
-
-
-def multi_step(lr: float, milestones: Sequence[float], factor: float = 0.1) -> Callable[[float], float]:
-    """``lr`` times ``factor`` for every milestone (as progress, 0 to 1) that has passed."""
-    return lambda progress: lr * factor ** sum(progress >= milestone for milestone in milestones)
-
-
-@dataclass
-class Plan(Generic[A]):
-    """The steps of a training, each computed from its number alone."""
-
-    phases: Sequence[Phase[A]]
-    images: int
-    batch: int
-    seed: int
-    _order: tuple[int, Any] = field(default=(-1, None), repr=False)
-
-    def __post_init__(self) -> None:
-        if self.images < 1:
-            raise UserError("the training split is empty; check DATASET.TRAIN and DATASET.SEARCH_IMAGES")
-
-    def __len__(self) -> int:
-        return sum(phase.steps for phase in self.phases)
-
-    def step(self, number: int) -> Step[A]:
-        """Step ``number``, counted from 0 over all phases."""
-        first = 0
-        for phase in self.phases:
-            if number < first + phase.steps:
-                break
-            first += phase.steps
-        else:
-            raise IndexError(f"step {number} of {len(self)}")
-        architectures = tuple(phase.sampler.draw(np.random.default_rng([self.seed, 0, number])))
-        positions = range(number * self.batch, (number + 1) * self.batch)
-        return Step(
-            number,
-            phase,
-            architectures,
-            architectures[0].input_hw,  # type: ignore[attr-defined]
-            tuple(self._image(position) for position in positions),
-            phase.lr((number - first) / phase.steps),
-            number == first,
-        )
-
-    def steps(self, start: int) -> Iterator[Step[A]]:
-        """All steps from ``start`` on."""
-        return (self.step(number) for number in range(start, len(self)))
-
-    def _image(self, position: int) -> int:
-        epoch, index = divmod(position, self.images)
-        if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(self.images)
-        return int(self._order[1][index])
 
 
 class NotFiniteError(UserError):
@@ -142,6 +55,10 @@ class Trainer(Generic[A]):
         distillation_weight: of the distillation beside the task's loss.
         clip: largest norm of the gradient, 0 for none.
         ema: decay of the running average of the weights that is kept beside them, 0 for none.
+        accumulate: batches of a step in this process.
+        sync_bn: BatchNorm's statistics are those of all processes.
+        precision: bfloat16 or float16 for what autocast takes to be safe in it; None for the weights' own type.
+        loss_scale: fixed factor on the loss in float16; 0 adapts it to overflows.
     """
 
     def __init__(
@@ -157,68 +74,125 @@ class Trainer(Generic[A]):
         teacher: nn.Module | None = None,
         clip: float = 0.0,
         ema: float = 0.0,
+        accumulate: int = 1,
+        sync_bn: bool = False,
+        precision: torch.dtype | None = None,
+        loss_scale: float = 0.0,
     ) -> None:
         if distillation == "teacher" and teacher is None:
             raise UserError("distillation from a teacher needs one: set SUPERNET.TEACHER to its checkpoint")
         self.network, self.model, self.criterion, self.optimizer = network, model, criterion, optimizer
         self.prepare = prepare
         self.distillation, self.weight, self.teacher = distillation, distillation_weight, teacher
-        self.clip, self.ema = clip, ema
+        self.clip, self.ema, self.accumulate, self.sync_bn = clip, ema, accumulate, sync_bn
+        self.device = next(model.parameters()).device.type
+        self.precision, self.loss_scale = precision, loss_scale
+        self.scaler = torch.amp.GradScaler(
+            self.device, init_scale=loss_scale or 2.0**16, enabled=precision is torch.float16
+        )
         self.average = {name: tensor.clone() for name, tensor in model.state_dict().items()} if ema else None
         self.done = 0
 
     def run(
         self,
         plan: Plan[A],
-        batches: Iterable[Mapping[str, Any]],
+        batches: Iterator[Mapping[str, Any]],
         on_step: Callable[[Step[A], dict[str, float]], bool],
     ) -> None:
         """Train from step ``self.done`` to the end of the plan.
 
         Args:
             plan: all steps.
-            batches: the batches of the steps from ``self.done`` on.
+            batches: the batches of the steps from ``self.done`` on, ``accumulate`` for each step.
             on_step: called after each step with the loss and its parts; returns False to stop here.
         """
         self.model.train()
-        for step, batch in zip(plan.steps(self.done), batches, strict=True):
+        for step in plan.steps(self.done):
             if step.first and step.phase.before is not None:
                 step.phase.before()
-            losses = self.step(step, self.prepare(batch))
+            torch.manual_seed(step.seed)
+            losses = self.step(step, map(self.prepare, islice(batches, self.accumulate)))
             self.done += 1
             if not on_step(step, losses):
                 return
 
-    def step(self, step: Step[A], batch: Mapping[str, Any]) -> dict[str, float]:
-        """One optimiser step over all architectures of ``step``; returns the losses of the first one."""
+    def step(self, step: Step[A], batches: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+        """One optimiser step over all architectures of ``step`` and all batches.
+
+        Returns:
+            The losses of the first architecture, means over the batches of all processes.
+
+        Raises:
+            NotFiniteError: in every process, when a loss of one is not finite; the weights are as before.
+            UserError: the GPU's memory is full.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = step.lr
         self.optimizer.zero_grad(set_to_none=True)
-        target = None
-        if self.distillation == "teacher" and self.teacher is not None:
-            with torch.no_grad():
-                target = self.teacher(batch["inputs"])
-        report: dict[str, float] = {}
-        for arch in step.architectures:
-            outputs = self.network(batch["inputs"], arch)
-            loss, parts = self.criterion(outputs, batch)
-            if not report:
-                report = {"loss": float(loss.detach()), **{name: float(value) for name, value in parts.items()}}
-            if target is not None:
-                loss = loss + self.weight * self.criterion.distillation(outputs, target, batch)
-            if not bool(torch.isfinite(loss)):
-                raise NotFiniteError(
-                    f"loss is {float(loss.detach())} at step {step.number} ({step.phase.name}): "
-                    "lower TRAIN.LR or the stage's lr, or set SUPERNET.CLIP_GRADIENT"
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            if self.distillation == "inplace" and target is None:
-                target = outputs.detach() if isinstance(outputs, Tensor) else [output.detach() for output in outputs]
+        figures = []
+        for batch in batches:
+            with _enough_memory(step, batch):
+                names, values = self._passes(step, batch)
+            figures.append(values)
+        *means, total = average(torch.stack(figures).mean(0)).tolist()
+        if not math.isfinite(total):
+            raise NotFiniteError(
+                f"loss is {total} at step {step.number} ({step.phase.name}): "
+                "lower TRAIN.LR or the stage's lr, or set SUPERNET.CLIP_GRADIENT"
+            )
+        average_gradients(self.model.parameters())
+        self.scaler.unscale_(self.optimizer)
         if self.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update(self.loss_scale or None)
         self._update_average()
-        return report
+        return dict(zip(names, means, strict=True))
+
+    def _passes(self, step: Step[A], batch: Mapping[str, Any]) -> tuple[list[str], Tensor]:
+        """Run every architecture forth and back on one batch.
+
+        Returns:
+            Names, and as a tensor: the loss of the first architecture, its parts, and the sum of all losses, which has no
+            name.
+        """
+        target = None
+        if self.distillation == "teacher" and self.teacher is not None:
+            with torch.no_grad(), self._numbers():
+                target = self.teacher(batch["inputs"])
+        names: list[str] = []
+        figures: list[Tensor] = []
+        total = torch.zeros((), device=batch["inputs"].device)
+        for arch in dict.fromkeys((*step.architectures, *self._chosen(step, batch))):
+            with self._statistics(), self._numbers():
+                outputs = self.network(batch["inputs"], arch)
+            loss, parts = self.criterion(outputs, batch)
+            if not names:
+                names, figures = ["loss", *parts], [loss, *parts.values()]
+            if target is not None:
+                loss = loss + self.weight * self.criterion.distillation(outputs, target, batch)
+            total = total + loss.detach()
+            self.scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+            if self.distillation == "inplace" and target is None:
+                target = outputs.detach() if isinstance(outputs, Tensor) else [output.detach() for output in outputs]
+        return names, torch.stack([figure.detach().to(total) for figure in (*figures, total)])
+
+    @torch.no_grad()
+    def _chosen(self, step: Step[A], batch: Mapping[str, Any]) -> list[A]:
+        """What the sampler takes of each group of candidates, by their losses on this batch of this process."""
+
+        def loss(arch: A) -> float:
+            with self._numbers():
+                outputs = self.network(batch["inputs"], arch)
+            return float(self.criterion(outputs, batch)[0])
+
+        return step.phase.sampler.choose(step.rivals, loss)
+
+    def _numbers(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device, self.precision) if self.precision else nullcontext()
+
+    def _statistics(self) -> AbstractContextManager[Any]:
+        return SynchronisedBatchNorm() if self.sync_bn else nullcontext()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -248,6 +222,7 @@ class Trainer(Generic[A]):
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average,
+            "scaler": self.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -255,6 +230,21 @@ class Trainer(Generic[A]):
         self.done = int(state["done"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
         if self.average is not None and state["average"] is not None:
             for name, tensor in state["average"].items():
                 self.average[name].copy_(tensor)
+
+
+@contextmanager
+def _enough_memory(step: Step[Any], batch: Mapping[str, Any]) -> Iterator[None]:
+    """Say what was run when the GPU's memory is full, and what helps."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        height, width = step.input_hw
+        raise UserError(
+            f"the GPU's memory is full at step {step.number} ({step.phase.name}) with {len(batch['inputs'])} images of "
+            f"{width} x {height}: lower TRAIN.IMAGES_PER_GPU and raise TRAIN.ACCUMULATE alike, or set FP16.ENABLED true"
+        ) from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,14 @@ from torch import Tensor, nn
 
 from search_spaces import litepose
 from supernet import Supernet
+from supernet.config import load_config
 from supernet.errors import UserError
+from supernet.programs.setting import Setting
 from supernet.sampling import Sampler
+from supernet.schedule import Phase, Plan, cosine, multi_step
 from supernet.shrinking import audit, stages
-from supernet.training import Phase, Plan, Trainer, cosine, multi_step
+from supernet.training import Trainer
+from tests import tiny_training
 
 SPACE = litepose.SMALL
 ALL = list(SPACE.kinds)
@@ -165,7 +171,7 @@ def test_distillation_pulls_towards_the_teacher() -> None:
     for distillation in ("none", "teacher"):
         teacher = litepose.build(SPACE.largest).eval().requires_grad_(False)
         made, plan = trainer(distillation=distillation, teacher=teacher, clip=1e9)
-        made.step(plan.step(0), next(batches(plan, 0)))
+        made.step(plan.step(0), [next(batches(plan, 0))])
         gradient = next(made.model.parameters()).grad
         assert gradient is not None
         gradients.append(gradient.clone())
@@ -184,6 +190,8 @@ def test_schedules() -> None:
     assert curve(1.0) == pytest.approx(0.01)
     steps = multi_step(1.0, [0.7, 0.9])
     assert [steps(p) for p in (0.0, 0.7, 0.95)] == pytest.approx([1.0, 0.1, 0.01])
+    warm = multi_step(1.0, [0.7], warmup=0.2)
+    assert [warm(p) for p in (0.0, 0.1, 0.2, 0.7)] == pytest.approx([0.01, 0.5, 1.0, 0.1])
 
 
 def test_hook_before_a_phase_runs_once() -> None:
@@ -212,3 +220,52 @@ def test_trainer_accepts_any_module() -> None:
         lambda s, loss: losses.append(loss["loss"]) or True,
     )  # type: ignore[func-returns-value]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [
+        ({"precision": torch.bfloat16}, 1.0),
+        ({"precision": torch.float16, "loss_scale": 64.0}, 64.0),
+        ({"precision": torch.float16}, 2.0**15),  # the first step overflows
+    ],
+)
+def test_mixed_precision(options: dict[str, Any], scale: float) -> None:
+    """Near the weights of float32, not equal to them; the loss scale is in the state, and a stop changes nothing."""
+    exact, plan = tiny_training.training(4)
+    exact.run(plan, tiny_training.batches(plan.steps(0)), lambda step, losses: True)
+    mixed, plan = tiny_training.training(4, torch.float32, **options)
+    mixed.run(plan, tiny_training.batches(plan.steps(0)), lambda step, losses: step.number < 1)
+    assert mixed.scaler.get_scale() == scale
+    rest, plan = tiny_training.training(4, torch.float32, **options)
+    rest.load_state_dict(copy.deepcopy(mixed.state_dict()))
+    assert rest.scaler.get_scale() == scale
+    for made in (mixed, rest):
+        made.run(plan, tiny_training.batches(plan.steps(2)), lambda step, losses: True)
+    for name, tensor in mixed.model.state_dict().items():
+        assert torch.equal(tensor, rest.model.state_dict()[name])
+    weight = next(mixed.model.parameters()).double()
+    difference = (weight - next(exact.model.parameters())).abs().max()
+    assert 0 < difference < 0.05
+
+
+def test_an_overflow_changes_no_weight() -> None:
+    """In float16 the step is left out, and the scale becomes smaller; a fixed scale stays."""
+    for options, scale in (({}, 2.0**15), ({"loss_scale": 2.0**16}, 2.0**16)):
+        made, plan = tiny_training.training(4, torch.float32, precision=torch.float16, ema=0.0, **options)
+        before = [parameter.clone() for parameter in made.model.parameters()]
+        (batch,) = map(made.prepare, tiny_training.batches(iter([plan.step(0)])))
+        next(made.model.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+        made.step(plan.step(0), [batch])
+        assert all(torch.equal(old, new) for old, new in zip(before, made.model.parameters(), strict=True))
+        assert made.scaler.get_scale() == scale
+
+
+def test_keys_that_came_later_leave_old_results_valid(tmp_path: Path) -> None:
+    """At their defaults they are not among a result's settings; MAX_BROKEN never is."""
+    (tmp_path / "a.yaml").write_text("FP16: {ENABLED: true}")
+    setting = Setting(load_config(tmp_path / "a.yaml", ["TRAIN.ACCUMULATE", "2"]), tmp_path / "a.yaml")
+    known = setting.settings("FP16", "TRAIN", "DATASET", "SUPERNET")
+    assert known["FP16.ENABLED"] is True and known["TRAIN.ACCUMULATE"] == 2
+    assert not {"FP16.DTYPE", "SUPERNET.SCHEDULE", "DATASET.MAX_BROKEN"} & set(known)
+    assert {"TRAIN.LR", "SUPERNET.EMA", "DATASET.SPLIT_SEED"} <= set(known)

@@ -22,6 +22,10 @@ _MARK = ".zip@"  # the end of an archive's name within a path
 _LARGEST_PICTURE = 2**28  # bytes of an archive's member, unpacked
 
 
+class PictureError(UserError):
+    """A picture that cannot be read."""
+
+
 def find_images(*places: Path) -> Path:
     """The first of some folders that exists, as a folder or as an archive: ``images/val2017`` or ``images/val2017.zip``.
 
@@ -41,8 +45,10 @@ def picture_path(place: Path, name: str) -> Path:
     """Where a picture lies that an annotation file calls ``name``: in a folder, or in an archive (``….zip@/name``).
 
     Raises:
-        UserError: The name is absolute or leads out of the folder.
+        UserError: The name is absolute or leads out of the folder, or has characters that no file's name has.
     """
+    if not name.isprintable():
+        raise UserError(f"picture name {name!r} has unprintable characters: give names of files in {place}")
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0].endswith(("/", ":")):
         raise UserError(f"picture name {name!r} leads out of {place}: give names of files inside it")
@@ -60,16 +66,16 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     A camera's orientation mark is not applied: COCO's annotations are for the stored picture.
 
     Raises:
-        UserError: The file is missing, or is not one whole picture.
+        PictureError: The file is missing, or is not one whole picture.
     """
     data = _bytes(path)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # an empty file, or more pixels than OpenCV allows
         image = None
     if image is None:
-        raise UserError(f"image {path} cannot be decoded (truncated, or not a picture): fetch the file again")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        raise PictureError(f"image {path} cannot be decoded (truncated, or not a picture): fetch the file again")
+    return image.astype(np.uint8, copy=False)
 
 
 def _bytes(path: Path) -> bytes:
@@ -78,7 +84,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return _member(Path(archive + _MARK[:-1]), member) if mark else path.read_bytes()
     except OSError as error:
-        raise UserError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
+        raise PictureError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
 
 
 def _member(archive: Path, name: str) -> bytes:
@@ -92,13 +98,15 @@ def _member(archive: Path, name: str) -> bytes:
             except KeyError:
                 continue
             if info.file_size > _LARGEST_PICTURE:
-                raise UserError(f"image {archive}@/{name} unpacks to {info.file_size / 2**20:.0f} MiB: no such picture")
+                raise PictureError(
+                    f"image {archive}@/{name} unpacks to {info.file_size / 2**20:.0f} MiB: no such picture"
+                )
             return opened.read(info)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UserError(f"archive {archive} is broken at {name} ({error}): fetch it again") from error
+        raise PictureError(f"archive {archive} is broken at {name} ({error}): fetch it again") from error
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, or a password
-        raise UserError(f"archive {archive} cannot be read at {name} ({error}): pack it with plain zip") from error
-    raise UserError(f"archive {archive} holds no {name}: complete it, or give the folder of the pictures")
+        raise PictureError(f"archive {archive} cannot be read at {name} ({error}): pack it with plain zip") from error
+    raise PictureError(f"archive {archive} holds no {name}: complete it, or give the folder of the pictures")
 
 
 @lru_cache(maxsize=16)

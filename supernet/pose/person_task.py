@@ -13,19 +13,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from supernet.errors import UserError
 
 from .crop import PersonAugmentation, PersonSample, crop_image, crop_region, person_sample
 from .images import read_image
 from .inference import normalise
+from .loading import load
 from .oks_nms import oks_nms, rescored, soft_oks_nms
 from .people import PeopleDataset, PersonInstance
 from .person_decoding import DecodingSettings, decode, merge_mirrored
 from .person_losses import PersonLoss
 from .skeletons import MPII, Skeleton
-from .task import PlannedStep, one_thread, to_device
+from .task import PlannedStep, to_device
 
 
 class PersonStep(PlannedStep, Protocol):
@@ -85,16 +86,9 @@ class TopDownTask:
 
     def batches(self, dataset: PeopleDataset, steps: Iterator[PersonStep]) -> Iterator[Mapping[str, Any]]:
         """The batch of each step, its heatmaps made for the input size that the step drew."""
-        return iter(
-            DataLoader(
-                _Samples(self, dataset),
-                batch_sampler=_Requests(self, steps),
-                num_workers=self.workers,
-                collate_fn=collate,
-                pin_memory=self.device.type == "cuda",
-                worker_init_fn=one_thread,
-            )
-        )
+        pin = self.device.type == "cuda"
+        requests = _Requests(self, steps)
+        return load(_Samples(self, dataset), len(dataset), requests, collate, workers=self.workers, pin=pin)
 
     def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """The batch on the device, with normalised ``inputs`` (B, 3, H, W)."""
@@ -263,5 +257,5 @@ class _Requests:
             stride = stride or self.task.stride_of(step.architectures[0])
             yield [
                 (position, step.input_hw, stride, (self.task.seed, 2, step.number, index))
-                for index, position in enumerate(step.images)
+                for index, position in enumerate(step.images, step.offset)
             ]

@@ -9,16 +9,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from .coco import PoseDataset
 from .images import read_image
 from .inference import InferenceSettings, normalise, predict, results
+from .loading import load
 from .losses import BottomUpLoss
 from .metrics import Judge
 from .skeletons import Skeleton
 from .targets import collate, training_sample
-from .transforms import Augmentation
+from .transforms import Augmentation, sample_matrix, warp_image
 
 
 class PlannedStep(Protocol):
@@ -35,6 +36,11 @@ class PlannedStep(Protocol):
         ...
 
     @property
+    def offset(self) -> int:
+        """Place of the first of them in the batch of all processes."""
+        ...
+
+    @property
     def input_hw(self) -> tuple[int, int]:
         """Height and width of the network input."""
         ...
@@ -44,7 +50,7 @@ class PlannedStep(Protocol):
 class BottomUpTask:
     """Everything between a dataset and a network's outputs, and between its outputs and a score.
 
-    ``sigma`` is in heatmap pixels; a negative one means a 64th of the smaller heatmap's side, as HigherHRNet writes it.
+    ``sigma`` is in cells of every output; what a negative one means, :func:`supernet.pose.targets.make_targets` says.
     ``strides`` says of each output how many input pixels one of its cells has.
     """
 
@@ -62,26 +68,15 @@ class BottomUpTask:
 
     def batches(self, dataset: PoseDataset, steps: Iterator[PlannedStep]) -> Iterator[Mapping[str, Any]]:
         """The batch of each step, its targets, tags and masks made for the input size that the step drew."""
-        return iter(
-            DataLoader(
-                _Samples(self, dataset),
-                batch_sampler=_Requests(steps, self.seed),
-                num_workers=self.workers,
-                collate_fn=collate,
-                pin_memory=self.device.type == "cuda",
-                worker_init_fn=one_thread,
-            )
-        )
+        pin = self.device.type == "cuda"
+        requests = _Requests(steps, self.seed)
+        return load(_Samples(self, dataset), len(dataset), requests, collate, workers=self.workers, pin=pin)
 
     def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """The batch on the device, with normalised ``inputs`` (B, 3, H, W)."""
         moved = {name: to_device(value, self.device) for name, value in batch.items()}
         moved["inputs"] = self.inputs(moved["images"])
         return moved
-
-    def sigma_at(self, input_hw: tuple[int, int]) -> float:
-        """The Gaussian of a joint at this input size, heatmap pixels."""
-        return self.sigma if self.sigma > 0 else max(1.0, min(input_hw) / 4 / 64)
 
     def inputs(self, images: Tensor) -> Tensor:
         """uint8 pictures (B, H, W, 3) as network input (B, 3, H, W)."""
@@ -91,19 +86,13 @@ class BottomUpTask:
         """Network inputs of a whole dataset at one size, without augmentation."""
         plain = Augmentation.none(self.augmentation.scale_type)
         for first in range(0, len(dataset), batch):
-            samples = [
-                training_sample(
-                    read_image(image.path),
-                    (),
-                    self.skeleton,
-                    input_hw,
-                    plain,
-                    np.random.default_rng(0),
-                    sigma=self.sigma_at(input_hw),
-                )
-                for image in dataset[first : first + batch]
-            ]
-            yield self.inputs(collate(samples)["images"])
+            pictures = []
+            for image in dataset[first : first + batch]:
+                pixels = read_image(image.path)
+                height, width = pixels.shape[:2]
+                matrix, _ = sample_matrix(width, height, input_hw, plain, np.random.default_rng(0))
+                pictures.append(warp_image(pixels, matrix, input_hw))
+            yield self.inputs(torch.from_numpy(np.stack(pictures)))
 
     def evaluate(
         self,
@@ -153,7 +142,7 @@ class _Samples(Dataset[Any]):
             task.augmentation,
             np.random.default_rng(seed),
             strides=task.strides,
-            sigma=task.sigma_at(input_hw),
+            sigma=task.sigma,
             max_people=task.max_people,
             tag_per_joint=task.inference.grouping.tag_per_joint,
         )
@@ -169,7 +158,7 @@ class _Requests:
         for step in self.steps:
             yield [
                 (position, step.input_hw, (self.seed, 2, step.number, index))
-                for index, position in enumerate(step.images)
+                for index, position in enumerate(step.images, step.offset)
             ]
 
 
@@ -180,11 +169,3 @@ def to_device(value: Any, device: torch.device) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_device(item, device) for item in value]
     return value
-
-
-def one_thread(_: int) -> None:
-    """What a data worker begins with: the machine's cores belong to the workers together."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
-import csv
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.tensorboard.writer import SummaryWriter
+from torch import distributed, nn
 
 from .. import checkpoint
 from ..errors import UserError
-from ..training import Plan, Step, Trainer
+from ..files import sweep
+from ..parallel import any_process
+from ..schedule import Plan, Step
+from ..training import Trainer
 from .data import AnyDataset
 from .progress import Progress, say
 from .tasks import Task
+from .team import ALONE, Team
+from .training_log import TrainingLog
 
-CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 20
-WEIGHTS, CHECKPOINT, LOG = "weights.pt", "checkpoint.pt", "log.csv"
+WEIGHTS, CHECKPOINT = "weights.pt", "checkpoint.pt"
+SHOWN = 5  # broken pictures in an error's line
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a training is kept from being lost.
+
+    Attributes:
+        seconds: between two checkpoints.
+        resume: go on from the last checkpoint; a finished training stays.
+        max_broken: how many pictures other ones may stand in for, in each process.
+    """
+
+    seconds: float = 60.0
+    resume: bool = True
+    max_broken: int = 0
 
 
 def optimizer(
@@ -53,7 +72,8 @@ def finished(folder: Path, settings: Mapping[str, Any]) -> bool:
     path = folder / WEIGHTS
     if not path.exists():
         return False
-    check_settings(path, checkpoint.read(path).get("settings", {}), settings)
+    content = checkpoint.read(path)
+    check_settings(path, content.get("settings", {}) if isinstance(content, dict) else {}, settings)
     return True
 
 
@@ -76,80 +96,139 @@ def fit(
     dataset: AnyDataset,
     settings: Mapping[str, Any],
     extra: Mapping[str, Any],
+    keeping: Keeping,
+    processes: Team = ALONE,
 ) -> None:
     """Run the plan from wherever a former run stopped, and write ``weights.pt`` with ``extra`` when it ends.
 
+    Only the first of several processes reads and writes the folder; the others go on from what it has read.
+
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when the step is done and the checkpoint is written.
+        UserError: the folder cannot be written, pictures cannot be read, or another process has ended.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / CHECKPOINT
-    if path.exists():
-        state = checkpoint.read(path)
-        check_settings(path, state["settings"], settings)
-        trainer.load_state_dict(state["trainer"])
-        say(f"{title}: going on from step {trainer.done:,} of {len(plan):,}")
-    saved = time.monotonic()
-    started, begun = time.monotonic(), trainer.done
+    path, first = folder / CHECKPOINT, processes.rank == 0
 
     def keep() -> None:
-        checkpoint.save(path, {"trainer": trainer.state_dict(), "settings": dict(settings)})
+        content = {"trainer": trainer.state_dict(), "settings": dict(settings), "batch": plan.batch}
+        if first:
+            checkpoint.save_beside_previous(path, content)
 
-    with _stop_signals() as stopped, Progress(title, len(plan), trainer.done) as progress, _Log(folder, begun) as log:
+    with _in_one_line(folder), _stop_signals() as stopped:
+        state = processes.share(_found(path, settings, plan.batch, keeping.resume) if first else None)
+        if state is not None:
+            trainer.load_state_dict(state["trainer"])
+            say(f"{title}: going on from step {trainer.done:,} of {len(plan):,}")
+        begun, started = trainer.done, time.monotonic()
+        saved = started
+        with (
+            Progress(title, len(plan), begun) as progress,
+            TrainingLog(folder, begun) if first else nullcontext() as log,
+        ):
 
-        def on_step(step: Step[Any], losses: dict[str, float]) -> bool:
-            nonlocal saved
-            done = trainer.done
-            speed = (done - begun) * plan.batch / (time.monotonic() - started)
-            progress.to(done, stage=step.phase.name, loss=losses["loss"], images_s=speed)
-            if done % LOG_STEPS == 0 or done == len(plan):
-                log.write(done, {"stage": step.phase.name, "lr": step.lr, "images_per_second": speed, **losses})
-            if stopped() or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            def on_step(step: Step[Any], losses: dict[str, float]) -> bool:
+                nonlocal saved
+                done, now = trainer.done, time.monotonic()
+                speed = (done - begun) * plan.batch / (now - started)
+                progress.to(done, stage=step.phase.name, loss=losses["loss"], images_s=speed)
+                if log is not None and (done % LOG_STEPS == 0 or done == len(plan)):
+                    log.write(done, {"stage": step.phase.name, "lr": step.lr, "images_per_second": speed, **losses})
+                stop = any_process(stopped())
+                if stop or now - saved > keeping.seconds:
+                    keep()
+                    saved = now
+                return not stop
+
+            steps = plan.steps(trainer.done)
+            parts = (
+                step.part(processes.rank, processes.size).part(index, trainer.accumulate)
+                for step in steps
+                for index in range(trainer.accumulate)
+            )
+            batches = _without_broken(_while_workers_live(task.batches(dataset, parts), stopped), keeping.max_broken)
+            try:
+                trainer.run(plan, batches, on_step)
+            except KeyboardInterrupt:  # the workers were stopped, while this process waited for them
                 keep()
-                saved = time.monotonic()
-            return not stopped()
+        if trainer.done < len(plan):
+            raise KeyboardInterrupt
+        if first:
+            checkpoint.save(folder / WEIGHTS, {"state_dict": trainer.weights(), "settings": dict(settings), **extra})
+            for leftover in (path, checkpoint.previous(path)):
+                leftover.unlink(missing_ok=True)
+        processes.meet()
 
-        trainer.run(plan, task.batches(dataset, plan.steps(trainer.done)), on_step)
-    if trainer.done < len(plan):
-        raise KeyboardInterrupt
-    checkpoint.save(folder / WEIGHTS, {"state_dict": trainer.weights(), "settings": dict(settings), **extra})
-    path.unlink(missing_ok=True)
+
+def _found(path: Path, settings: Mapping[str, Any], batch: int, resume: bool) -> dict[str, Any] | None:
+    """The checkpoint to go on from, if there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    if not resume:
+        return None
+    state, damage = checkpoint.newest(path, ("trainer", "settings"))
+    if damage:
+        say(f"warning: {damage.partition(';')[0]}; going on from the one before it")
+    if state is not None:
+        check_settings(path, state["settings"], settings)
+        if state.get("batch", batch) != batch:
+            raise UserError(
+                f"{path}: was made with {state['batch']} images a step, now there are {batch}; start as many processes as "
+                "before, or set another OUTPUT_DIR"
+            )
+    return state
 
 
-class _Log:
-    """Figures of the training, as CSV and for TensorBoard. What a former run wrote beyond its checkpoint is dropped."""
+def _while_workers_live(
+    batches: Iterator[Mapping[str, Any]], stopped: Callable[[], bool]
+) -> Iterator[Mapping[str, Any]]:
+    """The batches; workers that a signal ended together with this process are no error."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        if stopped():
+            raise KeyboardInterrupt from None
+        raise UserError(
+            f"{str(error).partition(';')[0]}: a process that loads pictures was killed, mostly for want of memory; "
+            "set WORKERS lower"
+        ) from None
 
-    def __init__(self, folder: Path, done: int) -> None:
-        self.path = folder / LOG
-        rows: list[dict[str, str]] = []
-        if self.path.exists() and done:
-            with self.path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= done]
-        self.file = self.path.open("w", newline="")
-        self.writer: csv.DictWriter[str] | None = None
-        self.curves = SummaryWriter(str(folder / "tensorboard"), purge_step=done)
-        for row in rows:
-            self._row(row)
 
-    def __enter__(self) -> _Log:
-        return self
+def _without_broken(batches: Iterator[Mapping[str, Any]], allowed: int) -> Iterator[Mapping[str, Any]]:
+    """The batches; pictures that others stand in for are named, and counted.
 
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        self.curves.close()
+    Raises:
+        UserError: there are more of them than allowed.
+    """
+    broken: dict[str, None] = {}
+    for batch in batches:
+        for line in batch["broken"]:
+            if line not in broken:
+                broken[line] = None
+                say(f"warning: {line}; another picture stands in for it ({len(broken)} of {allowed} allowed)")
+        if len(broken) > allowed:
+            names = "; ".join(list(broken)[:SHOWN]) + (" ..." if len(broken) > SHOWN else "")
+            raise UserError(
+                f"{len(broken)} training pictures cannot be read, DATASET.MAX_BROKEN allows {allowed}: {names}"
+            )
+        yield {name: value for name, value in batch.items() if name != "broken"}
 
-    def write(self, step: int, figures: Mapping[str, float | str]) -> None:
-        self._row({"step": step, **figures})
-        self.file.flush()
-        for name, value in figures.items():
-            if not isinstance(value, str):
-                self.curves.add_scalar(name, value, step)
 
-    def _row(self, row: Mapping[str, Any]) -> None:
-        if self.writer is None:
-            self.writer = csv.DictWriter(self.file, list(row))
-            self.writer.writeheader()
-        self.writer.writerow(row)
+@contextmanager
+def _in_one_line(folder: Path) -> Iterator[None]:
+    """What the system refuses, and a process that has gone, as errors that name the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder}: cannot be written: {error.strerror or error}; "
+            "make room or set another OUTPUT_DIR, then the same command goes on"
+        ) from error
+    except RuntimeError as error:
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
+            raise UserError("another process of this training has ended; its own message says why") from error
+        raise
 
 
 @contextmanager

@@ -1,11 +1,16 @@
-"""One line of progress on the terminal, and the clock beside it."""
+"""One line of progress on the terminal, and the clock beside it. Of several processes only the first one speaks."""
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 
 from tqdm import tqdm
+
+
+def _silent() -> bool:
+    return int(os.environ.get("RANK", "0")) > 0
 
 
 class Progress:
@@ -18,7 +23,7 @@ class Progress:
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total, initial=done, desc=title, dynamic_ncols=terminal, mininterval=0.2 if terminal else 30.0,
-            leave=True, file=sys.stderr,
+            leave=True, file=sys.stderr, disable=_silent(),
         )  # fmt: skip
 
     def __enter__(self) -> Progress:
@@ -39,5 +44,7 @@ class Progress:
 
 def say(text: str) -> None:
     """A line on the terminal, above the progress."""
+    if _silent():
+        return
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()

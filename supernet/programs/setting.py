@@ -18,10 +18,13 @@ from search_spaces import FAMILIES, Space
 
 from ..config import dump
 from ..cost import CostModel
+from ..defaults import DEFAULTS, INDIFFERENT, LATER
 from ..errors import UserError
 from ..files import read_json, write_atomically
+from ..latency import LatencyModel
 from ..pose.person_task import AnyJudge
 from ..pose.skeletons import MPII, Skeleton
+from .costing import latency_of
 from .data import AnyDataset, Data
 from .models import MODEL, architecture_of_model, family_name
 from .tasks import Task, bottom_up_task, heatmap_stride, top_down_task
@@ -106,8 +109,13 @@ class Setting:
 
     @cached_property
     def costs(self) -> CostModel[Any]:
-        """MACs and parameters of architectures of the space, many at once."""
+        """MACs, parameters and peak memory of architectures of the space, many at once."""
         return CostModel(self.build, self.space)
+
+    @cached_property
+    def latency(self) -> LatencyModel[Any]:
+        """The latency of architectures of the space by COST.LATENCY_TABLE, many at once."""
+        return latency_of(self)
 
     # ------------------------------------------------------------------------------------------------- data and task
 
@@ -171,7 +179,7 @@ class Setting:
             if isinstance(value, dict) and value:
                 for key in value:
                     walk(value[key], f"{name}.{key}")
-            else:
+            elif name not in INDIFFERENT and not (name.startswith(LATER) and value == _default(name)):
                 flat[name] = json.loads(json.dumps(value))
 
         for node in nodes:
@@ -180,6 +188,13 @@ class Setting:
                 value = value[key]
             walk(value, node)
         return flat
+
+
+def _default(key: str) -> Any:
+    value: Any = DEFAULTS
+    for part in key.split("."):
+        value = value[part]
+    return value
 
 
 def architecture_of(family: ModuleType, name: str) -> Any:

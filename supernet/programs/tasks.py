@@ -32,7 +32,7 @@ class Task(Protocol):
         ...
 
     def batches(self, dataset: Any, steps: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
-        """The batch of each step."""
+        """The batch of each step, with ``broken``: a line for each picture that another one stands in for."""
         ...
 
     def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -24,10 +24,10 @@ class Team:
     def first(self, make: Callable[[], T]) -> T:
         """``make()`` by the first process, and then by the others: what the first writes to the disk, they find."""
         if self.rank > 0:
-            self._meet()
+            self.meet()
         made = make()
         if self.rank == 0:
-            self._meet()
+            self.meet()
         return made
 
     def share(self, value: T) -> T:
@@ -45,21 +45,29 @@ class Team:
         distributed.gather_object(value, values or None)
         return values
 
-    def _meet(self) -> None:
+    def meet(self) -> None:
+        """Wait for one another."""
         if self.size > 1:
             distributed.barrier()
 
 
+ALONE = Team(0, 1)
+
+
 @contextmanager
-def team() -> Iterator[Team]:
-    """The processes of this program: those of torchrun, or this one alone. Each has its own GPU where there are some."""
+def team(backend: str = "gloo") -> Iterator[Team]:
+    """The processes of this program: those of torchrun, or this one alone. Each has its own GPU where there are some.
+
+    Args:
+        backend: what carries tensors between them; gloo is enough for lists of results.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Team(0, 1)
+        yield ALONE
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    distributed.init_process_group("gloo")  # only lists of results go from one to another
+    distributed.init_process_group(backend)
     try:
         yield Team(distributed.get_rank(), size)
     finally:

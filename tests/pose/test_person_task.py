@@ -187,6 +187,7 @@ class Step:
     images: tuple[int, ...]
     input_hw: tuple[int, int]
     architectures: tuple[int, ...]
+    offset: int = 0
 
 
 class TestBatches:
