@@ -74,7 +74,7 @@ def _read_one_of(options: list[Any], kind: Any, data: Any, path: str) -> Any:
     if not named:
         return _read(options[0], data, path)
     name = data.get("type") if isinstance(data, dict) else None
-    if name not in named:
+    if not isinstance(name, str) or name not in named:
         raise ArchitectureError(f"{path or 'architecture'} is of type {name!r}, it has to be one of {', '.join(named)}")
     return _read(named[name], data, path)
 

@@ -19,6 +19,8 @@ from supernet.defaults import ALIASES, CHOICES, DEFAULTS, FREE, ITEMS
 from supernet.errors import UserError
 
 _COMMAND_LINE = "command line"
+_LARGEST_FILE = 2**16  # bytes, ten times the longest configuration of the field
+_DEEPEST, _MOST_NODES = 32, 20_000
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -73,9 +75,10 @@ def _plain(value: Any) -> Any:
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return _plain(
-            yaml.safe_load(path.read_text(encoding="utf-8"))
-        )  # _plain also ends at an anchor that contains itself
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise UserError(f"{path}: has {size} bytes, no configuration; give a YAML file of at most {_LARGEST_FILE}")
+        return _load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -85,6 +88,24 @@ def _read_yaml(path: Path) -> Any:
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise UserError(f"{path}{place}: not YAML: {problem}") from error
+
+
+def _load_yaml(text: str) -> Any:
+    """The value of a YAML text; ValueError where it nests too deeply, or unfolds, alias of alias, to too much."""
+    sizes: dict[str | None, int] = {}  # nodes below each anchor
+    opened: list[tuple[str | None, int]] = []
+    nodes = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.NodeEvent):
+            nodes += sizes.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((event.anchor, nodes))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            sizes[anchor] = nodes - before
+        if len(opened) > _DEEPEST or nodes > _MOST_NODES:
+            raise ValueError(f"more than {_DEEPEST} levels or {_MOST_NODES} values")
+    return _plain(yaml.safe_load(text))  # _plain also ends at an anchor that contains itself
 
 
 def _override(key: str, text: str) -> dict[str, Any]:
@@ -108,7 +129,7 @@ def _override(key: str, text: str) -> dict[str, Any]:
 def _decode(text: str) -> Any:
     """What a string means: YAML, or a Python literal (to YAML 1.1, ``(0,)`` and ``4e-3`` are strings), or itself."""
     try:
-        value = yaml.safe_load(text)
+        value = _load_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError):
         value = text
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Which room may import which, read from the sources, and no code that runs what it reads."""
+"""Which room may import which, read from the sources."""
 
 from __future__ import annotations
 
@@ -69,28 +69,6 @@ def layering_faults(source: str, module: str, is_package: bool = False) -> list[
     return faults
 
 
-def danger_faults(source: str, module: str) -> list[str]:
-    """Calls that run what they read."""
-    faults = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "torch") and not node.level:
-            faults += [
-                f"{module}:{node.lineno} from {node.module} import {a.name}" for a in node.names if "load" in a.name
-            ]
-        if not isinstance(node, ast.Call):
-            continue
-        called = ast.unparse(node.func)
-        keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
-        if (
-            called in ("eval", "exec", "pickle.load", "pickle.loads", "pickle.Unpickler")
-            or (called == "torch.load" and keywords.get("weights_only") != "True")
-            or (called in ("np.load", "numpy.load") and keywords.get("allow_pickle", "False") != "False")
-            or (called == "yaml.load")
-        ):
-            faults.append(f"{module}:{node.lineno} calls {called}")
-    return faults
-
-
 def sources() -> Iterator[tuple[str, Path]]:
     for folder in ("search_spaces", "supernet", "tools", "experiments"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -107,11 +85,6 @@ def test_the_rooms_import_downwards_only() -> None:
         for module, path in found
         for fault in layering_faults(path.read_text(), module, path.name == "__init__.py")
     ]
-    assert not faults, "\n".join(faults)
-
-
-def test_nothing_runs_what_it_reads() -> None:
-    faults = [fault for module, path in sources() for fault in danger_faults(path.read_text(), module)]
     assert not faults, "\n".join(faults)
 
 
@@ -164,26 +137,3 @@ def test_the_checker_lets_right_imports_pass(module: str, source: str) -> None:
 def test_the_checker_resolves_relative_imports_of_a_package_file() -> None:
     assert layering_faults("from ..programs import cli", "supernet.pose", is_package=True)
     assert layering_faults("from . import skeletons", "supernet.pose", is_package=True) == []
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "eval('models.' + name)",
-        "exec(open(path).read())",
-        "import pickle\npickle.load(file)",
-        "from pickle import loads",
-        "from torch import load",
-        "torch.load(path)",
-        "torch.load(path, weights_only=False)",
-        "np.load(path, allow_pickle=True)",
-        "yaml.load(text, Loader=yaml.Loader)",
-    ],
-)
-def test_the_checker_finds_dangerous_calls(source: str) -> None:
-    assert len(danger_faults(source, "fake")) == 1
-
-
-def test_the_checker_lets_harmless_calls_pass() -> None:
-    harmless = "model.eval()\ntorch.load(path, weights_only=True)\nnp.load(path)\nyaml.safe_load(text)\njson.load(file)"
-    assert danger_faults(harmless, "fake") == []

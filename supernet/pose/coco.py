@@ -20,8 +20,10 @@ from supernet.errors import UserError
 from supernet.files import read_json
 from supernet.pose.images import find_images, picture_path
 from supernet.pose.metrics import CROWDPOSE_AREA
+from supernet.pose.regions import complaint
 from supernet.pose.skeletons import Skeleton
 
+_LARGEST_NUMBER = 1e9  # pixels, or square pixels
 _LARGEST_FILE = 4 * 2**30  # bytes; COCO train2017 is 0.23 GiB
 _NUMBER = (int, float)
 
@@ -123,8 +125,13 @@ class PoseDataset(Sequence[PoseImage]):
             _require(entry, {"id": int, "image_id": int, "category_id": int}, self._file, "annotation")
             if entry["category_id"] not in categories:
                 continue
-            _require(entry, {"keypoints": list, "bbox": list}, self._file, "annotation")
+            counted = {"num_keypoints": int} if "num_keypoints" in entry else {}
+            _require(entry, {"keypoints": list, "bbox": list, **counted}, self._file, "annotation")
             _check_numbers(entry, self.skeleton.num_joints, self._file)
+            if wrong := _person(entry).ignored and complaint(entry.get("segmentation")):
+                raise UserError(
+                    f"{self._file}: the segmentation of annotation {entry['id']} {wrong}: correct or remove it"
+                )
             if entry["image_id"] not in self._images:
                 raise UserError(
                     f"{self._file}: annotation {entry['id']} refers to image {entry['image_id']}, which the file's "
@@ -254,20 +261,25 @@ def _check_numbers(entry: Mapping[str, Any], num_joints: int, file: Path) -> Non
             f"{file}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers and "
             f"{len(entry['bbox'])} box numbers, not {3 * num_joints} and 4: correct or remove it"
         )
-    try:
-        finite = math.isfinite(sum(entry["keypoints"]) + sum(entry["bbox"]) + entry.get("area", 0))
-    except TypeError:
-        finite = False
-    if not finite:
+    numbers = (*entry["keypoints"], *entry["bbox"], entry.get("area", 0))
+    try:  # the sum, since nan is neither smaller nor larger
+        usable = math.isfinite(sum(numbers)) and -_LARGEST_NUMBER <= min(numbers) <= max(numbers) <= _LARGEST_NUMBER
+    except (TypeError, OverflowError):
+        usable = False
+    if not usable:
         raise UserError(
-            f"{file}: annotation {entry['id']} has a keypoint, box or area that is not a finite number: "
-            "correct or remove it"
+            f"{file}: annotation {entry['id']} has a keypoint, box or area that is not a finite number up to "
+            f"{_LARGEST_NUMBER:g}: correct or remove it"
         )
 
 
 def _pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]:
     """Ids of the categories that have keypoints."""
-    posed = [entry for entry in categories or () if isinstance(entry, dict) and "keypoints" in entry and "id" in entry]
+    posed = [
+        entry
+        for entry in (categories if isinstance(categories, list) else ())
+        if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list) and isinstance(entry.get("id"), int)
+    ]
     if not posed:
         raise UserError(f"{file}: no category has 'keypoints': give the file of person keypoints, not of boxes")
     for entry in posed:

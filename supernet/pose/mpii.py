@@ -18,6 +18,7 @@ from supernet.files import read_json
 from supernet.pose.skeletons import MPII
 
 _LARGEST_FILE = 2**28  # bytes; MPII's own are below 20 MiB
+_LARGEST_NUMBER = 1e9  # pixels
 _LOWERED = 15  # pixels per unit of scale: the centre moves down, as annotated it lies above the body's middle
 _PADDING = 1.25
 
@@ -77,7 +78,7 @@ def _numbers(entry: dict[str, Any], key: str, shape: tuple[int, ...], where: str
         values = np.empty(0)
     if key == "joints" and values.ndim == 2:
         values = values[:, :2]
-    if values.shape != shape or not np.isfinite(values).all():
+    if values.shape != shape or not (np.abs(values) <= _LARGEST_NUMBER).all():  # nan is not
         wanted = " x ".join(map(str, shape)) or "1"
         raise UserError(f"{where} ('{entry['image']}') has no usable '{key}', which is {wanted} numbers: correct it")
     return values

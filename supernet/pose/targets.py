@@ -9,19 +9,18 @@ Shape legend: B samples, P people, M rows for people, K joints, h w cells of an 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from supernet.errors import UserError
 from supernet.pose.coco import Person
+from supernet.pose.regions import region
 from supernet.pose.skeletons import Skeleton
 from supernet.pose.transforms import Augmentation, Matrix, sample_matrix, warp_image, warp_keypoints
 
@@ -29,19 +28,64 @@ Sample = tuple[NDArray[np.uint8], "Targets"]
 
 
 @dataclass(frozen=True, eq=False)
+class Peaks:
+    """Where the Gaussians of one output stand: they are drawn where they are wanted, so that a batch is written once.
+
+    Attributes:
+        size_Khw: Of the heatmaps.
+        sigma: Of the Gaussians, in cells.
+        at_3N: int64, for each visible joint of each person its heatmap, row and column.
+    """
+
+    size_Khw: tuple[int, int, int]
+    sigma: float
+    at_3N: NDArray[np.int64]
+
+    def draw(self, heatmaps_Khw: NDArray[np.float32]) -> None:
+        """Draw into contiguous zeros: Gaussians of height 1, the larger value where they meet."""
+        _, height, width = self.size_Khw
+        gaussian = _gaussian(self.sigma)
+        r = len(gaussian) // 2
+        _, y_N, x_N = self.at_3N
+        whole_N = (y_N >= r) & (y_N < height - r) & (x_N >= r) & (x_N < width - r)
+        for joint, y, x in self.at_3N[:, ~whole_N].T.tolist():
+            top, left = max(0, y - r), max(0, x - r)
+            part = heatmaps_Khw[joint, top : y + r + 1, left : x + r + 1]
+            bottom, right = top + part.shape[0], left + part.shape[1]
+            np.maximum(part, gaussian[top - y + r : bottom - y + r, left - x + r : right - x + r], out=part)
+        if not whole_N.any():
+            return
+        windows = np.lib.stride_tricks.sliding_window_view(heatmaps_Khw, gaussian.shape, (1, 2), writeable=True)
+        joint_n, y_n, x_n = self.at_3N[:, whole_N]
+        at = (joint_n, y_n - r, x_n - r)
+        while len(at[0]):  # of windows that meet, the last one written is right; the others are drawn again
+            windows[at] = np.maximum(windows[at], gaussian)
+            short = (windows[at] < gaussian).any((1, 2))
+            at = (at[0][short], at[1][short], at[2][short])
+
+
+@dataclass(frozen=True, eq=False)
 class Targets:
     """The answers for one picture.
 
     Attributes:
-        heatmaps: Per stride float32 (K, h, w), one Gaussian of height 1 for each visible joint.
+        peaks: Per stride, one Gaussian for each visible joint.
         masks: Per stride float32 (h, w): 0 where nothing is judged, else 1.
         joints: int64 (M, K, 2): index into the flattened tag maps of the first stride, and 1 where the joint is visible
             (else both 0). People without a visible joint have no row; rows left over are 0.
     """
 
-    heatmaps: tuple[NDArray[np.float32], ...]
+    peaks: tuple[Peaks, ...]
     masks: tuple[NDArray[np.float32], ...]
     joints: NDArray[np.int64]
+
+    @cached_property
+    def heatmaps(self) -> tuple[NDArray[np.float32], ...]:
+        """Per stride float32 (K, h, w), drawn."""
+        maps = tuple(np.zeros(peaks.size_Khw, np.float32) for peaks in self.peaks)
+        for peaks, heatmaps_Khw in zip(self.peaks, maps, strict=True):
+            peaks.draw(heatmaps_Khw)
+        return maps
 
 
 def make_targets(
@@ -54,14 +98,15 @@ def make_targets(
     max_people: int = 30,
     tag_per_joint: bool = True,
 ) -> Targets:
-    """Draw the answers for people at given places.
+    """The answers for people at given places.
 
     Args:
         keypoints_PK3: (x, y, v) in pixels of the network input; visible is v > 0 and inside.
         masks: Per stride (h, w); None judges everything.
         input_hw: Height and width of the network input, multiples of every stride.
         strides: Of the network's outputs; the tags belong to the first.
-        sigma: Of the Gaussians, in cells of every output.
+        sigma: Of the Gaussians, in cells of every output; a negative one means a 64th of each output's smaller side, as in
+            HigherHRNet's generators, and at least 1.
         max_people: Rows of ``joints``; more people than that have heatmaps but no tags.
         tag_per_joint: The tag maps are (K, h, w), so the index is k h w + y w + x; otherwise (1, h, w) and y w + x.
 
@@ -75,14 +120,16 @@ def make_targets(
                 "choose another input size"
             )
     num_joints = keypoints_PK3.shape[1]
-    heatmaps = []
+    peaks = []
     joints_MK2 = np.zeros((max_people, num_joints, 2), np.int64)
     for output, stride in enumerate(strides):
         height, width = input_hw[0] // stride, input_hw[1] // stride
-        x_PK, y_PK = np.moveaxis((keypoints_PK3[..., :2] / stride).astype(np.int64), -1, 0)
+        x_PK, y_PK = (keypoints_PK3[..., :2] / stride).astype(np.int64).transpose(2, 0, 1)
         inside_PK = (x_PK >= 0) & (x_PK < width) & (y_PK >= 0) & (y_PK < height)
         visible_PK = inside_PK & (keypoints_PK3[..., 2] > 0)
-        heatmaps.append(_draw(x_PK, y_PK, visible_PK, (height, width), sigma))
+        at_3N = np.array([np.nonzero(visible_PK)[1], y_PK[visible_PK], x_PK[visible_PK]])
+        cells = sigma if sigma > 0 else max(1.0, min(height, width) / 64)
+        peaks.append(Peaks((num_joints, height, width), cells, at_3N))
         if output == 0:
             index_PK = y_PK * width + x_PK
             if tag_per_joint:
@@ -91,8 +138,8 @@ def make_targets(
             joints_MK2[: len(rows), :, 0] = np.where(visible_PK, index_PK, 0)[rows]
             joints_MK2[: len(rows), :, 1] = visible_PK[rows]
     if masks is None:
-        masks = [np.ones(heatmap.shape[1:], np.float32) for heatmap in heatmaps]
-    return Targets(tuple(heatmaps), tuple(masks), joints_MK2)
+        masks = [np.ones(output.size_Khw[1:], np.float32) for output in peaks]
+    return Targets(tuple(peaks), tuple(masks), joints_MK2)
 
 
 def make_masks(
@@ -114,7 +161,7 @@ def make_masks(
     ignored = [person for person in people if person.ignored]
     if not ignored and _fills(picture_hw, matrix, input_hw):
         return tuple(np.ones(size, np.float32) for size in sizes)
-    judged = 255 - _region(ignored, picture_hw)
+    judged = (~region(ignored, picture_hw)).view(np.uint8) * np.uint8(255)
     return tuple(
         (warp_image(judged, matrix / stride, size) >= 128).astype(np.float32)
         for size, stride in zip(sizes, strides, strict=True)
@@ -141,7 +188,7 @@ def training_sample(
     max_people: int = 30,
     tag_per_joint: bool = True,
 ) -> Sample:
-    """Augment one picture and draw its answers; the arguments are those of :func:`make_targets`.
+    """Augment one picture and find its answers; the arguments are those of :func:`make_targets`.
 
     Ignored people (crowds, nobody labelled) are masked and have neither Gaussians nor tags.
 
@@ -174,9 +221,13 @@ def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         ``joints`` int64 (B, M, K, 2).
     """
     targets = [sample[1] for sample in samples]
+    heatmaps = [np.zeros((len(samples), *peaks.size_Khw), np.float32) for peaks in targets[0].peaks]
+    for index, target in enumerate(targets):
+        for peaks, batch in zip(target.peaks, heatmaps, strict=True):
+            peaks.draw(batch[index])
     return {
         "images": torch.from_numpy(np.stack([sample[0] for sample in samples])),
-        "heatmaps": [torch.from_numpy(np.stack(maps)) for maps in zip(*(t.heatmaps for t in targets), strict=True)],
+        "heatmaps": [torch.from_numpy(batch) for batch in heatmaps],
         "masks": [torch.from_numpy(np.stack(maps)) for maps in zip(*(t.masks for t in targets), strict=True)],
         "joints": torch.from_numpy(np.stack([t.joints for t in targets])),
     }
@@ -190,54 +241,3 @@ def _gaussian(sigma: float) -> NDArray[np.float32]:
     table = np.exp(-(squares[:, None] + squares) / (2 * sigma**2)).astype(np.float32)
     table.flags.writeable = False
     return table
-
-
-def _draw(
-    x_PK: NDArray[np.int64], y_PK: NDArray[np.int64], visible_PK: NDArray[np.bool_], size: tuple[int, int], sigma: float
-) -> NDArray[np.float32]:
-    """Heatmaps float32 (K, h, w), a view: Gaussians at the visible cells, the larger value where they meet."""
-    height, width = size
-    gaussian = _gaussian(sigma)
-    r = len(gaussian) // 2
-    # A margin as wide as half a window, so that no window is cut: a person's joints are then drawn in one go, each in
-    # its own heatmap.
-    canvas = np.zeros((visible_PK.shape[1], height + 2 * r, width + 2 * r), np.float32)
-    windows_Khwnn = np.lib.stride_tricks.as_strided(
-        canvas,
-        (len(canvas), height, width, *gaussian.shape),
-        (*canvas.strides, *canvas.strides[1:]),
-    )
-    for x_K, y_K, visible_K in zip(x_PK, y_PK, visible_PK, strict=True):
-        joints = np.flatnonzero(visible_K)
-        at = (joints, y_K[joints], x_K[joints])
-        windows_Khwnn[at] = np.maximum(windows_Khwnn[at], gaussian)
-    return canvas[:, r : r + height, r : r + width]
-
-
-def _region(people: Sequence[Person], picture_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """The people's pixels on the picture: 255, the others 0."""
-    height, width = picture_hw
-    region = np.zeros(picture_hw, np.uint8)
-    runs: list[Any] = []
-    for person in people:
-        shape = person.segmentation
-        if isinstance(shape, list):
-            shape = [polygon for polygon in shape if len(polygon) >= 6]  # fewer than three corners have no inside
-        if not shape:
-            x, y, box_width, box_height = person.bbox
-            left, top = max(0, math.floor(x)), max(0, math.floor(y))
-            region[top : max(0, math.ceil(y + box_height)), left : max(0, math.ceil(x + box_width))] = 255
-        elif isinstance(shape, list):
-            runs += coco_mask.frPyObjects(shape, height, width)
-        elif list(shape["size"]) != [height, width]:
-            raise UserError(
-                f"a segmentation of size {shape['size']} lies on a picture of size {[height, width]} (height, width): "
-                "use the photographs that the annotation file was made for"
-            )
-        else:
-            runs.append(coco_mask.frPyObjects(shape, height, width) if isinstance(shape["counts"], list) else shape)
-    if runs:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0.11 under numpy 2, harmless
-            region[coco_mask.decode(coco_mask.merge(runs)).astype(bool)] = 255
-    return region

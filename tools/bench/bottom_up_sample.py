@@ -3,14 +3,16 @@
 python tools/bench/bottom_up_sample.py [--root <coco>] [--split train2017] [--rounds 3]
 
 A sample is: decode the JPEG, warp the picture to 512 x 512, mask crowds, draw heatmaps at strides 4 and 2, index the
-tags. The yardstick goes through the steps of HigherHRNet's loader in their order and with its means: masks added up in
-double precision and warped for every output, mirroring as a step of its own, one keypoint after the other, the picture
-normalised to float32 in the sample. Ours hands out bytes, which the device normalises; a second ratio has that work
-done here too, on this core. Both get the same draws and must give the same heatmaps and tag indices, bit for bit;
-where nothing is mirrored, the same masks and picture too (one map with the mirroring in it rounds otherwise than two
-steps). Times are CPU times, one thread, in turn. Without --root, the pictures are drawn,
-640 x 480. Decoding and warping the picture cost both the same, so the ratio grows with the people: each picture is
-measured with its own, and with more that are borrowed from the others.
+tags; a batch is eight of them in the tensors that the network gets. The yardstick goes through the steps of
+HigherHRNet's loader in their order and with its means: masks added up in double precision; mask, keypoints, heatmaps and
+tags made for every output on its own; mirroring as a step of its own, one keypoint after the other, the picture
+normalised to float32 in the sample, and the samples stacked by torch's own collation. Ours hands out bytes, which the
+device normalises, and draws the heatmaps in the batch; one ratio is for samples alone, their heatmaps drawn, and one has
+the normalising done here too, on this core. Both get the same draws and must give the same heatmaps and tag indices, bit
+for bit; where nothing is mirrored, the same masks and picture too (one map with the mirroring in it rounds otherwise
+than two steps). Times are CPU times, one thread, in turn. Without --root, the pictures are drawn, 640 x 480. Decoding and
+warping the picture cost both the same, so the ratio grows with the people: each picture is measured with its own, and
+with more that are borrowed from the others.
 """
 
 from __future__ import annotations
@@ -31,50 +33,54 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+from torch.utils.data import default_collate
 
 from supernet.pose.coco import Person, PoseDataset, PoseImage
 from supernet.pose.images import find_images, read_image
 from supernet.pose.inference import MEAN, STD, normalise
 from supernet.pose.skeletons import COCO
 from supernet.pose.synthetic import make_synthetic
-from supernet.pose.targets import Sample, training_sample
+from supernet.pose.targets import Sample, collate, training_sample
 from supernet.pose.transforms import Augmentation, Matrix, sample_matrix
 
-SIDE, STRIDES, SIGMA, ROWS = 512, (4, 2), 2, 30
+SIDE, STRIDES, SIGMA, ROWS, BATCH = 512, (4, 2), 2.0, 30, 8
 Arrays = list[NDArray[Any]]
+LiteralSample = tuple[torch.Tensor, Arrays, Arrays, Arrays]
 
 
-def literal_sample(image: PoseImage, rng: np.random.Generator) -> tuple[torch.Tensor, Arrays, Arrays]:
+def literal_sample(image: PoseImage, rng: np.random.Generator) -> LiteralSample:
     """Make one sample step by step.
 
     Returns:
-        The normalised picture (3, H, W), the masks, and heatmaps with tag indices.
+        The normalised picture (3, H, W), and for each output its heatmaps, its mask and its tag indices.
     """
     encoded = cv2.imread(str(image.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     pixels = cv2.cvtColor(encoded, cv2.COLOR_BGR2RGB)
     height, width = pixels.shape[:2]
-    region = literal_region(image.people, height, width) > 0.5
+    judged = literal_region(image.people, height, width) < 0.5
     people = [person.keypoints_K3 for person in image.people if not person.ignored]
-    joints = np.array(people, np.float64).reshape(-1, COCO.num_joints, 3)
+    whole = np.array(people, np.float64).reshape(-1, COCO.num_joints, 3)
 
     matrix, flipped = sample_matrix(width, height, (SIDE, SIDE), Augmentation(), rng)
-    moved = np.concatenate((joints[:, :, :2], np.ones((*joints.shape[:2], 1))), axis=2) @ matrix.T
-    joints[:, :, :2] = moved.astype(np.float32)
+    joints = [literal_points(whole.copy(), matrix / stride) for stride in STRIDES]
     if flipped:  # the map of picture and masks has no mirroring in it, it follows below
         matrix[0] *= -1
         matrix[0, 2] += SIDE - 1
-    masks = [literal_mask(region.copy(), matrix / stride, SIDE // stride) for stride in STRIDES]
+    masks = [literal_mask(judged.copy(), matrix / stride, SIDE // stride) for stride in STRIDES]
     pixels = cv2.warpAffine(pixels, matrix, (SIDE, SIDE))
     if flipped:
-        joints = joints[:, list(COCO.flip_index)]
+        joints = [points[:, list(COCO.flip_index)] for points in joints]
         pixels = pixels[:, ::-1] - np.zeros_like(pixels)
         masks = [mask[:, ::-1] - np.zeros_like(mask) for mask in masks]
     picture = torch.from_numpy(pixels.transpose(2, 0, 1)).contiguous().to(torch.float32).div(255)
     picture = picture.clone().sub_(torch.tensor(MEAN)[:, None, None]).div_(torch.tensor(STD)[:, None, None])
 
-    heatmaps = [literal_heatmaps(joints, stride).astype(np.float32) for stride in STRIDES]
-    masks = [mask.astype(np.float32) for mask in masks]
-    return picture, masks, [*heatmaps, literal_indices(joints)]
+    heatmaps = [
+        literal_heatmaps(points, SIDE // stride).astype(np.float32)
+        for points, stride in zip(joints, STRIDES, strict=True)
+    ]
+    indices = [literal_indices(points, SIDE // stride) for points, stride in zip(joints, STRIDES, strict=True)]
+    return picture, heatmaps, [mask.astype(np.float32) for mask in masks], indices
 
 
 def literal_region(people: tuple[Person, ...], height: int, width: int) -> NDArray[np.float64]:
@@ -88,46 +94,62 @@ def literal_region(people: tuple[Person, ...], height: int, width: int) -> NDArr
     return region
 
 
-def literal_mask(region: NDArray[np.bool_], matrix: Matrix, side: int) -> NDArray[np.float32]:
+def literal_points(joints: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
+    """Move the keypoints to the cells of one output."""
+    moved = np.concatenate((joints[:, :, :2], np.ones((*joints.shape[:2], 1))), axis=2) @ matrix.T
+    joints[:, :, :2] = moved.astype(np.float32)
+    return joints
+
+
+def literal_mask(judged: NDArray[np.bool_], matrix: Matrix, side: int) -> NDArray[np.float32]:
     """Warp what is judged to one output; elsewhere, and beyond the picture, the mask is 0."""
-    warped = cv2.warpAffine((~region * 255).astype(np.uint8), matrix, (side, side)) / 255
+    warped = cv2.warpAffine((judged * 255).astype(np.uint8), matrix, (side, side)) / 255
     return (warped > 0.5).astype(np.float32)
 
 
-def literal_heatmaps(joints: NDArray[np.float64], stride: int) -> NDArray[np.float32]:
-    """Draw one keypoint after the other."""
-    side, reach = SIDE // stride, 3 * SIGMA + 1
-    x = np.arange(0, 2 * reach + 1, 1, float)
-    gaussian = np.exp(-((x - reach) ** 2 + (x[:, None] - reach) ** 2) / (2 * SIGMA**2))
+def literal_heatmaps(joints: NDArray[np.float64], side: int) -> NDArray[np.float32]:
+    """Draw one keypoint after the other; sigma may be a fraction there, so the corners of a window are rounded."""
+    reach = 3 * SIGMA + 1
     heatmaps = np.zeros((COCO.num_joints, side, side), np.float32)
     for person in joints:
         for joint, point in enumerate(person):
             if point[2] > 0:
-                x, y = int(point[0] / stride), int(point[1] / stride)
+                x, y = int(point[0]), int(point[1])
                 if x < 0 or y < 0 or x >= side or y >= side:
                     continue
-                left, top, right, bottom = x - reach, y - reach, x + reach + 1, y + reach + 1
+                left, top = int(np.round(x - reach)), int(np.round(y - reach))
+                right, bottom = int(np.round(x + reach + 1)), int(np.round(y + reach + 1))
                 columns = slice(max(0, left), min(right, side))
                 rows = slice(max(0, top), min(bottom, side))
-                part = gaussian[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+                part = GAUSSIAN[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
                 heatmaps[joint, rows, columns] = np.maximum(heatmaps[joint, rows, columns], part)
     return heatmaps
 
 
-def literal_indices(joints: NDArray[np.float64]) -> NDArray[np.int64]:
+def literal_indices(joints: NDArray[np.float64], side: int) -> NDArray[np.int64]:
     """Tell where each visible joint's tag stands, in rows of people with any."""
-    side = SIDE // STRIDES[0]
     indices = np.zeros((ROWS, COCO.num_joints, 2), np.int64)
     row = 0
     for person in joints:
         seen = False
         for joint, point in enumerate(person):
-            x, y = int(point[0] / STRIDES[0]), int(point[1] / STRIDES[0])
+            x, y = int(point[0]), int(point[1])
             if row < ROWS and point[2] > 0 and 0 <= x < side and 0 <= y < side:
                 indices[row, joint] = (joint * side**2 + y * side + x, 1)
                 seen = True
         row += seen
     return indices
+
+
+def literal_gaussian() -> NDArray[np.float64]:
+    """The one window that all keypoints are drawn with, made once."""
+    reach = 3 * SIGMA + 1
+    x = np.arange(2 * reach + 1)
+    table: NDArray[np.float64] = np.exp(-((x - reach) ** 2 + (x[:, None] - reach) ** 2) / (2 * SIGMA**2))
+    return table
+
+
+GAUSSIAN = literal_gaussian()
 
 
 def our_sample(image: PoseImage, rng: np.random.Generator) -> Sample:
@@ -144,36 +166,53 @@ def crowded(images: Sequence[PoseImage], people: int) -> list[PoseImage]:
 
 
 def compare(name: str, images: Sequence[PoseImage], rounds: int) -> None:
-    """Time both on every photograph, in turn, and print the median ratios without and with normalising."""
-    ratios, whole, ours, joints = [], [], [], []
-    for number in range(rounds * len(images)):
-        image = images[number % len(images)]
+    """Time both on batches of the photographs, in turn, and print the ratios."""
+    ratios: dict[str, list[float]] = {"sample": [], "batch": [], "normalised": []}
+    ours, joints = [], []
+    batches = [images[first : first + BATCH] for _ in range(rounds) for first in range(0, len(images), BATCH)]
+    for number, batch in enumerate(batches):
         seconds = {}
         for contender in ("literal", "ours") if number % 2 else ("ours", "literal"):
-            rng, started = np.random.default_rng(number), time.process_time()
+            rngs = [np.random.default_rng((number, index)) for index in range(len(batch))]
+            started = time.process_time()
             if contender == "literal":
-                picture, masks, expected = literal_sample(image, rng)
+                plain = [literal_sample(image, rng) for image, rng in zip(batch, rngs, strict=True)]
+                seconds["literal samples"] = time.process_time() - started
+                pictures, *expected = default_collate(plain)
             else:
-                pixels, targets = our_sample(image, rng)
+                samples = [our_sample(image, rng) for image, rng in zip(batch, rngs, strict=True)]
+                seconds["our samples"] = time.process_time() - started
+                made = collate(samples)
             seconds[contender] = time.process_time() - started
         started = time.process_time()
-        floats = normalise(torch.from_numpy(pixels)[None])[0]  # what the device does
-        seconds["normalise"] = time.process_time() - started
+        drawn = [targets.heatmaps for _, targets in samples]
+        seconds["drawing"] = time.process_time() - started
+        started = time.process_time()
+        floats = normalise(made["images"])  # what the device does
+        seconds["normalising"] = time.process_time() - started
 
-        if not all(map(np.array_equal, (*targets.heatmaps, targets.joints), expected)):
-            raise SystemExit(f"{image.path}: the targets of draw {number} differ")
-        _, flipped = sample_matrix(8, 8, (8, 8), Augmentation(), np.random.default_rng(number))
-        if not flipped and not (all(map(np.array_equal, targets.masks, masks)) and floats.equal(picture)):
-            raise SystemExit(f"{image.path}: picture or masks of draw {number} differ")
-        ratios.append(seconds["literal"] / seconds["ours"])
-        whole.append(seconds["literal"] / (seconds["ours"] + seconds["normalise"]))
-        ours.append(seconds["ours"])
-        joints.append(int(targets.joints[:, :, 1].sum()))
-    quartiles = statistics.quantiles(ratios, n=4)
+        heatmaps, masks, indices = expected
+        same = all(map(torch.equal, (*made["heatmaps"], made["joints"]), (*heatmaps, indices[0])))
+        for maps, (_, literal, _, _) in zip(drawn, plain, strict=True):
+            same = same and all(map(np.array_equal, maps, literal))
+        if not same:
+            raise SystemExit(f"{name}: the targets of batch {number} differ")
+        for index in range(len(batch)):
+            _, flipped = sample_matrix(8, 8, (8, 8), Augmentation(), np.random.default_rng((number, index)))
+            pairs = zip((floats, *made["masks"]), (pictures, *masks), strict=True)
+            if not flipped and not all(one[index].equal(two[index]) for one, two in pairs):
+                raise SystemExit(f"{batch[index].path}: picture or masks of batch {number} differ")
+        ratios["sample"].append(seconds["literal samples"] / (seconds["our samples"] + seconds["drawing"]))
+        ratios["batch"].append(seconds["literal"] / seconds["ours"])
+        ratios["normalised"].append(seconds["literal"] / (seconds["ours"] + seconds["normalising"]))
+        ours.append(seconds["ours"] / len(batch))
+        joints.append(float(made["joints"][..., 1].sum()) / len(batch))
+    low, middle, high = statistics.quantiles(ratios["batch"], n=4)
     print(
-        f"{name}, {statistics.mean(joints):.0f} visible joints a sample, {len(ratios)} samples, targets equal: "
-        f"literal / ours {quartiles[1]:.2f} (quartiles {quartiles[0]:.2f} to {quartiles[2]:.2f}), with the picture "
-        f"normalised on this core {statistics.median(whole):.2f}; ours {1e3 * statistics.median(ours):.1f} ms"
+        f"{name}, {statistics.mean(joints):.0f} visible joints a sample, {len(batches)} batches of {BATCH}, targets equal: "
+        f"literal / ours {middle:.2f} (quartiles {low:.2f} to {high:.2f}), samples alone "
+        f"{statistics.median(ratios['sample']):.2f}, with the pictures normalised on this core "
+        f"{statistics.median(ratios['normalised']):.2f}; ours {1e3 * statistics.median(ours):.1f} ms a sample"
     )
 
 
