@@ -4,16 +4,25 @@ A shuffle stem to a quarter of the resolution, three stages of two, three and fo
 depthwise convolutions, and a head that gathers all branches into the highest resolution.
 
 Layers split every branch into halves, change the second one and interleave the two (the channel shuffle of ShuffleNet V2, Ma
-et al., ECCV 2018). Where the second half begins depends on the width, so that a narrower branch is no leading part of a wider
-one: widths are fixed in the spaces of these families. And a layer more is never the identity, for it interleaves the channels.
+et al., ECCV 2018). A layer more is therefore never the identity.
+
+Branches may be pruned: a stage computes its ``branches`` highest resolutions alone. What is left out has no layers and no
+exchange in that stage; a branch that a later stage needs is made where it always is and waits unchanged, and one that none needs
+is not made at all.
+
+Widths. The shuffle moves channel i of C to 2 i mod (C - 1); the last one stays. The halves that a channel is in, layer by layer,
+are thus the binary digits of i / (C - 1). So channel j of a wide branch goes through the same halves as channel i of a narrow
+one, of c channels, only if j / (C - 1) = i / (c - 1): for all i, where c - 1 divides C - 1, as for 14 of 40 or 54 of 160. For
+widths that one would choose, no set of channels stays aligned, and the leading ones are as good as others: a narrower branch is
+extracted exactly, but it inherits weights that the wider one learned for other channels.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +55,7 @@ class LiteArchitecture:
         return self.resolution
 
 
-class LiteBlock(Protocol):
+class BlockLike(Protocol):
     """What both families say of a layer."""
 
     @property
@@ -60,12 +69,35 @@ class LiteBlock(Protocol):
         ...
 
 
-def check(arch: LiteArchitecture, stages: Sequence[Sequence[Sequence[LiteBlock]]]) -> None:
+class ModuleLike(Protocol):
+    """What both families say of a module."""
+
+    @property
+    def blocks(self) -> Sequence[BlockLike]:
+        """Its layers, before the exchange."""
+        ...
+
+
+class StageLike(Protocol):
+    """What both families say of a stage."""
+
+    @property
+    def branches(self) -> int:
+        """How many branches it computes, the highest resolutions."""
+        ...
+
+    @property
+    def modules(self) -> Sequence[ModuleLike]:
+        """One after another."""
+        ...
+
+
+def check(arch: LiteArchitecture, stages: Sequence[StageLike]) -> None:
     """Refuse what the types of an architecture allow and the networks do not.
 
     Args:
         arch: what both families have.
-        stages: the blocks of every module of every stage.
+        stages: of the architecture.
 
     Raises:
         ArchitectureError: with the place, the value and what it has to be.
@@ -82,13 +114,23 @@ def check(arch: LiteArchitecture, stages: Sequence[Sequence[Sequence[LiteBlock]]
     require(len(stages) > 0, "number of stages", len(stages), "at least 1")
     require(len(arch.widths) == len(stages) + 1, "number of widths", len(arch.widths), f"{len(stages) + 1}: stages + 1")
     for s, stage in enumerate(stages):
-        require(len(stage) > 0, f"number of stages[{s}].modules", 0, "at least 1")
-        for m, module in enumerate(stage):
+        require(1 <= stage.branches <= s + 2, f"stages[{s}].branches", stage.branches, f"from 1 to {s + 2}")
+        require(len(stage.modules) > 0, f"number of stages[{s}].modules", 0, "at least 1")
+        for m, module in enumerate(stage.modules):
             place = f"stages[{s}].modules[{m}].blocks"
-            require(len(module) > 0, f"number of {place}", 0, "at least 1")
-            for b, block in enumerate(module):
+            require(len(module.blocks) > 0, f"number of {place}", 0, "at least 1")
+            for b, block in enumerate(module.blocks):
                 require(block.kernel % 2 == 1, f"{place}[{b}].kernel", block.kernel, "odd")
                 require(0 <= block.squeeze <= 1, f"{place}[{b}].squeeze", block.squeeze, "a share from 0 to 1")
+
+
+def with_branches(data: Any) -> Any:
+    """The JSON value of an architecture; where its stages do not say how many branches they compute: all of them."""
+    stages = data.get("stages") if isinstance(data, dict) else None
+    if not isinstance(stages, list):
+        return data
+    filled = [{"branches": n, **stage} if isinstance(stage, dict) else stage for n, stage in enumerate(stages, 2)]
+    return {**data, "stages": filled}
 
 
 def interleave(first: Tensor, second: Tensor) -> Tensor:
@@ -121,24 +163,38 @@ class LiteStem(nn.Module):
 
 
 class LiteModule(nn.Module):
-    """Layers over all branches, each from features to features, then one exchange between the branches."""
+    """Layers over all branches, each from features to features, then one exchange between the branches.
 
-    def __init__(self, layers: Sequence[nn.Module], widths: Sequence[int], how: Exchange) -> None:
+    Args:
+        layers: what they do not change they pass on.
+        widths: of the branches that take part; those below wait.
+        outputs: only the first so many branches are wanted afterwards.
+        how: see :class:`LiteArchitecture`.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], widths: Sequence[int], outputs: int, how: Exchange) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
         self.layers.zero_is_identity = False  # type: ignore[assignment]  # every layer shuffles the channels
-        self.fuse_layers = fuse_layers(widths, len(widths), depthwise=True)
+        self.branches = len(widths)
+        self.fuse_layers = fuse_layers(widths, outputs, depthwise=True)
         self.exchange = exchange_in_place if how == "in_place" else exchange
 
     def forward(self, features: Features) -> Features:
-        """All branches to all branches, at the same widths."""
-        return self.exchange(self.fuse_layers, self.layers(features))
+        """All branches, those that wait too, to those that are wanted, at the same widths."""
+        changed = self.layers(features)
+        return [*self.exchange(self.fuse_layers, changed[: self.branches]), *changed[self.branches :]]
 
 
 class IterativeHead(nn.Module):
-    """From the lowest resolution upwards: add what came from below, and convert it to the width of the next branch."""
+    """From the lowest resolution upwards: add what came from below, and convert it to the width of the next branch.
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    Args:
+        widths: of the branches that are left.
+        pruned: how many lower ones are not.
+    """
+
+    def __init__(self, widths: Sequence[int], pruned: int) -> None:
         super().__init__()
         upwards = list(reversed(widths))
         self.projects = nn.ModuleList(
@@ -150,6 +206,8 @@ class IterativeHead(nn.Module):
             )
             for width, above in zip(upwards, [*upwards[1:], upwards[-1]], strict=True)
         )
+        # checkpoints count from the lowest branch, whichever it is
+        self.projects.canonical = {str(i): str(i + pruned) for i in range(len(upwards))}  # type: ignore[assignment]
 
     def forward(self, features: Features) -> Tensor:
         """All branches to one (B, widths[0], H/4, W/4)."""
@@ -160,31 +218,44 @@ class IterativeHead(nn.Module):
         return out
 
 
+#: From a block, the widths of the branches that it changes and the branch of its stage's lowest resolution (from 0): its layer.
+LayerBuilder = Callable[[Any, Sequence[int], int], nn.Module]
+
+
 class LiteTrunk(nn.Module):
-    """Stem, stages of two, three and four branches, and the iterative head.
+    """Stem, stages of two, three and four branches less those that are pruned, and the iterative head.
 
     Args:
         arch: stem, widths and exchange.
-        stages: the layers of every module of every stage.
+        stages: of the architecture.
+        layer: builds one layer.
 
     Attributes:
         widths: channels of the features that ``forward`` returns.
     """
 
-    def __init__(self, arch: LiteArchitecture, stages: Sequence[Sequence[Sequence[nn.Module]]]) -> None:
+    def __init__(self, arch: LiteArchitecture, stages: Sequence[StageLike], layer: LayerBuilder) -> None:
         super().__init__()
         self.widths = arch.widths[:1]
         self.stem = LiteStem(arch.stem)
-        before: tuple[int, ...] = (arch.stem,)
-        for index, modules in enumerate(stages):
-            current = arch.widths[: index + 2]
-            self.add_module(f"transition{index}", transition(before, current, depthwise=True))
-            stage = nn.Sequential(*(LiteModule(m, current, arch.exchange) for m in modules))
-            stage.zero_is_identity = False  # type: ignore[assignment]  # an exchange in place doubles a branch
-            self.add_module(f"stage{index}", stage)
-            before = current
         self.stages = len(stages)
-        self.head_layer = IterativeHead(before)
+        live = [stage.branches for stage in stages]
+        before: tuple[int, ...] = (arch.stem,)
+        for index, stage in enumerate(stages):
+            made = arch.widths[: min(index + 2, max(live[index:]))]
+            self.add_module(f"transition{index}", transition(before, made, depthwise=True))
+            wanted = max(live[index + 1 :], default=live[index])
+            modules = []
+            for position, module in enumerate(stage.modules, 1):
+                widths = made[: stage.branches]
+                layers = [layer(block, widths, index + 1) for block in module.blocks]
+                outputs = min(stage.branches, wanted) if position == len(stage.modules) else stage.branches
+                modules.append(LiteModule(layers, widths, outputs, arch.exchange))
+            sequence = nn.Sequential(*modules)
+            sequence.zero_is_identity = False  # type: ignore[assignment]  # an exchange in place doubles a branch
+            self.add_module(f"stage{index}", sequence)
+            before = made
+        self.head_layer = IterativeHead(before, pruned=len(arch.widths) - len(before))
 
     def forward(self, images: Tensor) -> Features:
         """Images (B, 3, H, W), H and W multiples of 32, to one feature (B, widths[0], H/4, W/4) in a list."""

@@ -19,7 +19,7 @@ from .catalogue import Published
 from .heads import PoseNet, SimpleHead
 from .hr import Features
 from .layers import SqueezeExcite, conv_bn
-from .lite import LiteArchitecture, LiteTrunk, check, interleave
+from .lite import LiteArchitecture, LiteTrunk, check, interleave, with_branches
 from .space import Space, choice, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
@@ -48,8 +48,9 @@ class Module:
 
 @dataclass(frozen=True)
 class Stage:
-    """Modules on equally many branches."""
+    """Modules on so many ``branches``, the highest resolutions."""
 
+    branches: int
     modules: tuple[Module, ...]
 
 
@@ -62,14 +63,7 @@ class LiteHRNet(LiteArchitecture):
     def network(self, multiscale: bool) -> LiteTrunk:
         """The backbone. Its own head has gathered all resolutions into one, so that is all there is to return."""
         del multiscale
-        layers = [
-            [
-                [ConditionalWeighting(block, self.widths[:branches]) for block in module.blocks]
-                for module in stage.modules
-            ]
-            for branches, stage in enumerate(self.stages, 2)
-        ]
-        return LiteTrunk(self, layers)
+        return LiteTrunk(self, self.stages, ConditionalWeighting)
 
 
 # --------------------------------------------------------------------------------------------------------- network
@@ -78,26 +72,30 @@ SPATIAL_SQUEEZE = 4  # one branch's own weighting keeps a quarter of its channel
 
 
 class CrossResolutionWeighting(nn.Module):
-    """Every channel of every branch weighed by what all branches say at the lowest resolution."""
+    """Every channel of every branch weighed by what all branches say at the lowest resolution.
 
-    def __init__(self, widths: Sequence[int], squeeze: float) -> None:
+    Args:
+        widths: of the branches.
+        squeeze: see :class:`Block`.
+        lowest: the branch whose resolution is meant; it may be pruned, its resolution stays.
+    """
+
+    def __init__(self, widths: Sequence[int], squeeze: float, lowest: int) -> None:
         super().__init__()
         self.widths, total = list(widths), sum(widths)
+        self.scales = [2 ** (lowest - branch) for branch in range(len(widths))]
         squeezed = max(1, int(total * squeeze))
         self.conv1 = conv_bn(total, squeezed, 1, act=nn.ReLU, keys="named")
         self.conv2 = conv_bn(squeezed, total, 1, act=nn.Sigmoid, keys="named")
 
     def forward(self, features: Features) -> Features:
         """Features [(B, widths[b], h / 2^b, w / 2^b), …] to the same."""
-        *above, lowest = features
-        scales = [2 ** (len(above) - branch) for branch in range(len(above))]
-        pooled = [F.avg_pool2d(x, scale) for x, scale in zip(above, scales, strict=True)]
-        weights = self.conv2(self.conv1(torch.cat([*pooled, lowest], 1))).split(self.widths, 1)
-        out = [
-            x * F.interpolate(weights[branch], scale_factor=float(scale), mode="nearest")
-            for branch, (x, scale) in enumerate(zip(above, scales, strict=True))
+        pooled = [F.avg_pool2d(x, scale) if scale > 1 else x for x, scale in zip(features, self.scales, strict=True)]
+        weights = self.conv2(self.conv1(torch.cat(pooled, 1))).split(self.widths, 1)
+        return [
+            x * (F.interpolate(weight, scale_factor=float(scale), mode="nearest") if scale > 1 else weight)
+            for x, weight, scale in zip(features, weights, self.scales, strict=True)
         ]
-        return [*out, lowest * weights[len(above)]]
 
 
 class ConditionalWeighting(nn.Module):
@@ -106,27 +104,30 @@ class ConditionalWeighting(nn.Module):
     Weighting across resolutions, a depthwise convolution and a weighting within the branch; then the halves are interleaved.
     """
 
-    def __init__(self, block: Block, widths: Sequence[int]) -> None:
+    def __init__(self, block: Block, widths: Sequence[int], lowest: int) -> None:
         super().__init__()
         halves = [width // 2 for width in widths]
-        self.cross_resolution_weighting = CrossResolutionWeighting(halves, block.squeeze)
+        self.cross_resolution_weighting = CrossResolutionWeighting(halves, block.squeeze, lowest)
         self.depthwise_convs = nn.ModuleList(
             conv_bn(half, half, block.kernel, groups=half, act=None, keys="named") for half in halves
         )
         self.spatial_weighting = nn.ModuleList(
             SqueezeExcite(half, half // SPATIAL_SQUEEZE, names=("conv1.conv", "conv2.conv")) for half in halves
         )
+        for layers in (self.depthwise_convs, self.spatial_weighting):
+            layers.zero_is_identity = False  # type: ignore[assignment]  # a branch that waits is not shuffled
 
     def forward(self, features: Features) -> Features:
-        """All branches to all branches, at the same widths."""
-        halves = [x.chunk(2, 1) for x in features]
+        """The first ``widths`` branches changed, the others as they are."""
+        halves = [x.chunk(2, 1) for x in features[: len(self.cross_resolution_weighting.widths)]]
         weighed = self.cross_resolution_weighting([changed for _, changed in halves])
-        return [
+        out = [
             interleave(kept, weigh(convolve(x)))
             for (kept, _), x, convolve, weigh in zip(
-                halves, weighed, self.depthwise_convs, self.spatial_weighting, strict=True
+                halves, weighed, self.depthwise_convs, self.spatial_weighting, strict=False
             )
         ]
+        return [*out, *features[len(out) :]]
 
 
 def build(arch: LiteHRNet, joints: int = 17) -> PoseNet:
@@ -140,21 +141,26 @@ def build(arch: LiteHRNet, joints: int = 17) -> PoseNet:
 # ----------------------------------------------------------------------------------------------------------- space
 
 
-def _stage(depth: Any, blocks: Any, block: Block) -> Stage:
-    return Stage(modules=repeat(Module(blocks=repeat(block, blocks)), depth))
+def _stage(branches: Any, depth: Any, blocks: Any, block: Block) -> Stage:
+    return Stage(branches, repeat(Module(blocks=repeat(block, blocks)), depth))
 
 
 _STEM, _WIDTHS = 32, (40, 80, 160, 320)
+_LIVE = (choice(1, 2), choice(2, 3), choice(2, 3, 4))  # two resolutions are left at the end
 _BLOCK = Block(kernel=choice(3, 5, 7), squeeze=choice(0.0625, 0.125, 0.25))
 
-#: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.lite`.
+#: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.lite`; besides, the
+#: weights across resolutions are one layer's outputs for all branches, of which only whole ones can be left out.
 SPACE: Space[LiteHRNet] = Space(
     LiteHRNet(
         resolution=choice((256, 192), (256, 256), (384, 288)),
         stem=_STEM,
         widths=_WIDTHS,
         exchange="in_place",
-        stages=tuple(_stage(depth, choice(1, 2), _BLOCK) for depth in (choice(2, 3), choice(4, 6, 8), choice(2, 3))),
+        stages=tuple(
+            _stage(branches, depth, choice(1, 2), _BLOCK)
+            for branches, depth in zip(_LIVE, (choice(2, 3), choice(4, 6, 8), choice(2, 3)), strict=True)
+        ),
     )
 )
 
@@ -169,8 +175,8 @@ SMALL: Space[LiteHRNet] = Space(
         widths=(32, 64, 128, 256),
         exchange="sum",
         stages=tuple(
-            _stage(depth, choice(1, 2), Block(kernel=choice(3, 5), squeeze=choice(0.125, 0.25)))
-            for depth in (choice(1, 2), choice(1, 2, 3), choice(1, 2))
+            _stage(branches, depth, choice(1, 2), Block(kernel=choice(3, 5), squeeze=choice(0.125, 0.25)))
+            for branches, depth in zip(_LIVE, (choice(1, 2), choice(1, 2, 3), choice(1, 2)), strict=True)
         ),
     )
 )
@@ -182,7 +188,8 @@ SPACES = {"published": SPACE, "clean": CLEAN, "small": SMALL}
 
 def _lite(modules: Sequence[int]) -> LiteHRNet:
     module = Module((Block(kernel=3, squeeze=0.125),) * 2)
-    return LiteHRNet((256, 192), _STEM, _WIDTHS, "in_place", tuple(Stage((module,) * count) for count in modules))
+    stages = tuple(Stage(branches, (module,) * count) for branches, count in enumerate(modules, 2))
+    return LiteHRNet((256, 192), _STEM, _WIDTHS, "in_place", stages)
 
 
 #: 18 and 30 count the modules as the authors do.
@@ -208,6 +215,6 @@ def from_json(data: Any) -> LiteHRNet:
     Raises:
         ArchitectureError: when something is missing, of a wrong type, or cannot be built; one line that names the place.
     """
-    arch = codec.from_json(LiteHRNet, data)
-    check(arch, [[module.blocks for module in stage.modules] for stage in arch.stages])
+    arch = codec.from_json(LiteHRNet, with_branches(data))
+    check(arch, arch.stages)
     return arch

@@ -117,25 +117,33 @@ class Space(Generic[A]):
 
     def mutate(self, arch: A, rng: np.random.Generator, probability: float) -> A:
         """Change every gene with ``probability``, at least one; new blocks draw their choices at random."""
-        code = self.encode(arch)
-        open_genes = np.flatnonzero((code >= 0) & (self._counts > 1))
-        if len(open_genes) == 0:
-            return arch
-        chosen = open_genes[rng.random(len(open_genes)) < probability]
-        if len(chosen) == 0:
-            chosen = rng.choice(open_genes, size=1)
-        shift = rng.integers(1, self._counts[chosen])
-        code[chosen] = (code[chosen] + shift) % self._counts[chosen]
-        fresh = rng.integers(0, self._counts)
-        return self.decode(self._complete(np.where(code >= 0, code, fresh)))
+        return self.decode(self.mutate_codes(self.encode(arch)[None], rng, probability)[0])
+
+    def mutate_codes(self, codes: Code, rng: np.random.Generator, probability: float) -> Code:
+        """:meth:`mutate` for many: (n, genes) → (n, genes), each row for itself."""
+        n, genes = codes.shape
+        several = self._counts > 1
+        if not several.any():
+            return codes.copy()
+        # Present genes draw in [0, 1), the others 2: what is below the probability changes, else the least of the row.
+        chance, step, new = rng.random((3, n, genes))
+        draws = np.where((codes >= 0) & several, chance, 2.0)
+        changed = draws < probability
+        rows, least = np.arange(n), draws.argmin(axis=1)
+        changed[rows, least] |= draws[rows, least] < 1.0
+        shifted = (codes + 1 + (step * (self._counts - 1)).astype(np.int64)) % self._counts
+        return self._complete(np.where(changed, shifted, np.where(codes >= 0, codes, new * self._counts)))
 
     def crossover(self, first: A, second: A, rng: np.random.Generator) -> A:
         """Every gene from one parent or the other; a block that only one parent has comes from that one."""
-        one, two = self.encode(first), self.encode(second)
-        child = np.where(rng.random(len(one)) < 0.5, one, two)
-        fresh = rng.integers(0, self._counts)
-        other = np.where(one >= 0, one, np.where(two >= 0, two, fresh))
-        return self.decode(self._complete(np.where(child >= 0, child, other)))
+        return self.decode(self.crossover_codes(self.encode(first)[None], self.encode(second)[None], rng)[0])
+
+    def crossover_codes(self, first: Code, second: Code, rng: np.random.Generator) -> Code:
+        """:meth:`crossover` for many: row i of both parents, (n, genes) each → child i of (n, genes)."""
+        coin, new = rng.random((2, *first.shape))
+        child = np.where(coin < 0.5, first, second)
+        other = np.maximum(first, second)  # what is absent in one is -1 there
+        return self._complete(np.where(child >= 0, child, np.where(other >= 0, other, new * self._counts)))
 
     def why_not(self, arch: A) -> str | None:
         """The reason why ``arch`` is not in the space, or None when it is."""
@@ -179,10 +187,20 @@ class Space(Generic[A]):
     def _complete(self, indices: npt.NDArray[Any]) -> Code:
         """Indices with -1 put where the chosen depths leave a gene out."""
         codes = indices.astype(np.int16)
-        for position, gene in enumerate(self.genes):
-            if gene.parent >= 0:
-                codes[..., position][codes[..., gene.parent] < gene.threshold] = -1
+        for columns, parents, thresholds in self._levels:
+            codes[..., columns] = np.where(codes[..., parents] < thresholds, -1, codes[..., columns])
         return codes
+
+    @cached_property
+    def _levels(self) -> list[tuple[npt.NDArray[np.int64], ...]]:
+        """Genes that depend on a depth, with that depth's gene and threshold; outer depths before inner ones."""
+        levels: dict[int, list[tuple[int, int, int]]] = {}
+        level_of: list[int] = []
+        for column, gene in enumerate(self.genes):
+            level_of.append(level_of[gene.parent] + 1 if gene.parent >= 0 else 0)
+            if gene.parent >= 0:
+                levels.setdefault(level_of[column], []).append((column, gene.parent, gene.threshold))
+        return [tuple(np.array(rows, dtype=np.int64).T) for _, rows in sorted(levels.items())]
 
 
 def _matches(gene: Gene, pattern: str) -> bool:
@@ -196,6 +214,7 @@ def _kept_options(gene: Gene, which: Any) -> tuple[Any, ...]:
         if which < 1:
             raise ArchitectureError(f"{gene.path}: at least 1 option has to stay, not {which}")
         return gene.options[-which:]
+    which = [tuple(option) if isinstance(option, list) else option for option in which]  # YAML has no tuples
     unknown = [option for option in which if option not in gene.options]
     if unknown or not which:
         options = ", ".join(map(str, gene.options))

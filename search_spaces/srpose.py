@@ -52,20 +52,25 @@ def build(arch: SRPose, joints: int = 17) -> PoseNet:
 
 # ----------------------------------------------------------------------------------------------------------- space
 
-#: HRNet with the head of the paper: widths and depths of both, and the resolution. A joint's embedding stays as it is: in a
-#: convolution with one group per joint, channels of a group cannot be left out (see :mod:`supernet.sharing`); kernels and
+_RESOLUTION = choice((128, 96), (256, 192), (384, 288))
+
+#: The head of the paper and what is smaller: channels and blocks of its levels, a joint's embedding, and which levels are
+#: supervised (those with an embedding; but for the last level, only training and the parameters depend on it). Kernels and
 #: upscaling follow the level.
+_TREE = SRPoseHead(
+    width=(choice(128, 192, 256), choice(64, 96, 128), choice(32, 48, 64), choice(16, 24, 32)),
+    embedding=(choice(0, 8, 16), choice(0, 4, 8), choice(0, 2, 4), choice(2, 4)),
+    upscale=(8, 4, 2, 4),
+    blocks=(choice(1, 2),) * 3,
+)
+
+#: HRNet with that head: widths and depths of both, and the resolution. ``backbone.*`` restricted to its largest options is
+#: the published HRNet-W32.
 SPACE: Space[SRPose] = Space(
     SRPose(
-        resolution=choice((128, 96), (256, 192), (384, 288)),
+        resolution=_RESOLUTION,
         backbone=hrnet.backbone(choice(16, 24, 32), (1, choice(2, 3, 4), choice(1, 2, 3)), choice(2, 3, 4)),
-        head=SRPoseHead(
-            width=(choice(128, 192, 256), choice(64, 96, 128), choice(32, 48, 64), choice(16, 24, 32)),
-            embedding=(16, 8, 4, 4),
-            upscale=(8, 4, 2, 4),
-            blocks=(choice(1, 2),) * 3,
-            supervised=(True,) * 4,
-        ),
+        head=_TREE,
     )
 )
 
@@ -78,20 +83,24 @@ SMALL: Space[SRPose] = Space(
         ),
         head=SRPoseHead(
             width=(choice(32, 48), choice(24, 32), choice(16, 24), choice(8, 12)),
-            embedding=(4, 4, 2, 2),
+            embedding=(choice(0, 4), choice(0, 2, 4), choice(0, 2), choice(1, 2)),
             upscale=(4, 4, 2, 2),
             blocks=(choice(1, 2),) * 3,
-            supervised=(True,) * 4,
         ),
     )
 )
 
-SPACES = {"published": SPACE, "small": SMALL}
+SPACES = {
+    "published": SPACE,
+    "small": SMALL,
+    "res50": Space(SRPose(_RESOLUTION, RESNET50, _TREE)),
+    "hrformer_small": Space(SRPose(_RESOLUTION, HRFORMER_S, _TREE)),
+}
 
 # ---------------------------------------------------------------------------------- published variants and their files
 
 _HRNET = hrnet.backbone(32)
-_HEAD = SRPoseHead((256, 128, 64, 32), (16, 8, 4, 4), (8, 4, 2, 4), (2,) * 3, (True,) * 4)
+_HEAD = SRPoseHead((256, 128, 64, 32), (16, 8, 4, 4), (8, 4, 2, 4), (2,) * 3)
 _DECONVS = (256,) * 3  # behind a backbone that ends at 1/32 of the resolution
 
 
@@ -119,7 +128,7 @@ _COUNTED = {
     "sr_hrformer_small_coco_256x192": SRPose((256, 192), HRFORMER_S, SRHead((), 4, 4)),
     "sr_transpose_r_a4_coco_256x192": SRPose((256, 192), TRANSPOSE_R_A4, SRHead((256,), 4, 4)),
     "srpose_transpose_r_a4_coco_256x192": SRPose(
-        (256, 192), TRANSPOSE_R_A4, SRPoseHead((256, 128), (4, 4), (2, 4), (2,), (True, True))
+        (256, 192), TRANSPOSE_R_A4, SRPoseHead((256, 128), (4, 4), (2, 4), (2,))
     ),
 }
 
@@ -138,16 +147,29 @@ def from_json(data: Any) -> SRPose:
     Raises:
         ArchitectureError: when something is missing, unknown, of a wrong type or does not fit; one line with the place.
     """
-    arch = codec.from_json(SRPose, data)
+    arch = codec.from_json(SRPose, _without_supervised(data))
+    may_be_0 = ("blocks", "embedding") if isinstance(arch.head, SRPoseHead) else ()
     for field in fields(arch.head):
         value = getattr(arch.head, field.name)
         entries = value if isinstance(value, tuple) else (value,)
-        if field.name not in ("blocks", "supervised") and 0 in entries:
+        if field.name not in may_be_0 and 0 in entries:
             raise ArchitectureError(f"head.{field.name} is {value}, it has to be at least 1 throughout")
     if isinstance(arch.head, SRPoseHead):
         arch.head.check(levels=2 if isinstance(arch.backbone, TransPose) else 4)
     _check_backbone(arch.resolution, arch.backbone)
     return arch
+
+
+def _without_supervised(data: Any) -> Any:
+    """The JSON value of an architecture; older files say with true and false which levels of the head are supervised."""
+    head = data.get("head") if isinstance(data, dict) else None
+    if not (isinstance(head, dict) and isinstance(head.get("supervised"), list)):
+        return data
+    shown, embedding = head["supervised"], head.get("embedding")
+    if not isinstance(embedding, list) or len(embedding) != len(shown):
+        raise ArchitectureError(f"head.supervised is {shown}, it has to have an entry for each of head.embedding")
+    kept = [width if learned else 0 for width, learned in zip(embedding, shown, strict=True)]
+    return {**data, "head": {key: kept if key == "embedding" else head[key] for key in head if key != "supervised"}}
 
 
 def _check_backbone(resolution: tuple[int, int], backbone: ResNet | HRNet | HRFormer | TransPose) -> None:

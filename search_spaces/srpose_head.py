@@ -24,17 +24,16 @@ class SRPoseHead:
 
     Attributes:
         width: channels of the level.
-        embedding: channels per joint from which the level's heatmaps are made.
+        embedding: channels per joint from which the level's heatmaps are made; 0 where they are not, so that the level is not
+            supervised. The last level's heatmaps are the answer.
         upscale: how much finer than its level a heatmap is.
         blocks: residual blocks after a level was joined to the coarser ones.
-        supervised: whether the level's heatmaps are learned; the last one's are, as they are the answer.
     """
 
     width: tuple[int, ...]
     embedding: tuple[int, ...]
     upscale: tuple[int, ...]
     blocks: tuple[int, ...]
-    supervised: tuple[bool, ...]
 
     @property
     def multiscale(self) -> bool:
@@ -52,16 +51,16 @@ class SRPoseHead:
         Raises:
             ArchitectureError: when this is not so.
         """
-        entries = {"width": levels, "embedding": levels, "upscale": levels, "blocks": levels - 1, "supervised": levels}
+        entries = {"width": levels, "embedding": levels, "upscale": levels, "blocks": levels - 1}
         for name, expected in entries.items():
             found = len(getattr(self, name))
             if found != expected:
                 raise ArchitectureError(
                     f"head.{name} has {found} entries; a backbone of {levels} levels needs {expected}"
                 )
-        if not self.supervised[-1]:
+        if not self.embedding[-1]:
             raise ArchitectureError(
-                "head.supervised ends with false; the finest level has to be true, it is the answer"
+                "head.embedding ends with 0, it has to be at least 1: the finest level is the answer"
             )
 
 
@@ -92,6 +91,7 @@ class Converge(nn.Module):
         self.upscale = upscale
         maps = joints * upscale**2
         self.conv = near_zero(nn.Conv2d(joints * embedding, maps, kernel, padding=kernel // 2, groups=joints))
+        self.conv.sources = (embedding,) * joints  # type: ignore[assignment]
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """The r² outputs of a joint become the pixels of an r × r square."""
@@ -119,7 +119,7 @@ class SRPoseHeadNet(nn.Module):
 
     def __init__(self, head: SRPoseHead, widths: Sequence[int], joints: int) -> None:
         super().__init__()
-        self.supervised = head.supervised
+        self.levels = len(head.width)
         width = head.width
         self.lr_head = nn.Sequential(nn.Conv2d(widths[-1], joints, 1), nn.ReLU())
         self.lr_fuse = nn.Sequential(nn.Conv2d(joints, width[0], 1), nn.ReLU())
@@ -141,29 +141,26 @@ class SRPoseHeadNet(nn.Module):
             nn.Sequential(*(ConvBlock(outputs) for _ in range(blocks)))
             for outputs, blocks in zip(width[1:], head.blocks, strict=True)
         )
-        encoders: list[nn.Module] = []
-        converges: list[nn.Module] = []
-        for level, supervised in enumerate(head.supervised):
-            kernel = 11 - 2 * (len(width) - level)  # 9 at the finest level, then 7, 5, …
-            embedding = head.embedding[level]
-            encoder = nn.Sequential(nn.Conv2d(width[level], embedding * joints, 1), nn.ReLU())
-            encoders.append(encoder if supervised else nn.Identity())
-            converge = Converge(embedding, head.upscale[level], kernel, joints)
-            converges.append(converge if supervised else nn.Identity())
-        self.kp_encoder = nn.ModuleList(encoders)
-        self.converge = nn.ModuleList(converges)
+        self.kp_encoder, self.converge = nn.ModuleDict(), nn.ModuleDict()
+        for level, embedding in enumerate(head.embedding):
+            if embedding:
+                kernel = 11 - 2 * (len(width) - level)  # 9 at the finest level, then 7, 5, …
+                encode = nn.Conv2d(width[level], embedding * joints, 1)
+                encode.targets = (embedding,) * joints  # type: ignore[assignment]
+                self.kp_encoder[str(level)] = nn.Sequential(encode, nn.ReLU())
+                self.converge[str(level)] = Converge(embedding, head.upscale[level], kernel, joints)
 
     def forward(self, features: Features) -> Tensor | list[Tensor]:
         """Features, the finest first, as backbones deliver them; see the class for the outputs."""
         coarse_to_fine = features[::-1]
         heatmaps = [self.lr_head(coarse_to_fine[0])]
         x = self.pre_fuse[0](coarse_to_fine[0]) + self.lr_fuse(heatmaps[0])
-        for level, supervised in enumerate(self.supervised):
+        for level in range(self.levels):
             if level > 0:
                 x = self._join(level, x, coarse_to_fine[level])
-            finest = level == len(self.supervised) - 1
-            if finest or (self.training and supervised):
-                heatmaps.append(self.converge[level](self.kp_encoder[level](x)))
+            finest = level == self.levels - 1
+            if finest or (self.training and str(level) in self.converge):
+                heatmaps.append(self.converge[str(level)](self.kp_encoder[str(level)](x)))
         return heatmaps if self.training else heatmaps[-1]
 
     def _join(self, level: int, coarse: Tensor, feature: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from .catalogue import Published
 from .heads import PoseNet, SimpleHead
 from .hr import Features
 from .layers import InvertedResidual, SqueezeExcite, make_divisible
-from .lite import LiteArchitecture, LiteTrunk, check, interleave
+from .lite import LiteArchitecture, LiteTrunk, check, interleave, with_branches
 from .space import ArchitectureError, Space, choice, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
@@ -47,8 +47,9 @@ class Module:
 
 @dataclass(frozen=True)
 class Stage:
-    """Modules on equally many branches."""
+    """Modules on so many ``branches``, the highest resolutions."""
 
+    branches: int
     modules: tuple[Module, ...]
 
 
@@ -61,11 +62,7 @@ class WideHRNet(LiteArchitecture):
     def network(self, multiscale: bool) -> LiteTrunk:
         """The backbone. Its own head has gathered all resolutions into one, so that is all there is to return."""
         del multiscale
-        layers = [
-            [[WideBlock(block, self.widths[:branches]) for block in module.blocks] for module in stage.modules]
-            for branches, stage in enumerate(self.stages, 2)
-        ]
-        return LiteTrunk(self, layers)
+        return LiteTrunk(self, self.stages, lambda block, widths, lowest: WideBlock(block, widths))
 
 
 # --------------------------------------------------------------------------------------------------------- network
@@ -77,14 +74,15 @@ class WideBlock(nn.Module):
     def __init__(self, block: Block, widths: Sequence[int]) -> None:
         super().__init__()
         self.invertRes = nn.ModuleList(_inverted_residual(block, width // 2) for width in widths)
+        self.invertRes.zero_is_identity = False  # type: ignore[assignment]  # a branch that waits is not shuffled
 
     def forward(self, features: Features) -> Features:
-        """All branches to all branches, at the same widths."""
+        """The first ``widths`` branches changed, the others as they are."""
         out = []
-        for change, x in zip(self.invertRes, features, strict=True):
+        for change, x in zip(self.invertRes, features, strict=False):
             kept, changed = x.chunk(2, 1)
             out.append(interleave(kept, change(changed)))
-        return out
+        return [*out, *features[len(out) :]]
 
 
 def _inverted_residual(block: Block, width: int) -> InvertedResidual:
@@ -104,21 +102,25 @@ def build(arch: WideHRNet, joints: int = 17) -> PoseNet:
 # ----------------------------------------------------------------------------------------------------------- space
 
 
-def _stage(depth: Any, blocks: Any, block: Block) -> Stage:
-    return Stage(modules=repeat(Module(blocks=repeat(block, blocks)), depth))
+def _stage(branches: Any, depth: Any, blocks: Any, block: Block) -> Stage:
+    return Stage(branches, repeat(Module(blocks=repeat(block, blocks)), depth))
 
 
 _STEM, _WIDTHS = 32, (40, 80, 160, 320)
+_LIVE = (choice(1, 2), choice(2, 3), choice(2, 3, 4))  # two resolutions are left at the end
 _BLOCK = Block(expansion=choice(1, 2, 4, 6), kernel=choice(3, 5, 7), squeeze=choice(0.0, 0.125, 0.25, 0.5))
 
-#: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.lite`.
+#: The published networks and what lies between and around them, down to half of their widths.
 SPACE: Space[WideHRNet] = Space(
     WideHRNet(
         resolution=choice((256, 192), (256, 256), (384, 288)),
         stem=_STEM,
-        widths=_WIDTHS,
+        widths=tuple(choice(width // 2, width * 3 // 4, width) for width in _WIDTHS),
         exchange="in_place",
-        stages=tuple(_stage(depth, choice(1, 2), _BLOCK) for depth in (choice(2, 3), choice(4, 6, 8), choice(2, 3))),
+        stages=tuple(
+            _stage(branches, depth, choice(1, 2), _BLOCK)
+            for branches, depth in zip(_LIVE, (choice(2, 3), choice(4, 6, 8), choice(2, 3)), strict=True)
+        ),
     )
 )
 
@@ -128,25 +130,34 @@ CLEAN: Space[WideHRNet] = Space(replace(SPACE.tree, exchange="sum"))
 #: The same family at the size of a laptop, with the exchange of the paper.
 SMALL: Space[WideHRNet] = Space(
     WideHRNet(
-        resolution=choice((128, 96), (192, 160)),
+        resolution=choice((96, 64), (128, 96)),
         stem=16,
-        widths=(16, 32, 64, 128),
+        widths=(16, choice(24, 32), choice(48, 64), choice(96, 128)),
         exchange="sum",
         stages=tuple(
-            _stage(depth, 2, Block(expansion=choice(1, 2, 4), kernel=choice(3, 5), squeeze=choice(0.0, 0.25)))
-            for depth in (1, choice(1, 2), choice(1, 2))
+            _stage(
+                branches,
+                depth,
+                choice(1, 2),
+                Block(expansion=choice(1, 2, 4), kernel=choice(3, 5), squeeze=choice(0.0, 0.25)),
+            )
+            for branches, depth in zip(_LIVE, (1, choice(1, 2), choice(1, 2)), strict=True)
         ),
     )
 )
 
 SPACES = {"published": SPACE, "clean": CLEAN, "small": SMALL}
 
+#: Choices whose smaller options are no aligned part of larger ones, see :mod:`search_spaces.lite`.
+UNALIGNED = ("widths",)
+
 # ---------------------------------------------------------------------------------------------- published variants
 
 
 def _wide(resolution: tuple[int, int], modules: Sequence[int], squeeze: float) -> WideHRNet:
     module = Module((Block(expansion=4, kernel=3, squeeze=squeeze),) * 2)
-    return WideHRNet(resolution, _STEM, _WIDTHS, "in_place", tuple(Stage((module,) * count) for count in modules))
+    stages = tuple(Stage(branches, (module,) * count) for branches, count in enumerate(modules, 2))
+    return WideHRNet(resolution, _STEM, _WIDTHS, "in_place", stages)
 
 
 _18, _30 = (2, 4, 2), (3, 8, 3)
@@ -196,9 +207,8 @@ def from_json(data: Any) -> WideHRNet:
     Raises:
         ArchitectureError: when something is missing, of a wrong type, or cannot be built; one line that names the place.
     """
-    arch = codec.from_json(WideHRNet, data)
-    stages = [[module.blocks for module in stage.modules] for stage in arch.stages]
-    check(arch, stages)
-    if any(block.expansion < 1 for stage in stages for blocks in stage for block in blocks):
+    arch = codec.from_json(WideHRNet, with_branches(data))
+    check(arch, arch.stages)
+    if any(block.expansion < 1 for stage in arch.stages for module in stage.modules for block in module.blocks):
         raise ArchitectureError("expansion is 0 in one of the blocks, it has to be at least 1")
     return arch

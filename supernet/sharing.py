@@ -5,7 +5,8 @@ big one's tensor of that name: leading channels, the centre of a kernel. ``plan`
 knows a family; whoever brings a module type of their own registers a rule with ``@share.register``.
 
 A convolution that reads a concatenation declares the widths of its parts, ``conv.sources = (a, b)``; it then shares the
-leading channels of each part, not of the whole.
+leading channels of each part, not of the whole. One whose outputs are read in parts says so with ``conv.targets``. A grouped
+convolution whose sources are its groups shares the leading channels of each group.
 
 Modules are paired by name. Where a checkpoint's layout gives the same thing another name in a smaller network, its parent
 says under which name it stands in a larger one: ``block.canonical = {"2": "3"}`` pairs the small block's ``2`` with the
@@ -189,12 +190,28 @@ def _share_convolution(small: Any, big: Any) -> dict[str, Index]:
             )
         centre.append(slice(margin, margin + mine))
     indices["weight"] = (*indices["weight"][:2], *centre)
+    indices = _with_targets(small, big, indices)
+    if _reads_groups(small) and _reads_groups(big):
+        return indices  # a group's weights are the leading ones already
     return _with_sources(small, big, indices, dim=0 if isinstance(small, Deconvolution) else 1)
 
 
+def _reads_groups(module: Any) -> bool:
+    """Whether a convolution declares that its sources are its groups."""
+    width = module.in_channels // module.groups
+    return bool(module.groups > 1 and getattr(module, "sources", None) == (width,) * module.groups)
+
+
 def _check_groups(small: Any, big: Any) -> None:
-    """Equal groups if there is one; otherwise groups of one fixed width, whose number may vary."""
+    """Equal groups if there is one; otherwise groups of one fixed width, whose number may vary, or that are sources."""
     if small.groups == big.groups == 1:
+        return
+    if (
+        small.groups == big.groups
+        and small.out_channels == big.out_channels
+        and _reads_groups(small)
+        and _reads_groups(big)
+    ):
         return
     mine = (small.in_channels // small.groups, small.out_channels // small.groups)
     theirs = (big.in_channels // big.groups, big.out_channels // big.groups)
@@ -205,23 +222,35 @@ def _check_groups(small: Any, big: Any) -> None:
         )
 
 
+def _with_targets(small: Any, big: Any, indices: dict[str, Index]) -> dict[str, Index]:
+    """Replace the leading output channels by the leading channels of each part that is read by itself."""
+    mine, theirs = getattr(small, "targets", None), getattr(big, "targets", None)
+    if mine is None and theirs is None:
+        return indices
+    chosen = _leading_of_each("targets", mine, theirs, small.out_channels)
+    return {name: (chosen, *index[1:]) for name, index in indices.items()}
+
+
 def _with_sources(small: Any, big: Any, indices: dict[str, Index], dim: int) -> dict[str, Index]:
     """Replace the leading input channels by the leading channels of each source of a concatenation."""
     mine, theirs = getattr(small, "sources", None), getattr(big, "sources", None)
     if mine is None and theirs is None:
         return indices
+    weight = list(indices["weight"])
+    weight[dim] = _leading_of_each("sources", mine, theirs, small.weight.shape[dim])
+    return {**indices, "weight": tuple(weight)}
+
+
+def _leading_of_each(name: str, mine: Any, theirs: Any, width: int) -> Tensor:
+    """Indices of the leading channels of each of several parts; ``width`` is what the smaller ones add up to."""
     if (
         mine is None
         or theirs is None
         or len(mine) != len(theirs)
         or any(s > b for s, b in zip(mine, theirs, strict=True))
     ):
-        raise SharingError(f"sources {mine} are not a part of {theirs}")
-    width = small.weight.shape[dim]
+        raise SharingError(f"{name} {mine} are not a part of {theirs}")
     if sum(mine) != width:
-        raise SharingError(f"sources {mine} add up to {sum(mine)}, the module reads {width} channels")
+        raise SharingError(f"{name} {mine} add up to {sum(mine)}, the module has {width} channels there")
     starts = [0, *accumulate(theirs)]
-    chosen = torch.cat([torch.arange(start, start + length) for start, length in zip(starts, mine, strict=False)])
-    weight = list(indices["weight"])
-    weight[dim] = chosen
-    return {**indices, "weight": tuple(weight)}
+    return torch.cat([torch.arange(start, start + length) for start, length in zip(starts, mine, strict=False)])

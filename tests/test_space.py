@@ -78,6 +78,32 @@ def test_variation_stays_inside(space: Space[object]) -> None:
         assert all(gene in (x, y) for gene, x, y in zip(child, a, b, strict=True))
 
 
+@pytest.mark.parametrize("space", [SPACE, litepose.SMALL], ids=repr)
+def test_variation_of_many_is_valid_and_distributed_as_that_of_one(space: Space[object]) -> None:
+    """Every row decodes; a row among many has the distribution of a row alone."""
+    rng = np.random.default_rng(0)
+    one, two = space.sample_codes(1, rng), space.sample_codes(1, rng)
+    first, second = space.decode(one[0]), space.decode(two[0])
+    many = space.mutate_codes(np.tile(one, (600, 1)), rng, 0.2)
+    single = np.stack([space.encode(space.mutate(first, rng, 0.2)) for _ in range(600)])
+    assert (many != one).any(axis=1).all() and len({tuple(row) for row in many}) > 4
+    assert np.abs((many == one).mean(axis=0) - (single == one).mean(axis=0)).max() < 0.1
+    children = space.crossover_codes(np.tile(one, (600, 1)), np.tile(two, (600, 1)), rng)
+    alone = np.stack([space.encode(space.crossover(first, second, rng)) for _ in range(600)])
+    assert np.abs((children == one).mean(axis=0) - (alone == one).mean(axis=0)).max() < 0.1
+    for row in [*many[:100], *children[:100]]:
+        assert (space.encode(space.decode(row)) == row).all()
+
+
+def test_a_space_without_choices_does_not_vary() -> None:
+    """There is one code, and it has no entry."""
+    fixed: Space[Net] = Space(Net(128, (Block(3, 8),), (1, 7)))
+    code, rng = fixed.sample_codes(2, np.random.default_rng(0)), np.random.default_rng(0)
+    assert (
+        code.shape == fixed.mutate_codes(code, rng, 0.5).shape == fixed.crossover_codes(code, code, rng).shape == (2, 0)
+    )
+
+
 def test_reasons() -> None:
     """Why an architecture is outside, with the place."""
     arch = SPACE.largest

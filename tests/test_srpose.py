@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from search_spaces import ArchitectureError, srpose
+from search_spaces import ArchitectureError, Space, srpose
 from search_spaces.heads import BottomUpSRHead, SRHead
 from search_spaces.srpose_head import SRPoseHead
+from supernet import Supernet
 from supernet.counting import count
-from supernet.sharing import SharingError, plan
+from supernet.sharing import plan
 
-SMALL = srpose.SMALL.smallest
+SMALL = srpose.SMALL.largest
 
 
 def replaced(name: str, path: str, value: Any) -> Any:
@@ -27,9 +29,40 @@ def replaced(name: str, path: str, value: Any) -> Any:
     return data
 
 
-def test_published_point_is_in_the_published_space() -> None:
-    """HRNet-W32 with the head of the paper."""
-    assert srpose.SPACE.why_not(srpose.published()["srpose_hrnet_w32_coco_256x192"]) is None
+@pytest.mark.parametrize(
+    ("name", "space"),
+    [
+        ("srpose_hrnet_w32_coco_256x192", srpose.SPACE),
+        ("srpose_hrnet_w32_coco_256x192", srpose.SPACE.restrict({"backbone.*": 1})),
+        ("srpose_res50_coco_256x192", srpose.SPACES["res50"]),
+        ("srpose_hrformer_small_coco_256x192", srpose.SPACES["hrformer_small"]),
+    ],
+)
+def test_published_points_are_in_the_spaces(name: str, space: Space[Any]) -> None:
+    """The head of the paper on elastic and on fixed backbones."""
+    assert space.why_not(srpose.published()[name]) is None
+
+
+def test_files_that_say_which_levels_are_supervised() -> None:
+    """As they were written before an embedding of 0 said so."""
+    arch = srpose.published()["srpose_hrnet_w32_coco_256x192"]
+    data = replaced("srpose_hrnet_w32_coco_256x192", "head.supervised", [True] * 4)
+    assert srpose.from_json(data) == arch
+    data["head"]["supervised"] = [False, True, False, True]
+    assert srpose.from_json(data).head == replace(arch.head, embedding=(0, 8, 0, 4))
+
+
+def test_supervision_changes_training_alone() -> None:
+    """Another number of outputs and of parameters; the same answer, multiply-accumulates and all."""
+    supernet = Supernet(srpose.build, srpose.SMALL).eval()
+    full = SMALL
+    bare = replace(full, head=replace(full.head, embedding=(0, 0, 0, 2)))
+    images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(supernet(images, full), supernet(images, bare))
+        assert [len(supernet.train()(images.repeat(2, 1, 1, 1), arch)) for arch in (full, bare)] == [5, 2]
+    many, few = (count(supernet.extract(arch), (1, 3, 96, 64)) for arch in (full, bare))
+    assert many.macs == few.macs and many.params > few.params
 
 
 @pytest.mark.parametrize("name", sorted(srpose.published()))
@@ -74,7 +107,7 @@ def test_training_shows_every_supervised_level() -> None:
 
 def test_a_level_without_supervision_has_no_heatmap() -> None:
     """And no parameters for one."""
-    head = SRPoseHead((8, 4), (2, 2), (2, 4), (1,), (False, True)).network((6, 12), joints=3)
+    head = SRPoseHead((8, 4), (0, 2), (2, 4), (1,)).network((6, 12), joints=3)
     maps = head([torch.zeros(1, 6, 8, 8), torch.zeros(1, 12, 4, 4)])
     assert [tuple(m.shape[1:]) for m in maps] == [(3, 4, 4), (3, 32, 32)]
     assert not any(name.startswith(("kp_encoder.0", "converge.0")) for name in head.state_dict())
@@ -92,11 +125,14 @@ def test_super_resolution_heads_differ_by_their_tags_only() -> None:
     assert torch.equal(maps[:, 3:, ::4, ::4].repeat_interleave(4, 2).repeat_interleave(4, 3), maps[:, 3:])
 
 
-def test_embeddings_cannot_be_shared() -> None:
-    """One group per joint: channels of a group cannot be left out."""
-    small, big = (SRPoseHead((8, 4), (e, e), (2, 2), (1,), (True, True)).network((6, 12), 3) for e in (1, 2))
-    with pytest.raises(SharingError, match=r"converge\.0\.conv: 3 groups"):
-        plan(small, big)
+def test_embeddings_are_shared_joint_by_joint() -> None:
+    """The leading channels of each joint, not of all joints together."""
+    small, big = (SRPoseHead((8, 4), (e, e), (2, 2), (1,)).network((6, 12), 3) for e in (2, 5))
+    parts = plan(small, big)
+    assert parts["kp_encoder.0.0.weight"].index[0].tolist() == [0, 1, 5, 6, 10, 11]
+    assert parts["kp_encoder.0.0.bias"].index[0].tolist() == [0, 1, 5, 6, 10, 11]
+    weight = big.state_dict()["converge.0.conv.weight"]
+    assert torch.equal(parts["converge.0.conv.weight"].of(weight), weight[:, :2])
 
 
 @pytest.mark.parametrize(
@@ -104,8 +140,9 @@ def test_embeddings_cannot_be_shared() -> None:
     [
         ("head.width", [256, 128], "head.width has 2 entries; a backbone of 4 levels needs 4"),
         ("head.blocks", [2, 2, 2, 2], "head.blocks has 4 entries; a backbone of 4 levels needs 3"),
-        ("head.supervised", [True, True, True, False], "head.supervised ends with false"),
-        ("head.embedding", [16, 0, 4, 4], "head.embedding is .* it has to be at least 1"),
+        ("head.embedding", [16, 8, 4, 0], "head.embedding ends with 0, it has to be at least 1: the finest level"),
+        ("head.upscale", [8, 0, 2, 4], "head.upscale is .* it has to be at least 1"),
+        ("head.supervised", [True], "head.supervised is .* it has to have an entry for each of head.embedding"),
         ("backbone.type", "VGG", "backbone is of type 'VGG', it has to be one of ResNet, HRNet, HRFormer, TransPose"),
         ("backbone.width", 0, "backbone.width is 0"),
         ("resolution", [250, 192], "250"),

@@ -17,7 +17,8 @@ def test_published_lie_in_the_space() -> None:
     assert {"widehrnet-18", "widehrnet-18-se", "widehrnet-30", "widehrnet-30-se"} < set(published)
     for arch in published.values():
         assert widehrnet.SPACE.why_not(arch) is None
-    assert widehrnet.SPACE.kinds == ("resolution", "depth", "expansion", "kernel", "squeeze")
+    assert widehrnet.SPACE.kinds == ("resolution", "widths", "branches", "depth", "expansion", "kernel", "squeeze")
+    assert widehrnet.SPACE.largest.widths == widehrnet.published()["widehrnet-18"].widths
 
 
 def test_squeezed_widths() -> None:
@@ -30,7 +31,11 @@ def test_squeezed_widths() -> None:
 def test_squeezed_widths_grow() -> None:
     """With the expansion and with the share, on every branch of the space: a smaller block is a part of a larger one."""
     options = {gene.kind: gene.options for gene in widehrnet.SPACE.genes}
-    for width in widehrnet.SPACE.largest.widths:
+    for branch in range(4):
+        widths = next(gene.options for gene in widehrnet.SPACE.genes if gene.path == f"widths[{branch}]")
+        narrow = [skeleton_of(6, 0.5, width).block[2].fc1.out_channels for width in widths]
+        assert narrow == sorted(narrow)
+        width = widths[-1]
         table = [
             [
                 0 if share == 0 else skeleton_of(expansion, share, width).block[2].fc1.out_channels
@@ -61,8 +66,17 @@ def test_wrong_json() -> None:
     """Refused with the place; the rules that both families share are tested with Lite-HRNet."""
     arch = widehrnet.published()["widehrnet-18"]
     block = replace(arch.stages[0].modules[0].blocks[0], expansion=0)
-    wrong = replace(arch, stages=(widehrnet.Stage((widehrnet.Module((block,)),)), *arch.stages[1:]))
+    wrong = replace(arch, stages=(widehrnet.Stage(2, (widehrnet.Module((block,)),)), *arch.stages[1:]))
     with pytest.raises(ArchitectureError, match="expansion is 0 in one of the blocks"):
         widehrnet.from_json(widehrnet.to_json(wrong))
     with pytest.raises(ArchitectureError, match="architecture lacks 'stages'; WideHRNet has resolution, stem, widths"):
         widehrnet.from_json({key: value for key, value in widehrnet.to_json(arch).items() if key != "stages"})
+
+
+def test_files_of_before_branches_could_be_pruned() -> None:
+    """All branches live."""
+    arch = widehrnet.published()["widehrnet-18-se"]
+    data = widehrnet.to_json(arch)
+    for stage in data["stages"]:
+        del stage["branches"]
+    assert widehrnet.from_json(data) == arch
