@@ -7,8 +7,8 @@ shrinking (Wang et al., "Lite Pose", CVPR 2022, §3.2) takes blocks away from th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,8 @@ def build(arch: HigherHRNet, joints: int = 17) -> HigherHRNetNet:
 
 # ----------------------------------------------------------------------------------------------------------- space
 
-#: Base width from 16 to 48, and for each branch of each stage from no block, as gradual shrinking ends, to four.
+#: Base width from 16 to 48; for each branch of each stage from no block, as gradual shrinking ends, to four; and fewer branches.
+#: An empty branch is LitePose's convolution; so all published networks, also those without one, are written with ``conv``.
 SPACE: Space[HigherHRNet] = Space(
     HigherHRNet(
         resolution=choice((384, 384), (448, 448), (512, 512), (640, 640)),
@@ -101,12 +102,17 @@ SPACE: Space[HigherHRNet] = Space(
             choice(16, 18, 24, 32, 48),
             (1, choice(1, 2, 3, 4), choice(1, 2, 3)),
             choice(0, 1, 2, 3, 4),
+            (2, choice(2, 3), choice(2, 3, 4)),
             bottleneck_width=choice(32, 36, 48, 64),
+            empty_branch="conv",
         ),
         deconv_width=choice(16, 24, 32, 48),
         deconv_blocks=choice(0, 1, 2, 3, 4),
     )
 )
+
+#: The published space with nothing in the place of an empty branch.
+CLEAN: Space[HigherHRNet] = Space(replace(SPACE.tree, backbone=replace(SPACE.tree.backbone, empty_branch="identity")))
 
 #: The same family at the size of a laptop.
 SMALL: Space[HigherHRNet] = Space(
@@ -114,8 +120,9 @@ SMALL: Space[HigherHRNet] = Space(
         resolution=choice((96, 96), (128, 128)),
         backbone=backbone(
             choice(8, 12),
-            (1, choice(1, 2), 1),
+            (1, choice(1, 2), choice(1, 2)),
             choice(0, 1, 2),
+            (2, choice(2, 3), choice(2, 3, 4)),
             bottlenecks=choice(1, 2),
             bottleneck_width=8,
             stem_width=16,
@@ -125,7 +132,7 @@ SMALL: Space[HigherHRNet] = Space(
     )
 )
 
-SPACES = {"published": SPACE, "small": SMALL}
+SPACES = {"published": SPACE, "clean": CLEAN, "small": SMALL}
 
 # ---------------------------------------------------------------------------------- published variants and their files
 
@@ -139,15 +146,14 @@ def _published(
     bottleneck_width: int = 64,
     **figures: Any,
 ) -> Published:
-    trunk = backbone(width, bottleneck_width=bottleneck_width)
+    trunk = backbone(width, bottleneck_width=bottleneck_width, empty_branch="conv")
     return Published(HigherHRNet((side, side), trunk, deconv_width, deconv_blocks), joints, **figures)
 
 
 def _shrunk(width: int, blocks: tuple[int, ...], **figures: Any) -> Published:
     """``blocks`` of the last stage, of which the stages before have the last ones; all else as LitePose's w16."""
     stages = tuple(HRStage(modules, blocks[-branches:]) for branches, modules in enumerate((1, 4, 3), 2))
-    empty: Literal["identity", "conv"] = "identity" if blocks[0] else "conv"
-    trunk = HRNet(width, stages, bottleneck_width=2 * width, empty_branch=empty)  # type: ignore[arg-type]
+    trunk = HRNet(width, stages, bottleneck_width=2 * width, empty_branch="conv")  # type: ignore[arg-type]
     return Published(HigherHRNet((512, 512), trunk, deconv_width=32, deconv_blocks=0), 14, **figures)
 
 

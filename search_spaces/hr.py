@@ -163,6 +163,8 @@ def exchange_in_place(layers: nn.ModuleList, features: Features) -> Features:
 class HRModule(nn.Module):
     """Layers of every branch, then one exchange between the branches.
 
+    It may have fewer branches than there are features: those of lower resolution rest, and pass as they are.
+
     Args:
         widths: of the branches.
         blocks: of each branch.
@@ -189,8 +191,9 @@ class HRModule(nn.Module):
         self.fuse_layers = fuse_layers(widths, outputs, depthwise=depthwise, upsample=upsample)
 
     def forward(self, features: Features) -> Features:
-        """All branches to the first ``outputs`` branches."""
-        return exchange(self.fuse_layers, [branch(x) for branch, x in zip(self.branches, features, strict=True)])
+        """All branches to the first ``outputs`` branches, and the resting ones behind them."""
+        own, resting = features[: len(self.branches)], features[len(self.branches) :]
+        return exchange(self.fuse_layers, [branch(x) for branch, x in zip(self.branches, own, strict=True)]) + resting
 
 
 def transition(before: Sequence[int], widths: Sequence[int], *, depthwise: bool = False) -> nn.ModuleList:
@@ -218,11 +221,15 @@ def enter(layers: nn.ModuleList, features: Features) -> Features:
 
 
 class HRTrunk(nn.Module):
-    """Stem to a quarter of the resolution, bottlenecks, and three stages of two, three and four branches.
+    """Stem to a quarter of the resolution, bottlenecks, and three stages of up to two, three and four branches.
+
+    A stage may lack branches of low resolution. A branch begins at its usual place, where its transition is, if any stage from
+    there on has it; in a stage without it, it rests: no blocks, and no exchange with the others. What no later stage reads is
+    not made. So leaving a branch out is what zeros in its blocks and in its exchange would do, and keeps every name.
 
     Args:
         widths: of the four branches.
-        stages: per stage (2, 3 and 4 branches) the blocks per branch of each of its modules.
+        stages: per stage (up to 2, 3 and 4 branches) the blocks per branch of each of its modules.
         stem: channels of the two stem convolutions.
         bottleneck_blocks: of the first stage, which has one branch.
         bottleneck_width: of their 3×3 convolutions.
@@ -251,7 +258,8 @@ class HRTrunk(nn.Module):
         downsample_first: bool = False,
     ) -> None:
         super().__init__()
-        self.widths = tuple(widths) if multiscale else tuple(widths[:1])
+        counts = [len(modules[0]) for modules in stages]
+        self.widths = tuple(widths[: counts[-1]]) if multiscale else tuple(widths[:1])
         self.conv1 = nn.Conv2d(3, stem, 3, 2, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.conv2 = nn.Conv2d(stem, stem, 3, 2, 1, bias=False)
@@ -260,15 +268,18 @@ class HRTrunk(nn.Module):
         self.layer1 = bottlenecks(stem, bottleneck_width, bottleneck_blocks, downsample_first=downsample_first)
         before: tuple[int, ...] = (bottleneck_width * Bottleneck.expansion,)
         for number, modules in enumerate(stages, 2):
-            current = tuple(widths[:number])
+            branches, later = counts[number - 2], max(counts[number - 1 :], default=0)
+            current = tuple(widths[: min(number, max(branches, later))])
             self.add_module(f"transition{number - 1}", transition(before, current))
+            kept = min(len(current), later) if later else len(self.widths)
             layers = []
             for index, blocks in enumerate(modules):
-                final = number == len(stages) + 1 and index == len(modules) - 1
-                outputs = 1 if final and not multiscale else number
-                layers.append(HRModule(current, blocks, outputs, branch=branch, depthwise=depthwise, upsample=upsample))
+                outputs = kept if index == len(modules) - 1 else branches
+                layers.append(
+                    HRModule(current[:branches], blocks, outputs, branch=branch, depthwise=depthwise, upsample=upsample)
+                )
             self.add_module(f"stage{number}", nn.Sequential(*layers))
-            before = current
+            before = current[:kept]
         self.stages = len(stages)
 
     def forward(self, images: Tensor) -> Features:

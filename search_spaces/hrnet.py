@@ -1,5 +1,9 @@
 """HRNet: branches of four resolutions side by side, which exchange what they know again and again; top-down pose.
 
+Two kinds of pruning keep it a network whose output comes from the branch of highest resolution: a branch may lose its residual
+blocks, down to none (the gradual shrinking of Wang et al., "Lite Pose", CVPR 2022, §3.2, which empties the branches of high
+resolution), and a stage may lack its branches of lowest resolution, with all that they exchange.
+
 Papers: Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019; Wang et al., TPAMI 2020.
 Parameter names and shapes are those of mmpose's checkpoints or of the authors' own (leoxiaobin/deep-high-resolution-net),
 as the architecture's ``layout`` says.
@@ -11,20 +15,24 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from . import codec
 from .catalogue import Published
 from .heads import PoseNet, SimpleHead
-from .hr import HRTrunk, basic_branch
-from .layers import conv_bn, near_zero
-from .space import ArchitectureError, Space, choice
+from .hr import BasicBlock, HRTrunk
+from .layers import near_zero
+from .space import ArchitectureError, Space, choice, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
 
 
 @dataclass(frozen=True)
 class HRStage:
-    """So many ``modules``, each with as many residual ``blocks`` per branch (high resolution first), then an exchange."""
+    """So many ``modules``, each with as many residual ``blocks`` per branch (high resolution first), then an exchange.
+
+    Fewer entries in ``blocks`` mean fewer branches: those of lowest resolution are not in this stage (:class:`.hr.HRTrunk`).
+    """
 
     modules: int
     blocks: tuple[int, ...]
@@ -36,7 +44,7 @@ class HRNet:
 
     Attributes:
         width: channels of the branch of highest resolution.
-        stages: with two, three and four branches.
+        stages: with up to two, three and four branches.
         bottlenecks: blocks of the first stage, which has one branch.
         bottleneck_width: channels of their 3×3 convolutions.
         stem_width: channels of the two convolutions that bring the picture to a quarter.
@@ -51,7 +59,13 @@ class HRNet:
     empty_branch: Literal["identity", "conv"] = "identity"
 
     def network(self, multiscale: bool) -> HRNetTrunk:
-        """Images (B, 3, H, W) to the features of the highest resolution, or of all four with ``multiscale``."""
+        """Images (B, 3, H, W) to the features of the highest resolution, or of all four with ``multiscale``.
+
+        Raises:
+            ArchitectureError: when all four are asked for and the last stage lacks one.
+        """
+        if multiscale:
+            check_multiscale(self)
         return HRNetTrunk(self, multiscale)
 
 
@@ -78,8 +92,26 @@ class HRNetPose:
 # --------------------------------------------------------------------------------------------------------- network
 
 
-def _conv_branch(branch: int, width: int, blocks: int) -> nn.Module:
-    return basic_branch(branch, width, blocks) if blocks else conv_bn(width, width, 3)
+class HRBranch(nn.Sequential):
+    """So many residual blocks, in one of the branches.
+
+    Where there are none it is the identity or, ``empty="conv"``, what LitePose's code leaves: the first convolution and
+    BatchNorm of the first block, and ReLU6. They share the weights of these two, but are no block whose rest is zero.
+    """
+
+    def __init__(self, width: int, blocks: int, empty: Literal["identity", "conv"]) -> None:
+        if blocks or empty == "identity":
+            super().__init__(*(BasicBlock(width) for _ in range(blocks)))
+        else:
+            super().__init__(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+            self.canonical = {"0": "0.conv1", "1": "0.bn1"}
+            self.zero_is_identity = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, H, W) to the same."""
+        for layer in self:
+            x = layer(x)
+        return F.relu6(x) if isinstance(next(self.children(), None), nn.Conv2d) else x
 
 
 class HRNetTrunk(HRTrunk):
@@ -93,7 +125,7 @@ class HRNetTrunk(HRTrunk):
             bottleneck_blocks=arch.bottlenecks,
             bottleneck_width=arch.bottleneck_width,
             multiscale=multiscale,
-            branch=_conv_branch if arch.empty_branch == "conv" else basic_branch,
+            branch=lambda _, width, blocks: HRBranch(width, blocks, arch.empty_branch),
         )
 
 
@@ -124,19 +156,33 @@ def build(arch: HRNetPose, joints: int = 17) -> nn.Module:
 # ----------------------------------------------------------------------------------------------------------- space
 
 
-def backbone(width: Any, modules: tuple[Any, Any, Any] = (1, 4, 3), blocks: Any = 4, **rest: Any) -> Any:
-    """An HRNet, or with choices a tree of them: ``modules`` per stage; each branch of each stage has its own ``blocks``."""
-    stages = tuple(HRStage(count, (blocks,) * branches) for branches, count in enumerate(modules, 2))
+def backbone(
+    width: Any,
+    modules: tuple[Any, Any, Any] = (1, 4, 3),
+    blocks: Any = 4,
+    branches: tuple[Any, Any, Any] = (2, 3, 4),
+    **rest: Any,
+) -> Any:
+    """An HRNet, or a tree of them with choices: ``modules`` and ``branches`` of a stage, ``blocks`` of each of its branches."""
+    stages = tuple(
+        HRStage(count, (blocks,) * number if isinstance(number, int) else repeat(blocks, number))
+        for count, number in zip(modules, branches, strict=True)
+    )
     return HRNet(width, stages, **rest)  # type: ignore[arg-type]
 
 
-_MODULES = (1, choice(1, 2, 3, 4), choice(1, 2, 3))
-
-#: Base width from 16 to 48, which holds W18, W32 and W48 of the paper; one to four blocks for each branch of each stage.
+#: Base width from 16 to 48, which holds W18, W32 and W48 of the paper; none to four blocks for each branch of each stage; the
+#: last two stages may lack branches of low resolution, but not all: one branch alone exchanges nothing.
 SPACE: Space[HRNetPose] = Space(
     HRNetPose(
-        resolution=choice((128, 96), (256, 192), (384, 288)),
-        backbone=backbone(choice(16, 18, 24, 32, 48), _MODULES, choice(1, 2, 3, 4), bottlenecks=choice(2, 3, 4)),
+        resolution=choice((128, 96), (256, 192), (256, 256), (384, 288)),
+        backbone=backbone(
+            choice(16, 18, 24, 32, 48),
+            (1, choice(1, 2, 3, 4), choice(1, 2, 3)),
+            choice(0, 1, 2, 3, 4),
+            (2, choice(2, 3), choice(2, 3, 4)),
+            bottlenecks=choice(2, 3, 4),
+        ),
         layout="mmpose",
     )
 )
@@ -148,7 +194,8 @@ SMALL: Space[HRNetPose] = Space(
         backbone=backbone(
             choice(8, 12),
             (1, choice(1, 2), choice(1, 2)),
-            choice(1, 2),
+            choice(0, 1, 2),
+            (2, choice(2, 3), choice(2, 3, 4)),
             bottlenecks=choice(1, 2),
             bottleneck_width=8,
             stem_width=16,
@@ -176,8 +223,10 @@ PUBLISHED: dict[str, Published] = {
 
 
 def published() -> dict[str, HRNetPose]:
-    """The architectures that the authors published, by name."""
-    return {name: entry.arch for name, entry in PUBLISHED.items()}
+    """The architectures that the authors published, by name; ``hrnet-w32`` is short for 256×192 (W18 is of their other tasks)."""
+    named = {name: entry.arch for name, entry in PUBLISHED.items()}
+    short = {f"hrnet-w{width}": HRNetPose((256, 192), backbone(width), "mmpose") for width in (18, 32, 48)}
+    return named | short
 
 
 to_json = codec.to_json
@@ -197,17 +246,27 @@ def from_json(data: Any) -> HRNetPose:
 
 def check_backbone(arch: HRNet) -> None:
     """Raise an ArchitectureError for numbers of branches or layers that no HRNet has."""
-    check_stages(arch.stages, "backbone.")
+    check_stages(arch.stages, "backbone.", complete=False)
     check_positive(arch, "width", "bottlenecks", "bottleneck_width", "stem_width", place="backbone.")
 
 
-def check_stages(stages: tuple[HRStage, ...], place: str = "") -> None:
-    """Raise an ArchitectureError unless stage s (from 0) has s + 2 branches and a module."""
+def check_stages(stages: tuple[HRStage, ...], place: str = "", *, complete: bool = True) -> None:
+    """Raise an ArchitectureError unless stage s (from 0) has a module, and s + 2 branches, or 1 to s + 2 if not ``complete``."""
     for index, stage in enumerate(stages):
-        name = f"{place}stages[{index}]"
-        if len(stage.blocks) != index + 2:
-            raise ArchitectureError(f"{name}.blocks has {len(stage.blocks)} entries, it has to have {index + 2}")
+        name, most, entries = f"{place}stages[{index}]", index + 2, len(stage.blocks)
+        if not (most if complete else 1) <= entries <= most:
+            allowed = f"{most}" if complete else f"1 to {most}"
+            raise ArchitectureError(f"{name}.blocks has {entries} entries, it has to have {allowed}")
         check_positive(stage, "modules", place=f"{name}.")
+
+
+def check_multiscale(arch: HRNet) -> None:
+    """Raise an ArchitectureError unless the last stage has all four resolutions."""
+    entries = len(arch.stages[-1].blocks)
+    if entries < 4:
+        raise ArchitectureError(
+            f"backbone.stages[2].blocks has {entries} entries, it has to have 4: the head reads all four resolutions"
+        )
 
 
 def check_positive(arch: Any, *names: str, place: str = "") -> None:

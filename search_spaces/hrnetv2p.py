@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from . import codec
 from .catalogue import Published
 from .hr import Features
-from .hrnet import HRNet, backbone, check_backbone, check_positive, check_resolution
+from .hrnet import HRNet, backbone, check_backbone, check_multiscale, check_positive, check_resolution
 from .space import Space, choice
 
 # ---------------------------------------------------------------------------------------------------- architecture
@@ -166,6 +166,7 @@ def from_json(data: Any) -> HRNetV2p:
     """
     arch = codec.from_json(HRNetV2p, data)
     check_backbone(arch.backbone)
+    check_multiscale(arch.backbone)
     check_positive(arch, "neck_width")
     check_resolution(arch.resolution, SMALLEST_INPUT)
     return arch

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,8 @@ from .sharing import plan
 from .skeleton import skeleton
 
 A = TypeVar("A")
+
+SAMPLES = 5  # random architectures of which the audit looks whether their modules are in the largest
 
 
 class RestrictableSpace(SupportsSpace[A], Protocol[A]):
@@ -81,8 +84,9 @@ def audit(
         The number of weights covered, that is, all of the largest network's.
 
     Raises:
-        UserError: naming the first parameter that no stage would train, the choice that the last stage leaves shut, or
-            the required architecture that lies outside, with the reason.
+        UserError: naming the first parameter that no stage would train, the choice that the last stage leaves shut,
+            the required architecture that lies outside, with the reason, or the module of a smaller network that the
+            largest one lacks (looked for in the smallest and in some random architectures).
     """
     for name, arch in (required or {}).items():
         reason = space.why_not(arch)
@@ -92,6 +96,9 @@ def audit(
     reachable = {(gene.path, option) for stage in training for gene in stage.space.genes for option in gene.options}
     fixed = {stage.space.largest for stage in training}
     big = skeleton(build, space.largest)
+    rng = np.random.default_rng(0)
+    for arch in [space.smallest, *(space.sample(rng) for _ in range(SAMPLES))]:
+        plan(skeleton(build, arch), big)
     touched = {name: torch.zeros(parameter.shape, dtype=torch.bool) for name, parameter in big.named_parameters()}
     for arch in fixed:
         for part in plan(skeleton(build, arch), big).values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -11,11 +12,57 @@ import torch
 from search_spaces import ArchitectureError, hrnet, hrnetv2p
 
 
-@pytest.mark.parametrize("width", [18, 32, 48])
-def test_the_papers_networks_are_in_the_space(width: int) -> None:
-    """W18, W32 and W48 of four blocks and 1, 4 and 3 modules."""
-    arch = hrnet.HRNetPose((256, 192), hrnet.backbone(width), "mmpose")
-    assert hrnet.SPACE.why_not(arch) is None
+def pruned(branches: tuple[int, int, int]) -> hrnet.HRNetPose:
+    """A small network of two modules a stage, with so many branches in each stage, and one block in each branch."""
+    backbone = hrnet.backbone(8, (2, 2, 2), 1, branches, bottlenecks=1, bottleneck_width=8, stem_width=16)
+    return hrnet.HRNetPose((96, 64), backbone, "mmpose")
+
+
+def test_published_networks_are_in_the_space() -> None:
+    """W18, W32 and W48, by their short names, too; the layout of the authors' checkpoints is another name for the same."""
+    for name, arch in hrnet.published().items():
+        assert hrnet.SPACE.why_not(replace(arch, layout="mmpose")) is None, name
+    assert hrnet.published()["hrnet-w32"] == hrnet.PUBLISHED["hrnet_w32_coco_256x192_mmpose"].arch
+
+
+@pytest.mark.parametrize("branches", list(product((1, 2), (1, 2, 3), (1, 2, 3, 4))))
+def test_a_branch_that_is_gone_takes_everything_with_it(branches: tuple[int, int, int]) -> None:
+    """No blocks, no exchange, no beginning; what is left has a name of the whole network, and has an effect."""
+    network, whole = hrnet.build(pruned(branches)), hrnet.build(pruned((2, 3, 4)))
+    assert set(network.state_dict()) <= set(whole.state_dict())
+    for stage, count in enumerate(branches, 2):
+        for module in range(2):
+            place = network.get_submodule(f"backbone.stage{stage}.{module}")
+            receiving = [len(row) for row in place.fuse_layers]
+            assert len(place.branches) == count
+            assert receiving == [count] * (count if module == 0 else min(count, max(branches[stage - 1 :], default=1)))
+    begun = [sum(f"transition{b}.{b}.0.0.weight" in key for key in network.state_dict()) for b in (1, 2, 3)]
+    assert begun == [max(branches[b - 1 :]) > b for b in (1, 2, 3)]
+    network(torch.randn(2, 3, 64, 32)).square().sum().backward()
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+def test_a_resting_branch_passes_unchanged() -> None:
+    """Stage 3 with two branches and stage 4 with four: the third begins before stage 3 and is not touched there."""
+    trunk = hrnet.build(pruned((2, 2, 4))).get_submodule("backbone").eval()
+    seen: dict[str, list[torch.Tensor]] = {}
+    trunk.get_submodule("stage3").register_forward_hook(lambda _, inputs, out: seen.update(before=inputs[0], after=out))
+    with torch.inference_mode():
+        trunk(torch.randn(1, 3, 64, 64))
+    assert [x.shape[-1] for x in seen["after"]] == [16, 8, 4]
+    assert seen["after"][2] is seen["before"][2]
+    assert not torch.equal(seen["after"][1], seen["before"][1])
+
+
+def test_heads_of_all_resolutions_need_all_branches() -> None:
+    """One line, at the file and at the network."""
+    message = r"backbone.stages\[2\].blocks has 3 entries, it has to have 4: the head reads all four resolutions"
+    arch = pruned((2, 3, 3))
+    data = hrnetv2p.to_json(replace(hrnetv2p.SMALL.smallest, backbone=arch.backbone))
+    with pytest.raises(ArchitectureError, match=message):
+        hrnetv2p.from_json(data)
+    with pytest.raises(ArchitectureError, match=message):
+        arch.backbone.network(multiscale=True)
 
 
 def test_layouts_name_one_function() -> None:
@@ -62,11 +109,13 @@ def test_wrong_json(change: dict[str, Any], message: str) -> None:
 
 
 def test_wrong_branches() -> None:
-    """A stage has one branch more than the one before; a pyramid of five levels needs 64 pixels."""
+    """A stage has a branch, and at most one more than the one before; a pyramid of five levels needs 64 pixels."""
     data = hrnet.to_json(hrnet.SMALL.smallest)
-    data["backbone"]["stages"][1]["blocks"] = [1, 1]
-    with pytest.raises(ArchitectureError, match=r"backbone.stages\[1\].blocks has 2 entries, it has to have 3"):
-        hrnet.from_json(data)
+    for blocks in ([], [1] * 4):
+        data["backbone"]["stages"][1]["blocks"] = blocks
+        message = rf"backbone.stages\[1\].blocks has {len(blocks)} entries, it has to have 1 to 3"
+        with pytest.raises(ArchitectureError, match=message):
+            hrnet.from_json(data)
     data = hrnetv2p.to_json(hrnetv2p.SMALL.smallest) | {"resolution": [64, 32]}
     with pytest.raises(ArchitectureError, match="resolution has 32, it has to be a multiple of 32 from 64 pixels on"):
         hrnetv2p.from_json(data)

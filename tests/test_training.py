@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_spaces import litepose
+from search_spaces import Space, choice, litepose
 from supernet import Supernet
 from supernet.config import load_config
 from supernet.errors import UserError
@@ -74,6 +75,22 @@ def test_audit_names_what_would_never_be_trained() -> None:
             stages(SPACE, [stage("all", *ALL)]),
             {"litepose-XS": litepose.published()["litepose-XS"]},
         )
+
+
+def test_audit_names_a_module_that_only_smaller_networks_have() -> None:
+    """The largest network owns all weights."""
+
+    @dataclass(frozen=True)
+    class Arch:
+        plain: int  # 1: nothing; 0: a convolution
+        input_hw: tuple[int, int] = (8, 8)
+
+    def build(arch: Arch) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 3), *(() if arch.plain else (nn.Conv2d(4, 4, 3),)))
+
+    space: Any = Space(Arch(choice(0, 1)))
+    with pytest.raises(UserError, match="1 exists in the smaller network but not in the largest"):
+        audit(build, space, stages(space, [stage("all", "plain")]))
 
 
 def test_sandwich() -> None:

@@ -195,12 +195,11 @@ def _higher_hrnet(cfg: CfgNode, extra: _Node) -> higher_hrnet.HigherHRNet:
     """HigherHRNet, and LitePose's fork of it, where STEM_INPLANES and branches of no blocks have a meaning."""
     deconv = _fusion_head(cfg, extra)
     stages, widths = _stages(extra, fewest_blocks=0)
-    empty = any(0 in stage.blocks for stage in stages)
     trunk = hrnet.HRNet(
         widths[0],
         stages,
         bottleneck_width=extra.whole("STEM_INPLANES"),
-        empty_branch="conv" if empty else "identity",
+        empty_branch="conv",
     )
     blocks = deconv.whole("NUM_BASIC_BLOCKS", lowest=0)
     return higher_hrnet.HigherHRNet(_square(cfg), trunk, deconv.wholes("NUM_CHANNELS", 1)[0], blocks)

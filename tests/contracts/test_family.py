@@ -59,10 +59,10 @@ def drop_absent_layers(largest: nn.Module, subnet: nn.Module) -> None:
     for name, _, module in canonical_modules(subnet):
         if not getattr(module, "zero_is_identity", True):
             renamed: dict[str, str] = getattr(module, "canonical", {})
-            kept = {renamed.get(key, key) for key, _ in module.named_children()}
             container = largest.get_submodule(name)
-            for key in set(container._modules) - kept:
-                del container._modules[key]
+            container._modules = {
+                key: container.get_submodule(renamed.get(key, key)) for key, _ in module.named_children()
+            }
 
 
 def test_names_and_shapes_grow(case: tuple[ModuleType, Space[Any]]) -> None:
