@@ -99,6 +99,7 @@ DEFAULTS: dict[str, Any] = {
         "OUTPUT_SIZE": [128, 256, 512],  # bottom-up heatmaps, pixels a side, one for each output
         "FLIP": 0.5,  # probability of mirroring; true is 0.5, as in HRNet
         "SIGMA": -1.0,  # bottom-up Gaussian, heatmap pixels; -1 = OUTPUT_SIZE / 64 of each output, at least 1
+        "TAG_RADIUS": 0,  # this toolkit's own: a joint's tag is learnt at any cell within this distance, drawn anew every time
         "SCALE_AWARE_SIGMA": False,  # sigma follows the person's size
         "BASE_SIZE": 256.0,  # person size, pixels, at which sigma is BASE_SIGMA
         "BASE_SIGMA": 2.0,
@@ -274,6 +275,7 @@ ITEMS: dict[str, Any] = {
 
 #: Nodes and keys that came after the first results were kept. At its default, such a key says nothing about a result.
 LATER = (
+    "DATASET.TAG_RADIUS",
     "FP16",
     "TRAIN.ACCUMULATE",
     "SUPERNET.CANDIDATES",

@@ -97,6 +97,7 @@ def make_targets(
     sigma: float = 2.0,
     max_people: int = 30,
     tag_per_joint: bool = True,
+    tag_shift_2PK: NDArray[np.int64] | None = None,
 ) -> Targets:
     """The answers for people at given places.
 
@@ -109,6 +110,7 @@ def make_targets(
             HigherHRNet's generators, and at least 1.
         max_people: Rows of ``joints``; more people than that have heatmaps but no tags.
         tag_per_joint: The tag maps are (K, h, w), so the index is k h w + y w + x; otherwise (1, h, w) and y w + x.
+        tag_shift_2PK: Cells down and to the right from a joint to where its tag is, if not at the joint.
 
     Raises:
         UserError: The input size is not a multiple of a stride.
@@ -131,6 +133,9 @@ def make_targets(
         cells = sigma if sigma > 0 else max(1.0, min(height, width) / 64)
         peaks.append(Peaks((num_joints, height, width), cells, at_3N))
         if output == 0:
+            if tag_shift_2PK is not None:
+                y_PK = np.clip(y_PK + tag_shift_2PK[0], 0, height - 1)
+                x_PK = np.clip(x_PK + tag_shift_2PK[1], 0, width - 1)
             index_PK = y_PK * width + x_PK
             if tag_per_joint:
                 index_PK += np.arange(num_joints) * (height * width)
@@ -187,10 +192,12 @@ def training_sample(
     sigma: float = 2.0,
     max_people: int = 30,
     tag_per_joint: bool = True,
+    tag_radius: int = 0,
 ) -> Sample:
     """Augment one picture and find its answers; the arguments are those of :func:`make_targets`.
 
-    Ignored people (crowds, nobody labelled) are masked and have neither Gaussians nor tags.
+    Ignored people (crowds, nobody labelled) are masked and have neither Gaussians nor tags. The tag of a joint is that of any
+    cell within ``tag_radius`` of it: decoding reads tags at peaks, and between cells, which are not quite where the joint is.
 
     Returns:
         The network input, uint8 RGB (H, W, 3), and its answers.
@@ -201,6 +208,8 @@ def training_sample(
         [person.keypoints_K3 for person in people if not person.ignored], np.float32
     ).reshape(-1, skeleton.num_joints, 3)  # fmt: skip
     keypoints_PK3 = warp_keypoints(keypoints_PK3, matrix, skeleton.flip_index if flipped else None)
+    shape = (2, *keypoints_PK3.shape[:2])
+    shift_2PK = rng.integers(-tag_radius, tag_radius + 1, shape) if tag_radius else None
     targets = make_targets(
         keypoints_PK3,
         make_masks(people, (height, width), matrix, input_hw, strides),
@@ -209,6 +218,7 @@ def training_sample(
         sigma=sigma,
         max_people=max_people,
         tag_per_joint=tag_per_joint,
+        tag_shift_2PK=shift_2PK,
     )
     return warp_image(image_rgb, matrix, input_hw), targets
 

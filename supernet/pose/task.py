@@ -51,6 +51,7 @@ class BottomUpTask:
     """Everything between a dataset and a network's outputs, and between its outputs and a score.
 
     ``sigma`` is in cells of every output; what a negative one means, :func:`supernet.pose.targets.make_targets` says.
+    ``tag_radius`` is in cells of the first output, see :func:`supernet.pose.targets.training_sample`.
     ``strides`` says of each output how many input pixels one of its cells has.
     """
 
@@ -59,6 +60,7 @@ class BottomUpTask:
     augmentation: Augmentation
     inference: InferenceSettings
     sigma: float
+    tag_radius: int
     strides: tuple[int, ...]
     max_people: int
     device: torch.device
@@ -143,6 +145,7 @@ class _Samples(Dataset[Any]):
             np.random.default_rng(seed),
             strides=task.strides,
             sigma=task.sigma,
+            tag_radius=task.tag_radius,
             max_people=task.max_people,
             tag_per_joint=task.inference.grouping.tag_per_joint,
         )

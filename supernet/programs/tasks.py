@@ -107,6 +107,7 @@ def bottom_up_task(cfg: CfgNode, skeleton: Skeleton, device: torch.device) -> Bo
         augmentation=augmentation,
         inference=inference,
         sigma=cfg.DATASET.SIGMA,
+        tag_radius=cfg.DATASET.TAG_RADIUS,
         strides=tuple(cfg.DATASET.INPUT_SIZE // size for size in cfg.DATASET.OUTPUT_SIZE[: len(loss.with_heatmaps)]),
         max_people=cfg.DATASET.MAX_NUM_PEOPLE,
         device=device,

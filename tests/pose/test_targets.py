@@ -91,6 +91,14 @@ def test_joint_indices_are_for_the_size_of_the_sample(input_hw: tuple[int, int],
     assert seen > 15 and not targets.joints[5:].any()
 
 
+def test_tags_are_read_beside_the_joint_and_within_the_maps() -> None:
+    keypoints_PK3 = np.array([[[20, 40, 2], [1, 62, 2]]], np.float32)
+    shift_2PK = np.array([[[1, 1]], [[-1, -1]]])
+    targets = make_targets(keypoints_PK3, None, (64, 64), tag_shift_2PK=shift_2PK)
+    assert targets.joints[0, :, 0].tolist() == [11 * 16 + 4, 256 + 15 * 16]
+    assert targets.heatmaps[0][0, 10, 5] == targets.heatmaps[0][1, 15, 0] == 1
+
+
 def test_more_people_than_rows_keep_their_heatmaps() -> None:
     keypoints_PK3 = np.full((4, 17, 3), 2.0, np.float32)
     keypoints_PK3[:, :, 0] = [[20], [60], [100], [140]]
