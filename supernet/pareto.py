@@ -1,6 +1,7 @@
 """Fronts of cost against score: who is on it, how much it covers, and what to pick for a budget.
 
-A point is (cost, score): cost is wanted low, score high. Shape legend: N points.
+A point is (cost, score), or several costs and a score: costs are wanted low, the score high. Shapes: N points, K numbers
+each. Where a function says *minimise*, all K are wanted low.
 """
 
 from __future__ import annotations
@@ -14,30 +15,81 @@ from supernet.errors import UserError
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 
-def non_dominated(points_N2: ArrayLike) -> BoolArray:
-    """Mark the points that no other point beats: none is as cheap and as good, and better in one of the two.
+def non_dominated(points_NK: ArrayLike) -> BoolArray:
+    """Mark the points that no other point beats: none is as cheap and as good, and better in one of these.
 
     Of equal points only the first is marked.
 
     Args:
-        points_N2: (N, 2) of cost and score.
+        points_NK: costs, and the score in the last column.
 
     Returns:
         (N,) in the points' order.
 
     Raises:
-        UserError: the points are not (N, 2), or one is not a number.
+        UserError: a point has fewer than two numbers, or one is not a number.
     """
-    points = _checked(points_N2)
-    # Cheapest first, of equal cost the best first, of equal points the earliest: each must then raise the best score.
-    order = np.lexsort((np.arange(len(points)), -points[:, 1], points[:, 0]))
-    scores = points[order, 1]
-    best_before = np.maximum.accumulate(np.concatenate(([-np.inf], scores)))[:-1]
+    points = _checked(points_NK, width=None)
     marks = np.zeros(len(points), dtype=np.bool_)
-    marks[order] = scores > best_before
+    if points.shape[1] == 2:
+        # Cheapest first, of equal cost the best first, of equal points the earliest: each must then raise the best score.
+        order = np.lexsort((np.arange(len(points)), -points[:, 1], points[:, 0]))
+        scores = points[order, 1]
+        best_before = np.maximum.accumulate(np.concatenate(([-np.inf], scores)))[:-1]
+        marks[order] = scores > best_before
+    else:
+        first = np.unique(points, axis=0, return_index=True)[1]
+        marks[first] = front_ranks(np.column_stack([points[first, :-1], -points[first, -1]])) == 0
     return marks
+
+
+def front_ranks(points_NK: FloatArray, wanted: int | None = None) -> IntArray:
+    """Front of each point, (N,): 0 where nothing dominates it, 1 where only front 0 does, and so on; minimise.
+
+    Args:
+        points_NK: what is ranked.
+        wanted: stop after the front that completes so many points; all others share the next number.
+    """
+    no_worse = np.ones((len(points_NK), len(points_NK)), dtype=np.bool_)  # row is no worse than column
+    for column in points_NK.T:
+        no_worse &= column[:, None] <= column
+    dominates = no_worse & ~no_worse.T
+    ranks = np.full(len(points_NK), len(points_NK), dtype=np.int64)
+    better = dominates.sum(axis=0)  # how many points of no front so far dominate each
+    rank, left = 0, len(points_NK) if wanted is None else wanted
+    while left > 0 and (front := np.flatnonzero((better == 0) & (ranks > rank))).size:
+        ranks[front] = rank
+        better -= dominates[front].sum(axis=0)
+        rank, left = rank + 1, left - front.size
+    return np.minimum(ranks, rank)
+
+
+def crowding(points_NK: FloatArray, ranks: IntArray) -> FloatArray:
+    """NSGA-II's crowding distance within each front, (N,): the ends of a front have infinity."""
+    distance = np.zeros(len(points_NK))
+    for column in points_NK.T if len(points_NK) else ():
+        order = np.lexsort((column, ranks))
+        values, fronts = column[order], ranks[order]
+        first = np.append(True, fronts[1:] != fronts[:-1])
+        last = np.append(first[1:], True)
+        span = np.repeat(values[last] - values[first], np.diff(np.append(np.flatnonzero(first), len(values))))
+        gaps = np.append(values[1:], values[-1:]) - np.append(values[:1], values[:-1])
+        gaps = np.divide(gaps, span, out=np.zeros_like(gaps), where=span > 0)
+        distance[order] += np.where(first | last, np.inf, gaps)
+    return distance
+
+
+def survivors(points_NK: FloatArray, wanted: int) -> IntArray:
+    """NSGA-II's survival (Deb et al. 2002, section III): rows of the ``wanted`` best, the best first; minimise.
+
+    Fronts in order; within a front the least crowded first. Not pymoo's, which the tests compare it with: that keeps one
+    Python object per individual, and a search should not wait for its own book-keeping (tools/bench/search_speed.py).
+    """
+    ranks = front_ranks(points_NK, wanted)
+    return np.lexsort((-crowding(points_NK, ranks), ranks))[:wanted]
 
 
 def hypervolume(points_N2: ArrayLike, reference: tuple[float, float]) -> float:
@@ -99,12 +151,12 @@ def budget_picks(
     return picks
 
 
-def _checked(points: ArrayLike) -> FloatArray:
+def _checked(points: ArrayLike, width: int | None = 2) -> FloatArray:
     array = np.asarray(points, dtype=np.float64)
     if array.size == 0:
         return array.reshape(0, 2)
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise UserError(f"points have shape {array.shape}: give (N, 2) of cost and score")
+    if array.ndim != 2 or array.shape[1] < 2 or array.shape[1] != (width or array.shape[1]):
+        raise UserError(f"points have shape {array.shape}: give (N, {width or 'costs + 1'}) of cost and score")
     if bad := np.flatnonzero(~np.isfinite(array).all(axis=1)).tolist():
         raise UserError(f"point {bad[0]} is {tuple(array[bad[0]].tolist())}: leave out points that are not finite")
     return array

@@ -91,10 +91,32 @@ class SupportsSpace(Protocol[A]):
         """Take each choice from one of two parents."""
         ...
 
+    def mutate_codes(self, codes: Codes, rng: np.random.Generator, probability: float) -> Codes:
+        """Redraw each choice of each row of (n, genes) with the given probability."""
+        ...
+
+    def crossover_codes(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
+        """Children of row i of one with row i of the other: (n, genes)."""
+        ...
+
     def contains(self, arch: A) -> bool:
         """Whether the architecture belongs to the space."""
         ...
 
     def why_not(self, arch: A) -> str | None:
         """One line that says which entry lies outside of the space, or None."""
+        ...
+
+
+class SupportsCosts(Protocol):
+    """What architectures cost, many at once, in the quantities that a search minimises or limits.
+
+    Attributes:
+        names: of ``macs``, ``params``, ``memory`` (bytes) and ``latency_ms``, in the order of the columns.
+    """
+
+    names: tuple[str, ...]
+
+    def __call__(self, codes: Codes) -> NDArray[np.float64]:
+        """Costs of N codes, (N, len(names)); whole numbers are exact below 2^53."""
         ...

@@ -23,7 +23,8 @@ def journal(path: Path, **changes: Any) -> Journal[Arch]:
 
 def filled(path: Path) -> Journal[Arch]:
     book = journal(path)
-    book.add((3, 1), algorithm="nsga2", macs=10, metrics={"AP": 0.1, "APlarge": math.nan}, seconds=1.5)
+    costs, metrics = {"memory": 2.5e6}, {"AP": 0.1, "APlarge": math.nan}
+    book.add((3, 1), algorithm="nsga2", macs=10, metrics=metrics, seconds=1.5, costs=costs)
     book.add((5, 2), algorithm="random", macs=20, metrics={"AP": 0.2, "APlarge": 0.3}, seconds=2.5)
     return book
 
@@ -116,9 +117,10 @@ def test_a_spoilt_line_is_named(tmp_path: Path, line: str) -> None:
 
 def test_another_format_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     filled(tmp_path / "j")
-    text = (tmp_path / "j").read_text().replace('"format": 1', '"format": 2')
-    (tmp_path / "j").write_text(text)
-    with pytest.raises(UserError, match="journal format 2, this version reads 1"):
+    header, *rest = (tmp_path / "j").read_text().splitlines()
+    rest = [json.dumps({k: v for k, v in json.loads(line).items() if k not in ("costs", "stage")}) for line in rest]
+    (tmp_path / "j").write_text("\n".join([header.replace('"format": 2', '"format": 1'), *rest]) + "\n")
+    with pytest.raises(UserError, match="journal format 1, this version reads 2; use another folder"):
         read_journal(tmp_path / "j")
     with pytest.raises(UserError, match="no such search journal"):
         read_journal(tmp_path / "none")
@@ -138,6 +140,18 @@ def test_keys_do_not_depend_on_the_order_of_names() -> None:
 
 def test_records_as_a_table(tmp_path: Path) -> None:
     table = records_frame(filled(tmp_path / "j").records)
-    assert list(table.columns) == ["algorithm", "macs", "AP", "APlarge", "seconds", "arch"]
+    assert list(table.columns) == ["algorithm", "stage", "macs", "memory", "AP", "APlarge", "seconds", "arch"]
     assert table["macs"].tolist() == [10, 20] and table["arch"][1] == '{"depth":2,"kernel":5}'
-    assert list(records_frame([]).columns) == ["algorithm", "macs", "seconds", "arch"]
+    assert list(records_frame([]).columns) == ["algorithm", "stage", "macs", "seconds", "arch"]
+
+
+def test_an_architecture_has_one_record_at_each_stage(tmp_path: Path) -> None:
+    book = filled(tmp_path / "j")
+    book.add((3, 1), algorithm="nsga2", macs=10, metrics={"loss": 0.5}, seconds=0.1, stage="loss on 8 images")
+    with pytest.raises(ValueError, match="already has a record of stage 'loss on 8 images'"):
+        book.add((3, 1), algorithm="nsga2", macs=10, metrics={"loss": 0.5}, seconds=0.1, stage="loss on 8 images")
+    again = journal(tmp_path / "j")
+    cheap, whole = again.find((3, 1), "loss on 8 images"), again.find((3, 1))
+    assert cheap is not None and cheap.metrics == {"loss": 0.5} and len(again) == 3
+    assert whole is not None and whole.stage == "full" and whole.costs == {"memory": 2.5e6}
+    assert again.find((5, 2), "loss on 8 images") is None

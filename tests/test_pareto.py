@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supernet.errors import UserError
-from supernet.pareto import budget_picks, hypervolume, non_dominated
+from supernet.pareto import budget_picks, crowding, front_ranks, hypervolume, non_dominated, survivors
 
 # Few different values, so that ties and equal points are common.
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=14)
@@ -53,6 +53,43 @@ def test_hypervolume_equals_pymoo() -> None:
         assert hypervolume(points, (800.0, 5.0)) == pytest.approx(float(expected), rel=1e-12)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=12))
+def test_non_dominated_of_two_costs_equals_brute_force(points: list[tuple[int, int, int]]) -> None:
+    def beats(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
+        return one[0] <= two[0] and one[1] <= two[1] and one[2] >= two[2] and one != two
+
+    expected = [
+        not any(beats(other, point) for other in points) and point not in points[:index]
+        for index, point in enumerate(points)
+    ]
+    assert non_dominated(points).tolist() == expected
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3])
+def test_fronts_and_crowding_are_those_of_pymoo(objectives: int) -> None:
+    sorting = pytest.importorskip("pymoo.util.nds.non_dominated_sorting").NonDominatedSorting()
+    calc = pytest.importorskip("pymoo.operators.survival.rank_and_crowding.metrics").calc_crowding_distance
+    for seed, number in enumerate((1, 2, 40, 150)):
+        points = np.random.default_rng(seed).random((number, objectives))
+        fronts = sorting.do(points)
+        ranks = front_ranks(points)
+        assert [np.flatnonzero(ranks == rank).tolist() for rank in range(len(fronts))] == [sorted(f) for f in fronts]
+        distance = crowding(points, ranks)
+        for front in fronts:
+            if len(front) > 2:  # pymoo says infinity for up to two
+                np.testing.assert_allclose(distance[front] / objectives, calc(points[front]), rtol=1e-9)
+        best = survivors(points, number // 2)
+        assert np.array_equal(best, survivors(points, number)[: number // 2])
+        assert (np.diff(ranks[best]) >= 0).all() and ranks[best].max(initial=0) <= np.sort(ranks)[number // 2]
+
+
+def test_the_least_crowded_survive_first() -> None:
+    line = np.array([[0.0, 10.0], [1.0, 9.0], [1.5, 8.5], [2.0, 8.0], [10.0, 0.0], [11.0, 11.0]])
+    assert survivors(line, 3).tolist() == [0, 4, 3]
+    assert survivors(line, 6).tolist()[-1] == 5
+
+
 def test_nothing_covers_nothing() -> None:
     assert non_dominated([]).shape == (0,)
     assert hypervolume([], (1.0, 0.0)) == 0.0
@@ -75,6 +112,8 @@ def test_bad_input_is_refused_in_one_line() -> None:
         budget_picks([], [], {"phone": 5.0})
     with pytest.raises(UserError, match=r"point 1 is \(2.0, nan\)"):
         non_dominated([(1.0, 1.0), (2.0, np.nan)])
+    with pytest.raises(UserError, match=r"points have shape \(2, 1\): give \(N, costs \+ 1\)"):
+        non_dominated([[1.0], [2.0]])
     with pytest.raises(UserError, match=r"points have shape \(3,\)"):
         hypervolume([1.0, 2.0, 3.0], (1.0, 1.0))
     with pytest.raises(UserError, match="reference .* is not finite"):

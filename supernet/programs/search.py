@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,25 @@ import pandas as pd
 
 import search_spaces
 
+from ..algorithms import NSGA2, Evolution, RandomSearch
 from ..errors import UserError
 from ..files import sha256, write_atomically
+from ..halving import Halving
 from ..journal import Journal, Record
-from ..pareto import budget_picks, non_dominated
+from ..pareto import non_dominated
+from ..predictor import Fit, PredictorSearch
 from ..report import draw, write_report
-from ..search import NSGA2, Evolution, RandomSearch, run_search
+from ..search import run_search
 from ..searcher import Searcher
 from ..supernet import Supernet
+from .candidates import cluster_of, evaluate_of, losses_of, serial
+from .cluster import leave
 from .command import config_of, parser, run
+from .costing import check_limits, costs_of, limits_of
 from .progress import Progress, say
 from .setting import Setting
 from .subnets import compare
 from .train import TRAINED_BY, load_supernet, train_supernet
-from .transfer import calibrated
 
 EXAMPLES = """  python search.py --cfg experiments/synthetic/litepose.yaml"""
 PUBLISHED = Path(search_spaces.__file__).parent / "published" / "networks.csv"
@@ -43,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     setting.keep_config()
     _check_budgets(setting)
+    if setting.cfg.SEARCH.BACKEND == "ray":
+        cluster_of(setting).check()
     source = train_supernet(setting)
     supernet = load_supernet(setting, source)
     found, baseline = search(setting, supernet, source)
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
     rows = [
         compare(setting, name, setting.family.from_json(json.loads(arch)), supernet, source)
-        for name, arch in _picks(setting, front).items()
+        for name, arch in picks_of(setting, front).items()
     ]
     write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
     draw(setting.folder, metric=setting.score, dataset=dataset_name(setting), published=PUBLISHED)
@@ -63,7 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:
-    """Judge SEARCH.EVALUATIONS architectures, and SEARCH.RANDOM_BASELINE random ones, on the search split."""
+    """Judge SEARCH.EVALUATIONS architectures, and SEARCH.RANDOM_BASELINE random ones, on the search split.
+
+    With SEARCH.HALVING they are the survivors of as many more whose loss alone was measured; the baseline is never halved.
+    """
     cfg = setting.cfg.SEARCH
     used = setting.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)}
     journal = Journal(
@@ -73,9 +83,12 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
         settings=used,
         to_json=setting.family.to_json,
     )
-    evaluate = evaluator(setting, supernet)
+    evaluate, halving = evaluate_of(setting, supernet, source), None
+    if cfg.HALVING.IMAGES:
+        stage = f"loss on {cfg.HALVING.IMAGES} images"
+        halving = Halving(losses_of(setting, supernet, source), stage, cfg.HALVING.KEEP)
 
-    def search_with(algorithm: str, evaluations: int, title: str) -> list[Record]:
+    def search_with(algorithm: str, evaluations: int, title: str, halving: Halving[Any] | None) -> list[Record]:
         with Progress(title, evaluations) as progress:
             return run_search(
                 _searcher(setting, algorithm),
@@ -86,79 +99,98 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
                 lambda done, record: progress.to(
                     done, **{setting.score: record.metrics[setting.score], "MMACs": record.macs / 1e6}
                 ),
+                halving,
             )
 
-    found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})")
-    baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)") if cfg.RANDOM_BASELINE else []
+    found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})", halving)
+    if halving is not None:
+        looks = sum(record.stage == halving.stage for record in journal.records)
+        say(f"search: {looks:,} architectures had their {halving.stage}, {len(found):,} of them were judged")
+    baseline: list[Record] = []
+    if cfg.RANDOM_BASELINE:
+        baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)", None)
+    leave()
     write_csv(setting.folder / "search" / "found.csv", score_table(setting, found))
     write_csv(setting.folder / "search" / "random.csv", score_table(setting, baseline))
     return found, baseline
 
 
-def evaluator(setting: Setting, supernet: Supernet[Any]) -> Callable[[Any], dict[str, float]]:
-    """Extract, calibrate, and judge on the search split, which is never the one that is reported."""
-    dataset = setting.search
-    judge = setting.judge(dataset)
-
-    def evaluate(arch: Any) -> dict[str, float]:
-        network = supernet.extract(arch)
-        calibrated(setting, network, arch)
-        metrics, _ = setting.task.evaluate(
-            network, dataset, judge, arch.input_hw, batch=setting.cfg.TEST.IMAGES_PER_GPU
-        )
-        return metrics
-
-    return evaluate
+def evaluator(setting: Setting, supernet: Supernet[Any]) -> Callable[[Any], Mapping[str, float]]:
+    """Official metrics of one architecture on the search split, by this process."""
+    evaluate = serial(setting, supernet)
+    return lambda arch: next(evaluate([arch]))[1]
 
 
 def _searcher(setting: Setting, algorithm: str) -> Searcher[Any]:
     cfg = setting.cfg.SEARCH
-
-    def cost(archs: Sequence[Any]) -> Any:
-        return setting.costs.macs(np.stack([setting.space.encode(arch) for arch in archs]))
-
     common: dict[str, Any] = {
         "space": setting.space,
-        "cost": cost,
+        "costs": costs_of(setting),
         "rng": np.random.default_rng(cfg.SEED),
         "population": cfg.POPULATION,
-        "max_macs": setting.cfg.COST.MAX_MACS or None,
+        "limits": limits_of(setting),
     }
+    objectives: dict[str, Any] = {"objectives": setting.cfg.COST.OBJECTIVES}
     mutation: dict[str, Any] = {
         "mutation_probability": cfg.MUTATION_PROBABILITY or 1 / max(1, len(setting.space.genes))
     }
-    if algorithm == "random":
-        return RandomSearch(**common)
-    if algorithm == "evolution":
-        generations = -(-cfg.EVALUATIONS // cfg.POPULATION)
-        return Evolution(**common, **mutation, parent_ratio=cfg.PARENT_RATIO, iterations=generations)
-    return NSGA2(**common, **mutation)
+    match algorithm:
+        case "random":
+            return RandomSearch(**common, **objectives)
+        case "evolution":
+            generations = -(-cfg.EVALUATIONS // cfg.POPULATION)
+            return Evolution(**common, **mutation, parent_ratio=cfg.PARENT_RATIO, iterations=generations)
+        case "predictor":
+            return PredictorSearch(**common, **objectives, **mutation, on_fit=_fit_log(setting.folder / "search"))
+        case _:
+            return NSGA2(**common, **objectives, **mutation)
+
+
+def _fit_log(folder: Path) -> Callable[[Fit], None]:
+    """Says how good the predictor was in each generation, and keeps it in ``predictor.csv``."""
+    fits: list[Fit] = []
+
+    def on_fit(fit: Fit) -> None:
+        fits.append(fit)
+        write_csv(folder / "predictor.csv", pd.DataFrame(fits))
+        say(
+            f"predictor after {fit.evaluated} evaluations: τ {fit.kendall:.2f}, ρ {fit.spearman:.2f}, error {fit.error:.4g}, "
+            f"{100 * fit.coverage:.0f} % within two deviations; the next candidates have ± {fit.deviation:.4g}"
+        )
+
+    return on_fit
 
 
 def score_table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
-    """What was evaluated: macs, params, resolution, every metric, and the architecture as JSON."""
-    rows = [
+    """What was evaluated: macs, params, resolution, other costs of the search, every metric, the architecture as JSON."""
+    if not records:
+        return pd.DataFrame()
+    archs = [setting.family.from_json(record.arch) for record in records]
+    codes = np.stack([setting.space.encode(arch) for arch in archs])
+    costs = costs_of(setting)
+    table = pd.DataFrame(
         {
-            "macs": record.macs,
-            "params": int(setting.costs.params(setting.space.encode(setting.family.from_json(record.arch))[None])[0]),
-            "resolution": setting.family.from_json(record.arch).input_hw[0],
-            **record.metrics,
-            "arch": json.dumps(record.arch),
+            "macs": [record.macs for record in records],
+            "params": setting.costs.params(codes),
+            "resolution": [arch.input_hw[0] for arch in archs],
         }
-        for record in records
-    ]
-    return pd.DataFrame(rows)
+    )
+    for name, column in zip(costs.names, costs(codes).T, strict=True):
+        if name not in table:
+            table[name] = column
+    metrics = pd.DataFrame([record.metrics for record in records])
+    return table.join(metrics).assign(arch=[json.dumps(record.arch) for record in records])
 
 
 def _front(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
     table = score_table(setting, records)
-    best = non_dominated(table[["macs", setting.score]].to_numpy(dtype=float))
+    best = non_dominated(table[[*setting.cfg.COST.OBJECTIVES, setting.score]].to_numpy(dtype=float))
     front = table[best].sort_values("macs").reset_index(drop=True)
     front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
     return front
 
 
-def _picks(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
+def picks_of(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
     """The best architecture of the front within each budget; one that serves two budgets goes by the smaller one's name."""
     budgets = dict(sorted(setting.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
     if not budgets:
@@ -175,9 +207,10 @@ def _picks(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
 
 
 def _check_budgets(setting: Setting) -> None:
-    """Before hours of training: can every budget be met?"""
+    """Before hours of training: can every budget be met, and every limit?"""
+    check_limits(setting)
     smallest = int(setting.costs.macs(setting.space.encode(setting.space.smallest)[None])[0])
-    for name, macs in {**setting.cfg.SEARCH.BUDGETS, "COST.MAX_MACS": setting.cfg.COST.MAX_MACS or smallest}.items():
+    for name, macs in setting.cfg.SEARCH.BUDGETS.items():
         if macs < smallest:
             raise UserError(
                 f"SEARCH.BUDGETS {name}: {macs:,} MACs, the smallest architecture of the space has {smallest:,}"

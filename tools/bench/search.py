@@ -2,9 +2,11 @@
 
     python tools/bench/search.py                                 a stand-in for evaluated networks, 5 seeds
     python tools/bench/search.py --table runs/x/search.jsonl     really evaluated architectures (a journal or a CSV)
+    python tools/bench/search.py --table experiments/synthetic/table.csv --seeds 20
 
-Prints the hypervolume (MACs below the most expensive, score above the worst) of the front that NSGA-II, evolution and
-random search found, per seed, and the candidates that each proposes per second.
+Prints the hypervolume (MACs below the most expensive, score above the worst) of the front that each algorithm found
+with equal evaluations, per seed. Where every architecture has a score, which is a table's case, also the evaluations
+until 99 % of the true front's hypervolume; for that, a part of the stand-in is evaluated whole.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,13 +25,21 @@ import numpy.typing as npt
 import pandas as pd
 
 from search_spaces.space import Gene, Space, choice, repeat
+from supernet.algorithms import NSGA2, Evolution, RandomSearch
 from supernet.errors import UserError
 from supernet.journal import read_journal, records_frame
 from supernet.pareto import hypervolume
-from supernet.search import NSGA2, Evolution, RandomSearch
+from supernet.predictor import PredictorSearch
+from supernet.protocols import Codes
 from supernet.searcher import Searcher
 
-ALGORITHMS: dict[str, Any] = {"nsga2": NSGA2, "evolution": Evolution, "random": RandomSearch}
+ALGORITHMS: dict[str, Any] = {
+    "nsga2": NSGA2,
+    "predictor": PredictorSearch,
+    "evolution": Evolution,
+    "random": RandomSearch,
+}
+GOAL = 0.99  # part of the true front's hypervolume
 
 
 @dataclass(frozen=True)
@@ -106,40 +115,57 @@ class TableSpace:
         largest: the row of the most expensive one.
     """
 
-    def __init__(self, codes: npt.NDArray[np.int16], smallest: int, largest: int) -> None:
-        self.codes, self.size = codes, len(codes)
+    def __init__(self, codes: Codes, smallest: int, largest: int) -> None:
+        self.codes, self.size = np.ascontiguousarray(codes), len(codes)
+        self._rows = {code.tobytes(): row for row, code in enumerate(self.codes)}
         self._spread = np.maximum(codes.max(axis=0), 1).astype(np.float32)
         self._places = codes / self._spread
         self.genes = tuple(Gene(f"g[{i}]", tuple(range(int(column.max()) + 1))) for i, column in enumerate(codes.T))
         self.smallest, self.largest = smallest, largest
 
-    def sample(self, rng: np.random.Generator) -> int:
-        """A random row."""
-        return int(rng.integers(self.size))
+    def rows(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """The row of each code."""
+        return np.array([self._rows[code.tobytes()] for code in codes], dtype=np.int64)
 
-    def all_codes(self) -> npt.NDArray[np.int16]:
+    def encode(self, arch: int) -> Codes:
+        """The code of a row."""
+        return self.codes[arch]
+
+    def sample_codes(self, n: int, rng: np.random.Generator) -> Codes:
+        """Random rows."""
+        return self.codes[rng.integers(self.size, size=n)]
+
+    def all_codes(self) -> Codes:
         """Every row's code."""
         return self.codes
 
-    def decode(self, code: npt.NDArray[np.int16]) -> int:
-        """The row of a code."""
-        return int(np.flatnonzero((self.codes == code).all(axis=1))[0])
+    def mutate_codes(self, codes: Codes, rng: np.random.Generator, probability: float) -> Codes:
+        """The nearest other rows after every gene was redrawn, from some row, with ``probability``."""
+        donors = self.codes[rng.integers(self.size, size=codes.shape), np.arange(codes.shape[1])]
+        return self._nearest(np.where(rng.random(codes.shape) < probability, donors, codes), rng, [codes])
 
-    def mutate(self, arch: int, rng: np.random.Generator, probability: float) -> int:
-        """The nearest other row after every gene was redrawn, from some row, with ``probability``."""
-        donors = self.codes[rng.integers(self.size, size=self.codes.shape[1]), np.arange(self.codes.shape[1])]
-        drawn = rng.random(len(donors)) < probability
-        return self._nearest(np.where(drawn, donors, self.codes[arch]), rng, {arch})
+    def crossover_codes(self, first: Codes, second: Codes, rng: np.random.Generator) -> Codes:
+        """The nearest rows, none of the parents, to children with every gene from one of them."""
+        return self._nearest(np.where(rng.random(first.shape) < 0.5, first, second), rng, [first, second])
 
-    def crossover(self, first: int, second: int, rng: np.random.Generator) -> int:
-        """The nearest row, neither of the parents, to a child with every gene from one of them."""
-        from_first = rng.random(self.codes.shape[1]) < 0.5
-        return self._nearest(np.where(from_first, self.codes[first], self.codes[second]), rng, {first, second})
+    def _nearest(self, wanted: Codes, rng: np.random.Generator, excluded: Sequence[Codes]) -> Codes:
+        distance = np.abs(self._places - (wanted / self._spread)[:, None]).sum(axis=2)
+        distance *= 1 + 0.2 * rng.random(distance.shape)
+        for codes in excluded:
+            distance[np.arange(len(wanted)), self.rows(codes)] = np.inf
+        return self.codes[distance.argmin(axis=1)]
 
-    def _nearest(self, code: npt.NDArray[np.int16], rng: np.random.Generator, excluded: set[int]) -> int:
-        distance = np.abs(self._places - code / self._spread).sum(axis=1) * (1 + 0.2 * rng.random(self.size))
-        distance[list(excluded)] = np.inf
-        return int(np.argmin(distance))
+
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates as the only cost."""
+
+    of: Callable[[Codes], npt.NDArray[np.int64]]
+    names: tuple[str, ...] = ("macs",)
+
+    def __call__(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Column vector of the codes' MACs."""
+        return self.of(codes).astype(np.float64)[:, None]
 
 
 def read_table(path: Path, score_key: str) -> pd.DataFrame:
@@ -180,40 +206,128 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     return [(path, value)]
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """A space of which scores are known.
+
+    Attributes:
+        space: the architectures.
+        macs: of codes.
+        scores: of codes.
+        title: what is printed above the result.
+    """
+
+    space: Any
+    macs: Callable[[Codes], npt.NDArray[np.int64]]
+    scores: Callable[[Codes], npt.NDArray[np.float64]]
+    title: str
+
+    def points(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """MACs and score, (N, 2)."""
+        return np.column_stack([self.macs(codes), self.scores(codes)]).astype(np.float64)
+
+
+def table_benchmark(
+    macs: npt.NDArray[np.int64], scores: npt.NDArray[np.float64], codes: Codes, title: str
+) -> Benchmark:
+    """Rows of which MACs, score and code are given."""
+    space = TableSpace(codes, int(macs.argmin()), int(macs.argmax()))
+    return Benchmark(space, lambda rows: macs[space.rows(rows)], lambda rows: scores[space.rows(rows)], title)
+
+
+def stand_in(space: Space[Network] = STAND_IN_SPACE) -> Benchmark:
+    """A space of the stand-in's networks."""
+
+    def decoded(function: Callable[[Network], Any]) -> Any:
+        return lambda codes: np.array([function(space.decode(code)) for code in codes])
+
+    title = f"stand-in, {space.size:,} architectures"
+    return Benchmark(space, decoded(lambda net: stand_in_macs([net])[0]), decoded(stand_in_score), title)
+
+
+def known_stand_in() -> Benchmark:
+    """The part of the stand-in with one kind of block: few enough that every score, and so the true front, is known."""
+    space = STAND_IN_SPACE.restrict({"kernel": [5], "expansion": [6]})
+    whole, codes = stand_in(space), space.all_codes()
+    points = dict(zip(map(bytes, codes), whole.points(codes), strict=True))
+    title = f"stand-in with one kind of block, {space.size:,} architectures"
+    return Benchmark(
+        space,
+        lambda codes: np.array([points[code.tobytes()][0] for code in codes], dtype=np.int64),
+        lambda codes: np.array([points[code.tobytes()][1] for code in codes]),
+        title,
+    )
+
+
 def compare(
-    space: Any,
-    macs: Callable[[Sequence[Any]], npt.NDArray[np.int64]],
-    score: Callable[[Any], float],
-    reference: tuple[float, float],
+    benchmark: Benchmark,
     *,
     seeds: Sequence[int],
     evaluations: int,
     population: int | None = None,
     algorithms: Sequence[str] = tuple(ALGORITHMS),
+    reference: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """One row per seed and algorithm: hypervolume, evaluations, candidates_per_second (proposing only)."""
+    """One row per seed and algorithm: hypervolume, evaluations, and evaluations until GOAL (NaN where unknown).
+
+    Args:
+        benchmark: what is searched.
+        seeds: of the algorithms.
+        evaluations: where the hypervolumes are compared.
+        population: candidates per generation; each algorithm's own when not given.
+        algorithms: names of ALGORITHMS.
+        reference: largest MACs, smallest score; of the whole space when not given, which has to be a table then.
+    """
+    goal = np.inf
+    if reference is None:
+        points = benchmark.points(benchmark.space.all_codes())
+        reference = (float(points[:, 0].max()), float(points[:, 1].min()))
+        goal = GOAL * hypervolume(points, reference)
     rows = []
-    size = {} if population is None else {"population": population}
     for seed in seeds:
         for name in algorithms:
-            points: list[tuple[int, float]] = []
-            seconds = 0.0
-            searcher: Searcher[Any] = ALGORITHMS[name](space, macs, np.random.default_rng(seed), **size)
-            while len(points) < evaluations:
-                started = time.perf_counter()
-                candidates = searcher.ask()
-                seconds += time.perf_counter() - started
-                if not candidates:
-                    break
-                scores = np.array([score(arch) for arch in candidates])
-                points += list(zip(searcher.macs(candidates).tolist(), scores.tolist(), strict=True))
-                started = time.perf_counter()
-                searcher.tell(candidates, scores)
-                seconds += time.perf_counter() - started
-            points = points[:evaluations]
-            volume = hypervolume(np.array(points, dtype=np.float64), reference)
-            rows.append((seed, name, volume, len(points), len(points) / seconds))
-    return pd.DataFrame(rows, columns=["seed", "algorithm", "hypervolume", "evaluations", "candidates_per_second"])
+            found = _run(benchmark, name, seed, evaluations, population, reference, goal)
+            volume = hypervolume(found[:evaluations], reference)
+            rows.append((seed, name, volume, min(len(found), evaluations), _until(found, reference, goal)))
+    return pd.DataFrame(rows, columns=["seed", "algorithm", "hypervolume", "evaluations", "until_goal"])
+
+
+def _run(
+    benchmark: Benchmark,
+    name: str,
+    seed: int,
+    evaluations: int,
+    population: int | None,
+    reference: tuple[float, float],
+    goal: float,
+) -> npt.NDArray[np.float64]:
+    """Points in the order asked: at least ``evaluations`` of them, and on until the goal if there is one."""
+    size: dict[str, Any] = {} if population is None else {"population": population}
+    if name == "evolution":
+        size["iterations"] = benchmark.space.size
+    searcher: Searcher[Any] = ALGORITHMS[name](
+        benchmark.space, Macs(benchmark.macs), np.random.default_rng(seed), **size
+    )
+    found = np.empty((0, 2))
+    while len(found) < evaluations or (np.isfinite(goal) and hypervolume(found, reference) < goal):
+        codes = searcher.ask()
+        if not len(codes):
+            break
+        points = benchmark.points(codes)
+        found = np.concatenate([found, points])
+        searcher.tell(codes, points[:, 1])
+    return found
+
+
+def _until(found: npt.NDArray[np.float64], reference: tuple[float, float], goal: float) -> float:
+    """Evaluations until the goal, by bisection: the hypervolume only grows."""
+    if not hypervolume(found, reference) >= goal:
+        return np.nan
+    low, high = 0, len(found)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if hypervolume(found[:middle], reference) >= goal else (middle, high)
+    return float(high)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -225,27 +339,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--population", type=int, help="default: each algorithm's own")
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args(argv)
-    sizes: dict[str, Any] = {"seeds": range(args.seeds), "evaluations": args.evaluations, "population": args.population}
+    sizes: dict[str, Any] = {"seeds": range(args.seeds), "population": args.population}
     if args.table is None:
-        largest, smallest = STAND_IN_SPACE.largest, STAND_IN_SPACE.smallest
-        reference = (float(stand_in_macs([largest])[0]), stand_in_score(smallest))
-        result = compare(STAND_IN_SPACE, stand_in_macs, stand_in_score, reference, **sizes)
-        title = f"stand-in, {STAND_IN_SPACE.size:,} architectures"
+        whole = stand_in()
+        ends = np.stack([STAND_IN_SPACE.encode(arch) for arch in (STAND_IN_SPACE.largest, STAND_IN_SPACE.smallest)])
+        (largest, _), (_, worst) = whole.points(ends)
+        _print(whole, compare(whole, evaluations=args.evaluations, reference=(largest, worst), **sizes))
+        benchmark = known_stand_in()
     else:
         table = read_table(args.table, args.score)
         macs, scores = table["macs"].to_numpy(np.int64), table["score"].to_numpy(np.float64)
-        space = TableSpace(table_codes(table["arch"].tolist()), int(macs.argmin()), int(macs.argmax()))
-        reference = (float(macs.max()), float(scores.min()))
-        sizes["evaluations"] = min(args.evaluations, len(table) // 3)
-        result = compare(space, lambda rows: macs[list(rows)], lambda row: float(scores[row]), reference, **sizes)
         title = f"{args.table}, {len(table):,} architectures"
+        benchmark = table_benchmark(macs, scores, table_codes(table["arch"].tolist()), title)
+    evaluations = min(args.evaluations, benchmark.space.size // 3)
+    _print(benchmark, compare(benchmark, evaluations=evaluations, **sizes))
+
+
+def _print(benchmark: Benchmark, result: pd.DataFrame) -> None:
+    """Hypervolumes by seed, wins against chance, and the median evaluations until the goal."""
     volumes = result.pivot(index="seed", columns="algorithm", values="hypervolume")[list(ALGORITHMS)]
-    print(f"{title}; {int(result['evaluations'].max())} evaluations; hypervolume")
-    volumes["nsga2_over_random"] = volumes["nsga2"] / volumes["random"]
+    print(f"{benchmark.title}; {int(result['evaluations'].max())} evaluations; hypervolume")
     print(volumes.to_string(float_format="{:.4g}".format))
-    print(f"NSGA-II ahead of random on {int((volumes['nsga2'] > volumes['random']).sum())} of {len(volumes)} seeds")
-    speed = result.groupby("algorithm")["candidates_per_second"].median()
-    print("candidates proposed per second: " + ", ".join(f"{name} {speed[name]:.0f}" for name in ALGORITHMS))
+    for name in ("nsga2", "predictor"):
+        print(f"{name} ahead of random on {int((volumes[name] > volumes['random']).sum())} of {len(volumes)} seeds")
+    median = result.groupby("algorithm")["until_goal"].median()
+    if median.notna().all():
+        figures = (f"{name} {median[name]:g} ({median[name] / median['random']:.2f} of random)" for name in ALGORITHMS)
+        print(f"evaluations until {GOAL:.0%} of the true hypervolume, median: {', '.join(figures)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""How many candidates a second do the algorithms propose, evaluation left out?
+
+    python tools/bench/search_speed.py
+
+On the LitePose spaces, on one core, costs and survival included, with random scores and pymoo's own loop beside it (40
+real variables, no costs, no search for duplicates). Seconds are processor time, so other work on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
+from pymoo.core.problem import Problem
+from pymoo.core.termination import NoTermination
+
+from search_spaces import litepose
+from supernet.algorithms import NSGA2, Evolution, RandomSearch
+from supernet.cost import CostModel
+from supernet.protocols import Codes
+
+CANDIDATES = 50_000
+ALGORITHMS: tuple[tuple[Any, dict[str, Any]], ...] = (
+    (NSGA2, {"population": 20}),
+    (NSGA2, {"population": 100}),
+    (Evolution, {"population": 40, "iterations": sys.maxsize}),
+    (RandomSearch, {"population": 20}),
+)
+
+
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates as the only cost."""
+
+    of: Callable[[Codes], npt.NDArray[np.int64]]
+    names: tuple[str, ...] = ("macs",)
+
+    def __call__(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Column vector of the codes' MACs."""
+        return self.of(codes).astype(np.float64)[:, None]
+
+
+def ours(space: Any, macs: Macs, algorithm: Any, plan: dict[str, Any]) -> tuple[int, int, float]:
+    """Candidates, how many of them were asked before, and candidates a second."""
+    searcher = algorithm(space, macs, np.random.default_rng(0), **plan)
+    scores, asked = np.random.default_rng(1), []
+    started = time.process_time()
+    for _ in range(CANDIDATES // plan["population"]):
+        codes = searcher.ask()
+        searcher.tell(codes, scores.random(len(codes)))
+        asked.append(codes)
+    seconds = time.process_time() - started
+    whole = np.concatenate(asked)
+    return len(whole), len(whole) - len(np.unique(whole, axis=0)), len(whole) / seconds
+
+
+def pymoos(population: int) -> float:
+    """Candidates a second of pymoo's ask and tell."""
+    algorithm = PymooNSGA2(pop_size=population)
+    algorithm.setup(Problem(n_var=40, n_obj=2, xl=0, xu=1), termination=NoTermination(), seed=0)
+    scores = np.random.default_rng(1)
+    started = time.process_time()
+    for _ in range(CANDIDATES // population):
+        candidates = algorithm.ask()
+        candidates.set("F", scores.random((population, 2)))
+        algorithm.tell(infills=candidates)
+    return CANDIDATES / (time.process_time() - started)
+
+
+def main() -> None:
+    """Measure and print."""
+    for name, space in litepose.SPACES.items():
+        macs = Macs(CostModel(litepose.build, space).macs)
+        for algorithm, plan in ALGORITHMS:
+            total, twice, rate = ours(space, macs, algorithm, plan)
+            print(f"litepose {name:<10} {algorithm.name:<10} population {plan['population']:<4} {rate:8,.0f} a second, "
+                  f"{twice} of {total:,} asked twice")  # fmt: skip
+    for population in (20, 100):
+        print(f"pymoo alone{'':<20} population {population:<4} {pymoos(population):8,.0f} a second")
+
+
+if __name__ == "__main__":
+    main()
