@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from search_spaces import hrnet, litepose
+from supernet import checkpoint
 from supernet.pose.coco import PoseDataset
 from supernet.pose.crop import center_scale, crop_matrix
 from supernet.pose.images import read_image
@@ -94,7 +95,7 @@ class Fixed(nn.Module):
 
 def answer_with(outputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Setting, "build", staticmethod(lambda arch: Fixed(outputs)))
-    monkeypatch.setattr(demo.checkpoint, "load_checkpoint", lambda network, path: None)
+    monkeypatch.setattr(checkpoint, "load_checkpoint", lambda network, path: None)
 
 
 def labelled(place: Place, position: int) -> NDArray[np.float32]:

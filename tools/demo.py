@@ -2,6 +2,8 @@
 
 python tools/demo.py --cfg CFG --superconfig SUBNET/arch.json --input photos --out poses TEST.MODEL_FILE SUBNET/weights.pt
 
+TEST.MODEL_FILE may be a file of tools/export.py, net.onnx, too, which says its architecture itself.
+
 The folder of --out gets each picture (or the video, .mp4) with the people drawn on it, and poses.json. Coordinates there
 are x before y in pixels of the picture as it is stored, (0, 0) the centre of the upper left pixel.
 
@@ -29,7 +31,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from supernet import checkpoint
 from supernet.config import load_config
 from supernet.errors import UserError
 from supernet.files import read_json, write_atomically
@@ -41,10 +42,10 @@ from supernet.pose.people import PeopleDataset, PersonInstance
 from supernet.pose.person_decoding import decode, merge_mirrored
 from supernet.pose.person_task import TopDownTask
 from supernet.programs.command import run
-from supernet.programs.models import superconfig_of
 from supernet.programs.progress import Progress, say
 from supernet.programs.setting import Setting
 from supernet.programs.train import place
+from supernet.programs.weights import network_of
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -221,21 +222,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="configuration keys set on top of the file")
     options = parser.parse_args(arguments)
     setting = Setting(load_config(options.cfg, options.overrides), options.cfg)
-    superconfig = superconfig_of(setting.cfg, options.superconfig)
-    if superconfig is None:
-        parser.error("--superconfig is needed: the architecture of the weights")
-    if not setting.cfg.TEST.MODEL_FILE:
-        raise UserError("TEST.MODEL_FILE is empty; set it to the network's weights")
     if options.out.resolve() in (options.input.resolve(), options.input.resolve().parent):
         raise UserError(f"--out {options.out} is where the input lies, which would be overwritten: give another folder")
 
     is_video = options.input.suffix.lower() in VIDEOS and options.input.is_file()
     video = Video(options.input, options.out / f"{options.input.stem}.mp4") if is_video else None
     paths = [] if video else pictures_of(options.input)
-    arch = setting.architecture(superconfig)
-    network = setting.build(arch)
-    checkpoint.load_checkpoint(network, Path(setting.cfg.TEST.MODEL_FILE))
-    place(network, setting).eval()
+    network, arch = network_of(setting, options.superconfig)
+    place(network, setting)
     if isinstance(setting.task, TopDownTask):
         if options.boxes and video:
             raise UserError(

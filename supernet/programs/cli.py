@@ -1,13 +1,19 @@
-"""``pose-supernet search|train|transfer|valid …``: the root scripts as one installed command."""
+"""``pose-supernet search|train|transfer|valid|export …``: the root scripts as one installed command."""
 
 from __future__ import annotations
 
 import sys
 
-from . import search, train, transfer, valid
+from . import export, search, train, transfer, valid
 from .command import run
 
-PROGRAMS = {"search": search.main, "train": train.main, "transfer": transfer.main, "valid": valid.main}
+PROGRAMS = {
+    "search": search.main,
+    "train": train.main,
+    "transfer": transfer.main,
+    "valid": valid.main,
+    "export": export.main,
+}
 
 
 def main() -> None:

@@ -11,23 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint
-from ..errors import UserError
 from ..files import sha256
 from ..pose.skeletons import MPII
 from ..pose.submission import write_coco, write_mpii
 from .command import config_of, parser, run
 from .evaluation import Evaluation
 from .fitting import WEIGHTS
-from .models import superconfig_of
 from .progress import say
 from .setting import Setting
 from .team import team
 from .train import place
+from .weights import network_of
 
 EXAMPLES = """  python valid.py --cfg experiments/synthetic/litepose.yaml \\
       --superconfig output/synthetic/litepose/subnets/S/arch.json \\
       TEST.MODEL_FILE output/synthetic/litepose/subnets/S/weights.pt
+  python valid.py --cfg experiments/synthetic/litepose.yaml TEST.MODEL_FILE exported.onnx
   torchrun --nproc_per_node 4 valid.py --cfg …"""
 
 
@@ -36,14 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = parser(__doc__, EXAMPLES, superconfig="the checkpoint's architecture: a JSON file or a published name")
     options = command.parse_args(arguments)
     setting = Setting(config_of(options), options.cfg)
-    superconfig = superconfig_of(setting.cfg, options.superconfig)
-    if superconfig is None:
-        command.error("--superconfig is needed: the architecture of the checkpoint")
-    if not setting.cfg.TEST.MODEL_FILE:
-        raise UserError("TEST.MODEL_FILE is empty; set it to the checkpoint to judge")
-    path, arch = Path(setting.cfg.TEST.MODEL_FILE), setting.architecture(superconfig)
-    network = setting.build(arch)
-    checkpoint.load_checkpoint(network, path)
+    network, arch = network_of(setting, options.superconfig)
+    path = Path(setting.cfg.TEST.MODEL_FILE)
     split = setting.cfg.DATASET.TEST
     suffix = "-pred.mat" if setting.skeleton is MPII else ".json"
     name = path.parent.name if path.name == WEIGHTS else path.stem
