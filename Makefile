@@ -29,7 +29,9 @@ bench: install
 	$(BIN)/python tools/bench/sharing.py --family all --architectures 200
 	$(BIN)/python tools/bench/cost.py
 	$(BIN)/python tools/bench/search.py
-	$(BIN)/python tools/bench/search.py --table experiments/synthetic/table.csv
+	$(BIN)/python tools/bench/search.py --table experiments/synthetic/table.csv --seeds 20
+	$(BIN)/python tools/bench/search_speed.py
+	$(BIN)/python tools/bench/workers.py --cfg experiments/synthetic/litepose.yaml
 	$(BIN)/python tools/bench/grouping.py
 	$(BIN)/python tools/bench/bottom_up_sample.py
 	$(BIN)/python tools/bench/person_sample.py

@@ -225,7 +225,7 @@ def test_empty_values_are_the_empty_value_of_the_key(tmp_path: Path, text: str) 
         ("SUPERNTE: {EMA: 1}", "x.yaml: unknown key SUPERNTE; did you mean SUPERNET?"),
         ("train: {LR: 1}", "x.yaml: unknown key train; did you mean TRAIN?"),
         ("POPULATION: 3", "x.yaml: unknown key POPULATION; did you mean SEARCH.POPULATION?"),
-        ("LR: 3", "x.yaml: unknown key LR; did you mean TRAIN.LR or RETRAIN.LR?"),
+        ("LR: 3", "x.yaml: unknown key LR; did you mean TRAIN.LR or RETRAIN.LR or FIDELITY.LR?"),
         ("COST: {QUARKS: 3}", "x.yaml: unknown key COST.QUARKS; the keys there are MAX_MACS"),
         (
             "SUPERNET: {STAGES: [{name: a, step: 3}]}",
@@ -246,7 +246,7 @@ def test_empty_values_are_the_empty_value_of_the_key(tmp_path: Path, text: str) 
         ("SEARCH: {BUDGETS: {phone: small}}", "x.yaml: SEARCH.BUDGETS.phone takes a whole number, not 'small'"),
         (
             "SEARCH: {ALGORITHM: nsga3}",
-            "x.yaml: SEARCH.ALGORITHM is 'nsga3', not one of nsga2, evolution, random",
+            "x.yaml: SEARCH.ALGORITHM is 'nsga3', not one of nsga2, evolution, predictor, random",
         ),
         (
             "DATASET: {TRAIN_SET: a, TRAIN: b}",

@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..files import sha256, write_atomically
 from ..halving import Halving
 from ..journal import Journal, Record
-from ..pareto import non_dominated
+from ..pareto import budget_picks, non_dominated
 from ..predictor import Fit, PredictorSearch
 from ..report import draw, write_report
 from ..search import run_search
