@@ -1,9 +1,10 @@
 """Exact cost of millions of architectures a second, for any search space, without a hand-written formula.
 
-What a layer costs is a product of whole numbers: positions × weight dimensions (:mod:`supernet.counting`). Each of
-these factors depends on very few choices: a width, a resolution, a kernel. So a hundred architectures of the space are
-built without weights, every factor is tabulated over the smallest set of choices that explains it, and layers that
-depend on the same choices become one table. The cost of an architecture is then a few look-ups and a sum.
+What a layer costs is a product of whole numbers: positions × weight dimensions (:mod:`supernet.counting`); so is what a
+tensor takes (:mod:`supernet.memory`). Each of these factors depends on very few choices: a width, a resolution, a kernel.
+So some dozens of architectures of the space are built without weights, every factor is tabulated over the smallest set of
+choices that explains it, and terms that depend on the same choices become one table. The cost of an architecture is then
+a few look-ups and a sum, or for the peak of memory the largest of a few.
 
 Nothing is assumed about the family: the tables are checked against networks that were not used to make them, and a
 combination that a table has not seen is never guessed but built and learned. Both rest on the space's own sampling: a
@@ -14,22 +15,22 @@ Shapes: N architectures, G genes of the space; codes are (N, G), see :class:`sup
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import prod
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 from torch import nn
 
 from .counting import layer_factors, parameter_factors
-from .errors import UserError
-from .protocols import Codes, SupportsSpace
+from .learning import Integers, Tabulated
+from .memory import activations
+from .protocols import SupportsSpace
+from .sharing import canonical_modules
 from .skeleton import skeleton
-from .tabulation import TABLE_ENTRIES, FactorSum
+from .tabulation import FactorPeak, FactorSum
 
 A = TypeVar("A")
-Integers = npt.NDArray[np.int64]
 
 
 def image_batch(arch: Any) -> tuple[int, ...]:
@@ -37,8 +38,18 @@ def image_batch(arch: Any) -> tuple[int, ...]:
     return (1, 3, *arch.input_hw)
 
 
+def names_in_largest(network: nn.Module) -> dict[str, str]:
+    """Of the parameters and buffers that have another name in the largest network, that name by their own."""
+    return {
+        f"{own}.{key}": f"{canonical}.{key}"
+        for canonical, own, module in canonical_modules(network)
+        if own != canonical
+        for key in (*module._parameters, *module._buffers)
+    }
+
+
 class CostModel(Generic[A]):
-    """Multiply-accumulates and parameters of every architecture of a space, equal to :func:`supernet.counting.count`.
+    """What every architecture of a space costs, equal to counting its network.
 
     Args:
         build: from an architecture to its network; called on the meta device.
@@ -49,7 +60,7 @@ class CostModel(Generic[A]):
 
     Raises:
         UserError: when a layer's cost depends on too many choices at once, or the checks do not come out. It names the
-            layer.
+            layer. The tables for memory are learned, and may fail so, when they are first asked for.
     """
 
     def __init__(
@@ -58,100 +69,47 @@ class CostModel(Generic[A]):
         space: SupportsSpace[A],
         input_shape: Callable[[A], tuple[int, ...]] = image_batch,
         *,
-        checks: int = 50,
+        checks: int = 32,
         seed: int = 0,
     ) -> None:
-        self._build, self._space, self._input_shape = build, space, input_shape
-        self._options = np.array([len(gene.options) for gene in space.genes], dtype=np.int64)
-        self._macs, self._params = FactorSum(), FactorSum()
-        self._codes: dict[bytes, Codes] = {}  # what was built
-
-        rng = np.random.default_rng(seed)
-        corners = np.stack([space.encode(space.largest), space.encode(space.smallest)])
-        pool = np.concatenate([corners, space.sample_codes(8192, rng)])
-        self._low: Integers = pool.min(axis=0).astype(np.int64)
-        for code in pool[:32]:
-            self._observe(code)
-        self._learn(pool)
-        for _ in range(8):
-            if self._predicts(space.sample_codes(checks, rng)):
-                break
-            self._learn(pool)
-        else:
-            layer = self._macs.unsettled or self._params.unsettled
-            raise UserError(
-                f"the cost of {layer} cannot be tabulated: new architectures keep contradicting the table; "
-                "count them with supernet.counting.count"
-            )
+        self._build, self._space, self._input_shape, self._checks, self._seed = build, space, input_shape, checks, seed
+        self._layers = self._tabulated([FactorSum(), FactorSum()], self._count)
 
     def macs(self, codes: npt.ArrayLike) -> Integers:
-        """Multiply-accumulates of each architecture, int64 (N,).
+        """Multiply-accumulates of each architecture (:func:`supernet.counting.count`), int64 (N,).
 
         Raises:
             UserError: when an entry of ``codes`` (N, G) is no option of its gene.
         """
-        return self._evaluate(codes, self._macs)
+        return self._layers(codes, 0)
 
     def params(self, codes: npt.ArrayLike) -> Integers:
         """Parameters of each architecture, int64 (N,); errors as in :meth:`macs`."""
-        return self._evaluate(codes, self._params)
+        return self._layers(codes, 1)
+
+    def memory(self, codes: npt.ArrayLike) -> Integers:
+        """Peak activation memory (:func:`supernet.memory.peak_memory`), bytes, int64 (N,); errors as in :meth:`macs`."""
+        return self._peaks(codes, 0)
 
     @property
     def built(self) -> int:
-        """How many networks were built for the tables so far."""
-        return len(self._codes)
+        """How many networks were built for multiply-accumulates and parameters so far."""
+        return self._layers.built
 
-    def _evaluate(self, codes: npt.ArrayLike, quantity: FactorSum) -> Integers:
-        rows = np.ascontiguousarray(codes, dtype=np.int16)
-        if rows.ndim != 2 or rows.shape[1] != len(self._options):
-            raise UserError(f"codes have shape {rows.shape}, the space needs (N, {len(self._options)}): space.encode")
-        if not len(rows):
-            return np.zeros(0, dtype=np.int64)
-        lowest, highest = rows.min(axis=0), rows.max(axis=0)
-        wrong = np.flatnonzero((lowest < -1) | (highest >= self._options))
-        if len(wrong):
-            gene = self._space.genes[wrong[0]]
-            raise UserError(f"codes hold {lowest[wrong[0]]} to {highest[wrong[0]]} for {gene.path}, its options are "
-                            f"0 to {len(gene.options) - 1}, and -1 where it is absent")  # fmt: skip
-        if (lowest < self._low).any():
-            self._low = np.minimum(self._low, lowest)
-            self._fit()
-        result = quantity.lookup(rows)
-        while (result < 0).any():  # again, because what is learned may split what seemed known
-            self._learn(rows[result < 0])
-            result = quantity.lookup(rows)
-        return result
+    @cached_property
+    def _peaks(self) -> Tabulated[A]:
+        return self._tabulated([FactorPeak()], self._trace)
 
-    def _observe(self, code: Codes) -> tuple[int, int]:
-        """Build one architecture, remember its factors, return its multiply-accumulates and parameters."""
-        arch = self._space.decode(code)
+    def _tabulated(self, quantities: list[Any], observe: Callable[[A], Sequence[Any]]) -> Tabulated[A]:
+        return Tabulated(
+            self._space, observe, quantities, self._input_shape, checks=self._checks, seed=self._seed
+        )  # fmt: skip
+
+    def _count(self, arch: A) -> Sequence[Any]:
         network = skeleton(self._build, arch)
-        layers, parameters = layer_factors(network, self._input_shape(arch)), parameter_factors(network)
-        if code.tobytes() not in self._codes:
-            self._codes[code.tobytes()] = code
-            self._macs.rows.append(layers)
-            self._params.rows.append(parameters)
-        return sum(map(prod, layers.values())), sum(map(prod, parameters.values()))
+        names = names_in_largest(network)
+        return layer_factors(network, self._input_shape(arch), names), parameter_factors(network, names)
 
-    def _fit(self, entries: int = TABLE_ENTRIES) -> None:
-        codes = np.stack(list(self._codes.values())) - self._low
-        self._macs.fit(codes, self._options - self._low, self._low, entries)
-        self._params.fit(codes, self._options - self._low, self._low, entries)
-
-    def _learn(self, rows: Codes) -> None:
-        """Build architectures among ``rows`` until the tables know every combination that occurs in them."""
-        while True:
-            self._fit(entries=0)  # separate tables: each unknown one counts
-            known = self._macs.lookup(rows) + self._params.lookup(rows)
-            rows = rows[known < 0]
-            if not len(rows):
-                break
-            for code in rows[np.argsort(known[known < 0], kind="stable")[:8]]:
-                self._observe(code)
-        self._fit()
-
-    def _predicts(self, rows: Codes) -> bool:
-        """Whether the tables say what building says, except where they know that they do not know."""
-        said = np.stack([self._macs.lookup(rows), self._params.lookup(rows)], axis=1)
-        true = np.array([self._observe(code) for code in rows])
-        return bool(((said == true) | (said < 0)).all())
+    def _trace(self, arch: A) -> Sequence[Any]:
+        network = skeleton(self._build, arch)
+        return [activations(network, self._input_shape(arch), names_in_largest(network))]

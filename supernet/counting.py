@@ -8,17 +8,21 @@ function computes it. That one rule is all the counting there is, and :mod:`supe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
+
+OWN_NAMES: Mapping[str, str] = {}  # every tensor by its own name
+
+M = TypeVar("M", bound=AbstractContextManager[Any])
 
 # fmt: off
 _PRODUCTS: dict[Any, str] = {
@@ -110,47 +114,67 @@ def count(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
     return Cost(sum(layers.values()), params, layers)
 
 
-def layer_factors(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Factors]:
+def layer_factors(
+    module: nn.Module, input_shape: tuple[int, ...], names: Mapping[str, str] = OWN_NAMES
+) -> dict[str, Factors]:
     """``(positions, *weight dimensions)`` of every counted layer that a forward pass calls, by module name.
 
-    Calls of one layer, and layers of one weight, add up in its positions.
+    Calls of one layer, and layers of one weight, add up in its positions. Arguments as for :func:`run_on_meta`.
     """
     factors: dict[str, Factors] = {}
-    for operation in operations(module, input_shape):
+    for operation in operations(module, input_shape, names):
         if operation.kind in ("conv", "deconv", "linear"):
             before = factors.get(operation.layer, (0,))[0]
             factors[operation.layer] = (before + operation.positions, *operation.weight)
     return factors
 
 
-def parameter_factors(module: nn.Module) -> dict[str, Factors]:
-    """The dimensions of every parameter, by its name."""
-    return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+def parameter_factors(module: nn.Module, names: Mapping[str, str] = OWN_NAMES) -> dict[str, Factors]:
+    """The dimensions of every parameter, by its name, or by what ``names`` says in its place."""
+    return {names.get(name, name): tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 
-def operations(module: nn.Module, input_shape: tuple[int, ...]) -> list[Operation]:
-    """What one forward pass in evaluation mode executes, in order; arguments as for :func:`count`."""
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+def operations(
+    module: nn.Module, input_shape: tuple[int, ...], names: Mapping[str, str] = OWN_NAMES
+) -> list[Operation]:
+    """What one forward pass in evaluation mode executes, in order; arguments as for :func:`run_on_meta`."""
+    return run_on_meta(module, input_shape, _Recorder, names)[0].operations
+
+
+def run_on_meta(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    observer: Callable[[dict[str, Tensor]], M],
+    names: Mapping[str, str] = OWN_NAMES,
+) -> tuple[M, Tensor, Any]:
+    """One forward pass on the meta device, in evaluation mode and without gradients, under an observer.
+
+    Args:
+        module: any network that takes one tensor; it is not changed, and may lie on any device.
+        input_shape: of that tensor.
+        observer: from the parameters and buffers by name to the mode that looks on.
+        names: what a parameter or buffer is called in place of its own name.
+
+    Returns:
+        The observer, the input and the output.
+    """
+    tensors: dict[str, Tensor] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     floats = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
     x = torch.empty(input_shape, device="meta", dtype=floats[0] if floats else None)
     elsewhere = not all(tensor.is_meta for tensor in tensors.values())
     if elsewhere:
         tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    recorder = _Recorder({id(tensor): name.removesuffix(".weight") for name, tensor in tensors.items()})
-    with _evaluating(module), torch.no_grad(), recorder:
-        if elsewhere:
-            functional_call(module, tensors, (x,))
-        else:
-            module(x)
-    return recorder.operations
+    mode = observer({names.get(name, name): tensor for name, tensor in tensors.items()})
+    with _evaluating(module), torch.no_grad(), mode:
+        return mode, x, functional_call(module, tensors, (x,)) if elsewhere else module(x)
 
 
 class _Recorder(TorchFunctionMode):
     """Notes operations, and skips those that keep their input's shape: on the meta device they take most of the time."""
 
-    def __init__(self, names: dict[int, str]) -> None:
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
         super().__init__()
-        self.names = names  # of the weights, by identity
+        self.names = {id(tensor): name.removesuffix(".weight") for name, tensor in tensors.items()}
         self.operations: list[Operation] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -159,9 +183,12 @@ class _Recorder(TorchFunctionMode):
             affine = kwargs.get("weight", args[_AFFINE[func]] if len(args) > _AFFINE.get(func, 9) else None)
             self._note(_UNARY[func], args[0], args[0], affine)
             return args[0]
-        if len(args) == 2 and func in _BINARY and getattr(args[0], "shape", 0) == getattr(args[1], "shape", 1):
+        if len(args) == 2 and func in _BINARY and _covers(args[0], args[1]):
             return args[0]
-        out = func(*args, **kwargs)
+        if func is torch.conv2d and len(args) == 7 and isinstance(args[4], tuple):
+            out = args[0].new_empty(convolved(args[0].shape, args[1].shape, *args[3:6]))
+        else:
+            out = func(*args, **kwargs)
         if func in _PRODUCTS:
             weight = args[1] if len(args) > 1 else kwargs["weight"]
             bias = (args[2] if len(args) > 2 else kwargs.get("bias")) is not None
@@ -181,6 +208,21 @@ class _Recorder(TorchFunctionMode):
         name = self.names.get(id(weight), f"{kind} {len(self.operations)}")
         shape = tuple(weight.shape) if weight is not None else ()
         self.operations.append(Operation(kind, name, shape, x.numel(), out.numel(), bias, inner))
+
+
+def convolved(
+    inputs: Sequence[int], weight: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, ...]:
+    """The output shape of a convolution: of inputs (B, C, …) and a weight (outputs, C / groups, …)."""
+    sides = zip(inputs[2:], weight[2:], stride, padding, dilation, strict=True)
+    return (inputs[0], weight[0], *((side + 2 * p - d * (kernel - 1) - 1) // s + 1 for side, kernel, s, p, d in sides))
+
+
+def _covers(first: Any, second: Any) -> bool:
+    """Whether the operation of two tensors has the shape of the first."""
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor) and first.ndim == second.ndim):
+        return False
+    return all(a == b or b == 1 for a, b in zip(first.shape, second.shape, strict=True))
 
 
 @contextmanager

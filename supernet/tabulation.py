@@ -8,7 +8,7 @@ Shapes: N codes, G genes; a code is (G,), the index of an option per gene, -1 wh
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -17,72 +17,59 @@ import numpy.typing as npt
 
 from .counting import Factors
 from .errors import UserError
+from .explaining import MOST_GENES, Genes, Integers, explain, table_of
+from .memory import Activations
 from .protocols import Codes
 
-Integers = npt.NDArray[np.int64]
-Genes = tuple[int, ...]
+Term = str | tuple[str, str]
 
 TABLE_ENTRIES = 2**13  # terms with different genes share a table up to this size, which stays in the cache
 _CHUNK = 2048  # codes per step, for the same reason
 _UNKNOWN = -(2**50)  # beyond any sum of known entries, so one unknown entry makes the whole sum negative
-_MOST_GENES = 4  # that one factor may depend on
-_SUSPECTS = 10  # genes that are tried in combination
 
 
-class FactorSum:
-    """A whole number that is a sum of terms (layers), each the product of factors that depend on few genes."""
+class FactorTerms:
+    """Terms, each the product of factors that depend on few genes, tabulated by these genes."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Factors]] = []  # per built architecture: factors by term
-        self.unsettled = ""  # the last term whose genes had to be found anew
+        self.unsettled: Term = ""  # the last term whose genes had to be found anew
+        self.separate: Lookup  # every table by itself, to see what is unknown
         self.lookup: Lookup
-        self._genes: dict[tuple[str, int], Genes] = {}  # what explained a factor last time
+        self._genes: dict[tuple[Term, int], Genes] = {}  # what explained a factor last time
 
-    def fit(self, codes: Integers, states: Integers, low: Integers, entries: int) -> None:
-        """Tabulate.
+    def _tabulated(
+        self, rows: Sequence[Mapping[Any, Factors]], codes: Integers, states: Integers
+    ) -> Iterator[tuple[list[Any], Genes, Integers]]:
+        """Each different term: its names, the genes it depends on, and its table over them.
 
         Args:
-            codes: of the rows, (N, G), less ``low``, so that they start at 0.
+            rows: per built architecture the factors of its terms, by name.
+            codes: of the rows, (N, G), less the lowest state of each gene, so that they start at 0.
             states: how many states each gene has, (G,).
-            low: the lowest state of each gene, -1 or 0, (G,).
-            entries: how large a table of several terms may become.
 
         Raises:
             UserError: when a factor is no function of few genes; it names the term.
         """
-        tables: dict[Genes, Integers] = {}
         explained: dict[bytes, Genes] = {}
-        for (name, columns), count in self._terms().items():
+        for columns, names in _different(rows).items():
             values = np.frombuffer(columns, dtype=np.int64).reshape(len(codes), -1)
             there = values[:, 0] > 0
             factors = [
-                self._tabulate((name, place), codes[there], values[there, place], states, (), explained)
+                self._tabulate((names[0], place), codes[there], values[there, place], states, (), explained)
                 for place in range(1, values.shape[1])
             ]
             used = tuple(sorted({gene for genes, _ in factors for gene in genes}))
-            presence = self._tabulate((name, 0), codes, values[:, 0], states, used, explained)
+            presence = self._tabulate((names[0], 0), codes, values[:, 0], states, used, explained)
             union = tuple(sorted({*used, *presence[0]}))
             if prod(states[list(union)].tolist()) > 2**22:
-                raise UserError(f"the cost of {name} depends on {len(union)} choices at once, too many for a table")
-            term = _product(union, states, presence, factors)
-            tables[union] = np.maximum(tables.get(union, 0) + np.where(term < 0, _UNKNOWN, count * term), _UNKNOWN)
-        self.lookup = Lookup(_merged(tables, states, entries), low)
-
-    def _terms(self) -> dict[tuple[str, bytes], int]:
-        """(name, columns) of each different term and how often it occurs; columns: presence, then the factors."""
-        names = dict.fromkeys(name for row in self.rows for name in row)
-        counts: dict[bytes, list[Any]] = {}
-        for name in names:
-            found = [row.get(name) for row in self.rows]
-            width = max(len(factors) for factors in found if factors is not None)
-            absent = (0,) * (width + 1)
-            padded = [absent if f is None else (1, *f, *(1,) * (width - len(f))) for f in found]
-            counts.setdefault(np.array(padded, dtype=np.int64).tobytes(), [name, 0])[1] += 1
-        return {(name, columns): count for columns, (name, count) in counts.items()}
+                raise UserError(
+                    f"the cost of {_title(names[0])} depends on {len(union)} choices at once, too many for a table"
+                )
+            yield names, union, _product(union, states, presence, factors)
 
     def _tabulate(
         self,
-        key: tuple[str, int],
+        key: tuple[Term, int],
         codes: Integers,
         values: Integers,
         states: Integers,
@@ -94,52 +81,132 @@ class FactorSum:
         genes = explained.get(problem)
         if genes is None:
             genes = self._genes.get(key)
-            if genes is None or _table(genes, codes, values, states) is None:
+            if genes is None or table_of(genes, codes, values, states) is None:
                 self.unsettled = key[0] if genes is not None else self.unsettled
-                genes = _explain(codes, values, states, preferred)
+                genes = explain(codes, values, states, preferred)
             if genes is None:
                 raise UserError(
-                    f"the cost of {key[0]} cannot be tabulated: it depends on more than {_MOST_GENES} choices at once, "
+                    f"the cost of {_title(key[0])} cannot be tabulated: it depends on more than {MOST_GENES} choices at once, "
                     "or on something that is no choice; count it with supernet.counting.count"
                 )
             explained[problem] = genes
         self._genes[key] = genes
-        table = _table(genes, codes, values, states)
+        table = table_of(genes, codes, values, states)
         assert table is not None
         return genes, table
 
 
-def _explain(codes: Integers, values: Integers, states: Integers, preferred: Genes) -> Genes | None:
-    """The smallest table over a few genes of which ``values`` is a function; ``preferred`` genes are tried first."""
-    _, classes = np.unique(values, return_inverse=True)
-    for suspects in (preferred, _informative(codes, classes, states)):
-        subsets = [s for size in range(_MOST_GENES + 1) for s in combinations(sorted(suspects), size)]
-        for genes in sorted(subsets, key=lambda genes: prod(states[list(genes)].tolist())):
-            if _table(genes, codes, values, states) is not None:
-                return genes
-    return None
+class FactorSum(FactorTerms):
+    """A whole number that is a sum of terms (layers).
+
+    Attributes:
+        rows: per built architecture the factors of its terms, by name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[Mapping[str, Factors]] = []
+
+    def add(self, row: Mapping[str, Factors], group: Hashable) -> int:
+        """Remember an architecture, and return its sum."""
+        del group
+        self.rows.append(row)
+        return sum(map(prod, row.values()))
+
+    def fit(self, codes: Integers, states: Integers, low: Integers) -> None:
+        """Tabulate all rows; arguments and errors as of ``_tabulated``, ``low`` the lowest state of each gene, (G,)."""
+        tables: dict[Genes, Integers] = {(): np.zeros((), dtype=np.int64)}  # the sum of no terms
+        for names, genes, term in self._tabulated(self.rows, codes, states):
+            tables[genes] = np.maximum(tables.get(genes, 0) + np.where(term < 0, _UNKNOWN, len(names) * term), _UNKNOWN)
+        self.separate = Lookup([tables], low)
+        self.lookup = Lookup([_merged(tables, states)], low)
 
 
-def _informative(codes: Integers, classes: Integers, states: Integers) -> Genes:
-    """The genes that tell most about the class: mutual information less its expectation under independence."""
-    rows, genes = codes.shape
-    kinds, most = int(classes.max()) + 1, int(states.max())
-    cell = (np.arange(genes) * most + codes) * kinds + classes[:, None]
-    joint = np.bincount(cell.ravel(), minlength=genes * most * kinds).reshape(genes, most, kinds) / rows
-    by_state, by_class = joint.sum(axis=2, keepdims=True), joint.sum(axis=1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        information = np.nansum(joint * np.log(joint / (by_state * by_class)), axis=(1, 2))
-    chance = ((by_state > 0).sum(axis=(1, 2)) - 1) * (kinds - 1) / (2 * rows)
-    return tuple(np.argsort(chance - information, kind="stable")[:_SUSPECTS].tolist())
+class FactorPeak(FactorTerms):
+    """A whole number that is the largest of several sums of terms: bytes alive at the operators of a network.
+
+    Most operators never come near the largest. Those are left out that hold less in every architecture seen, its
+    group's largest among them, than any architecture of the group needs at its peak.
+
+    Attributes:
+        rows: what each built architecture holds when.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[Activations] = []
+        self._floor: dict[Hashable, int] = {}  # the smallest peak of each group
+        self._most: dict[str, dict[Hashable, int]] = {}  # per operator and group, the most it held
+
+    def add(self, row: Activations, group: Hashable) -> int:
+        """Remember an architecture of a group (the same input), and return its peak."""
+        self.rows.append(row)
+        held = row.bytes()
+        for name, size in held.items():
+            most = self._most.setdefault(name, {})
+            most[group] = max(most.get(group, 0), size)
+        peak = max(held.values())
+        self._floor[group] = min(self._floor.get(group, peak), peak)
+        return peak
+
+    def fit(self, codes: Integers, states: Integers, low: Integers) -> None:
+        """As :meth:`FactorSum.fit`."""
+        kept = {n for n, most in self._most.items() if any(size >= self._floor[group] for group, size in most.items())}
+        rows = [
+            {(name, tensor): dims for name in row.operators if name in kept for tensor, dims in row.at(name).items()}
+            for row in self.rows
+        ]
+        sums: dict[str, dict[Genes, Integers]] = {}
+        different: list[tuple[Genes, Integers]] = []
+        for names, genes, term in self._tabulated(rows, codes, states):
+            table = np.where(term < 0, _UNKNOWN, term)
+            different.append((genes, table))
+            for operator, _ in names:
+                own = sums.setdefault(operator, {})
+                own[genes] = np.maximum(own.get(genes, 0) + table, _UNKNOWN)
+        self.separate = Lookup([{genes: table} for genes, table in different], low)
+        single: list[tuple[Genes, Integers]] = []
+        groups: list[dict[Genes, Integers]] = []
+        for own in sums.values():
+            tables = {genes: np.where(t < 0, -_UNKNOWN, t) for genes, t in _merged(own, states).items()}
+            single.extend(tables.items()) if len(tables) == 1 else groups.append(tables)
+        best: dict[Genes, Integers] = {}
+        for genes, table in _undominated(single, states):
+            best[genes] = np.maximum(best.get(genes, 0), table)
+        groups += [{genes: table} for genes, table in _merged(best, states, np.maximum).items()]
+        self.lookup = Lookup(groups, low)
 
 
-def _table(genes: Genes, codes: Integers, values: Integers, states: Integers) -> Integers | None:
-    """``values`` by the states of ``genes``, -1 where not seen; None when they are no function of these genes."""
-    shape = tuple(states[list(genes)].tolist())
-    table: Integers = np.full(shape, -1, dtype=np.int64)
-    index = tuple(codes[:, gene] for gene in genes)
-    table[index] = values if genes else values[0]
-    return table if (table[index] == values).all() else None
+def _title(term: Term) -> str:
+    """A term in a message: a layer, or a tensor at an operator."""
+    return term if isinstance(term, str) else f"memory at {term[0]}"
+
+
+def _different(rows: Sequence[Mapping[Term, Factors]]) -> dict[bytes, list[Term]]:
+    """The names of the terms that have the same columns; columns: presence, then the factors."""
+    names: dict[bytes, list[Term]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        found = [row.get(name) for row in rows]
+        width = max(len(factors) for factors in found if factors is not None)
+        absent = (0,) * (width + 1)
+        padded = [absent if f is None else (1, *f, *(1,) * (width - len(f))) for f in found]
+        names.setdefault(np.array(padded, dtype=np.int64).tobytes(), []).append(name)
+    return names
+
+
+def _undominated(tables: list[tuple[Genes, Integers]], states: Integers) -> list[tuple[Genes, Integers]]:
+    """Tables without those that are nowhere larger than another."""
+    kept: list[tuple[Genes, Integers]] = []
+    for genes, table in sorted(tables, key=lambda item: (-int(item[1].max()), -item[1].size)):
+        for partner, other in kept:
+            union = tuple(sorted({*partner, *genes}))
+            if prod(states[list(union)].tolist()) <= 8 * TABLE_ENTRIES and bool(
+                (_spread(genes, table, union, states) <= _spread(partner, other, union, states)).all()
+            ):
+                break
+        else:
+            kept.append((genes, table))
+    return kept
 
 
 def _spread(genes: Genes, table: Integers, union: Genes, states: Integers) -> Integers:
@@ -160,45 +227,80 @@ def _product(
     return np.broadcast_to(np.where(there == 0, 0, np.where(there < 0, -1, term)), shape)
 
 
-def _merged(tables: dict[Genes, Integers], states: Integers, entries: int) -> dict[Genes, Integers]:
-    """Fewer tables with the same sum: each joins the one that grows least by it, if that stays within ``entries``."""
+def _merged(
+    tables: dict[Genes, Integers], states: Integers, combine: Callable[..., Integers] = np.add
+) -> dict[Genes, Integers]:
+    """Fewer tables with the same sum (or largest): each joins the one that grows least by it, within TABLE_ENTRIES."""
     merged: dict[Genes, Integers] = {}
     for genes, table in sorted(tables.items(), key=lambda item: -item[1].size):
         unions = {partner: tuple(sorted({*partner, *genes})) for partner in merged}
         sizes = {partner: prod(states[list(union)].tolist()) for partner, union in unions.items()}
-        fitting = [partner for partner in merged if sizes[partner] <= max(entries, merged[partner].size)]
+        fitting = [partner for partner in merged if sizes[partner] <= max(TABLE_ENTRIES, merged[partner].size)]
         union = genes
         if fitting:
             partner = min(fitting, key=lambda partner: sizes[partner] / merged[partner].size)
             union = unions[partner]
-            table = _spread(genes, table, union, states) + _spread(partner, merged.pop(partner), union, states)
-        merged[union] = np.maximum(merged.get(union, 0) + table, _UNKNOWN)
+            table = combine(_spread(genes, table, union, states), _spread(partner, merged.pop(partner), union, states))
+        merged[union] = np.maximum(combine(merged.get(union, 0), table), _UNKNOWN)
     return merged
 
 
 class Lookup:
-    """Sum of one entry of each table, for many codes at once.
+    """The largest of several sums, each of one entry from each of its tables, for many codes at once.
 
     The tables lie one after another; the places of a code's entries are one matrix product, exact in floating point.
+
+    Args:
+        groups: the tables of each sum, by the genes they are over; an entry that is unknown is as large as ±_UNKNOWN.
+        low: the lowest state of each gene, -1 or 0, (G,).
     """
 
-    def __init__(self, tables: dict[Genes, Integers], low: Integers) -> None:
-        self._entries: Integers = np.concatenate([table.ravel() for table in tables.values()])
+    def __init__(self, groups: Sequence[Mapping[Genes, Integers]], low: Integers) -> None:
+        tables = [item for group in groups for item in group.items()]
+        self._entries: Integers = np.concatenate([table.ravel() for _, table in tables])
+        self._groups = np.cumsum([0, *map(len, groups)])[:-1]
         exact = np.float32 if self._entries.size < 2**24 else np.float64
         self._strides = np.zeros((len(low), len(tables)), dtype=exact)
-        offset = 0
+        self._offsets = np.cumsum([0, *(table.size for _, table in tables)])[:-1]
         self._start = np.zeros(len(tables), dtype=exact)
-        for column, (genes, table) in enumerate(tables.items()):
-            strides = np.array(table.strides, dtype=np.int64) // table.itemsize
+        for column, ((genes, table), offset) in enumerate(zip(tables, self._offsets.tolist(), strict=True)):
+            strides = np.array([prod(table.shape[axis + 1 :]) for axis in range(table.ndim)], dtype=np.int64)
             self._strides[list(genes), column] = strides
             self._start[column] = offset - int(strides @ low[list(genes)])
-            offset += table.size
 
     def __call__(self, codes: Codes) -> Integers:
-        """Sums of the codes (N, G), int64 (N,); negative where a combination of a code was never seen."""
+        """The value of each code of (N, G), int64 (N,); negative where a combination was never seen."""
         result = np.empty(len(codes), dtype=np.int64)
         for start in range(0, len(codes), _CHUNK):
-            rows = codes[start : start + _CHUNK].astype(self._strides.dtype)
-            places = (rows @ self._strides + self._start).astype(np.intp)
-            self._entries.take(places).sum(axis=1, out=result[start : start + _CHUNK])
+            entries = self._entries.take(self._places(codes[start : start + _CHUNK]))
+            if len(self._groups) > 1:
+                if len(self._groups) < entries.shape[1]:
+                    entries = np.add.reduceat(entries, self._groups, axis=1)
+                entries.max(axis=1, out=result[start : start + _CHUNK])
+            else:
+                entries.sum(axis=1, out=result[start : start + _CHUNK])
+        result[result >= -_UNKNOWN // 2] = -1
         return result
+
+    def covering(self, codes: Codes, most: int) -> list[int]:
+        """Rows of codes (N, G), at most so many, that hold every unknown entry that occurs in them."""
+        unknown = abs(self._entries) >= -_UNKNOWN // 2
+        gaps = np.logical_or.reduceat(unknown, self._offsets)
+        chunks = [self._places(codes[i : i + _CHUNK], gaps) for i in range(0, len(codes), _CHUNK)]
+        places = np.concatenate(chunks)
+        places = places[:, unknown[places].any(axis=0)]
+        chosen: list[int] = []
+        while places.size and len(chosen) < most:
+            counts = unknown[places].sum(axis=1)
+            best = int(counts.argmax())
+            if not counts[best]:
+                break
+            chosen.append(best)
+            unknown[places[best]] = False
+        return chosen
+
+    def _places(self, codes: Codes, tables: Any = slice(None)) -> npt.NDArray[np.intp]:
+        """Where the entries of each code stand, (N, tables)."""
+        rows = codes.astype(self._strides.dtype)
+        places: npt.NDArray[np.intp] = (rows @ self._strides[:, tables] + self._start[tables]).astype(np.intp)
+        return places

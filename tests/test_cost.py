@@ -163,7 +163,7 @@ def test_a_combination_that_was_never_sampled_is_built_not_guessed() -> None:
     class Narrow(Space[Arch]):
         def sample_codes(self, n: int, rng: np.random.Generator) -> Codes:
             codes = super().sample_codes(n, rng)
-            codes[codes[:, 0] == 0, 1] = 0  # the smallest side never meets the larger stride
+            codes[(codes[:, 4] == 0) & (codes[:, 5] > 0), 5] = 0  # two narrow branches or none
             return codes
 
     space = Narrow(SPACE.tree)

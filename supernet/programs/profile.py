@@ -4,7 +4,8 @@ python tools/profile.py --published [--csv table.csv] [--markdown table.md]
 python tools/profile.py --cfg experiments/crowd_pose/litepose.yaml --superconfig litepose-XS --layers
 
 MACs are those really executed: convolutions at their output positions, transposed ones at their input positions, linear
-layers; a layer that runs twice counts twice. Beside a published figure stands ours counted as that paper counted, in 10^9.
+layers; a layer that runs twice counts twice. Memory is what activations of one picture need at their peak in float32, 10^6
+bytes. Beside a published figure stands ours counted as that paper counted, in 10^9.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..config import load_config
 from ..conventions import CONVENTIONS
 from ..counting import count, operations
 from ..files import write_atomically
+from ..memory import peak_memory
 from ..report.markdown import markdown_table
 from ..skeleton import skeleton
 from .command import run
@@ -63,7 +65,7 @@ def published_table() -> pd.DataFrame:
 
 
 def layer_table(setting: Setting, superconfig: str, layers: bool) -> pd.DataFrame:
-    """Of one architecture: its total, and with ``layers`` every layer that multiplies."""
+    """Of one architecture: its total with the peak activation memory, and with ``layers`` every layer that multiplies."""
     arch = setting.architecture(superconfig)
     network = skeleton(setting.build, arch)
     cost = count(network, (1, 3, *arch.input_hw))
@@ -73,7 +75,8 @@ def layer_table(setting: Setting, superconfig: str, layers: bool) -> pd.DataFram
         for name, macs in cost.per_layer.items():
             own = sum(parameters.get(f"{name}.{kind}", 0) for kind in ("weight", "bias"))
             rows.append({"layer": name, "params": own, "macs": macs})
-    rows.append({"layer": "total", "params": cost.params, "macs": cost.macs})
+    peak_mb = round(peak_memory(network, (1, 3, *arch.input_hw)) / 1e6, 3)
+    rows.append({"layer": "total", "params": cost.params, "macs": cost.macs, "peak_memory_mb": peak_mb})
     return pd.DataFrame(rows)
 
 

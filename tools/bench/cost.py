@@ -1,70 +1,91 @@
-"""How fast architectures are costed, beside counting a built network: ``python tools/bench/cost.py``.
+"""How fast architectures are costed, and that it is exact: ``python tools/bench/cost.py --family all``.
 
-Every figure comes from this one run, on one thread. The published space is costed whole, the listing of its codes
-included; the others by random architectures. A share of the results is compared with counting.
+For every space: seconds to learn the tables (macs and params; memory), then random architectures a second for each quantity,
+and how many of some architectures that are also built and counted come out equal. All on one thread, in one run. Seconds are
+the process's own, so that other programs disturb less.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there
+
 import argparse
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
-from search_spaces import litepose
-from supernet.cost import CostModel
+from search_spaces import FAMILIES
+from supernet.cost import CostModel, image_batch
 from supernet.counting import count
+from supernet.memory import peak_memory
 from supernet.skeleton import skeleton
 
+QUANTITIES = ("macs", "params", "memory")
 
-def measure(name: str, rows: int, compared: int) -> str:
-    """Build the tables of a LitePose space, use them, and say how fast that was."""
-    space = litepose.SPACES[name]
-    start = time.perf_counter()
-    model = CostModel(litepose.build, space)
-    tables_s = time.perf_counter() - start
 
-    start = time.perf_counter()
-    codes = space.all_codes() if space.size <= rows else space.sample_codes(rows, np.random.default_rng(0))
-    listing_s = time.perf_counter() - start
-    batch_s = []
-    for _ in range(3):
-        start = time.perf_counter()
-        macs = model.macs(codes)
-        batch_s.append(time.perf_counter() - start)
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """What a function returns, and its processor seconds."""
+    start = time.process_time()
+    result = function()
+    return result, time.process_time() - start
 
-    picked = np.random.default_rng(1).integers(0, len(codes), compared)
-    start = time.perf_counter()
-    counted = []
-    for code in codes[picked]:
+
+def measure(family: str, name: str, rows: int, compared: int) -> str:
+    """One row of the table: learn, evaluate, compare."""
+    build, space = FAMILIES[family].build, FAMILIES[family].SPACES[name]
+    codes = space.sample_codes(rows, np.random.default_rng(0))
+    model, learn_s = timed(lambda: CostModel(build, space))
+    _, memory_s = timed(lambda: model.memory(codes[:1]))
+    costs, rates = {}, []
+    for quantity in QUANTITIES:
+        function = getattr(model, quantity)
+        function(codes)  # what was never seen is learned
+        costs[quantity], seconds = timed(lambda function=function: function(codes))
+        rates.append(f"{rows / seconds / 1e6:.2f}")
+    exact = 0
+    for row, code in enumerate(codes[:compared]):
         arch = space.decode(code)
-        counted.append(count(skeleton(litepose.build, arch), (1, 3, *arch.input_hw)).macs)
-    count_s = (time.perf_counter() - start) / compared
-    if counted != macs[picked].tolist():
-        raise SystemExit(f"{name}: the tables differ from counting")
-    each_s = min(batch_s) / len(codes)
-    return (
-        f"{name:<10} tables {tables_s:5.1f} s from {model.built} networks   codes {listing_s:5.3f} s   "
-        f"{len(codes):,} architectures {batch_s[0]:6.4f} s at first, {min(batch_s):6.4f} s at best = "
-        f"{1e-6 / each_s:5.1f} million/s   "
-        f"counting one network {1e3 * count_s:5.1f} ms = {count_s / each_s:,.0f} times as long"
-    )
+        network, shape = skeleton(build, arch), image_batch(arch)
+        cost = count(network, shape)
+        said = [int(costs[quantity][row]) for quantity in QUANTITIES]
+        exact += said == [cost.macs, cost.params, peak_memory(network, shape)]
+    cells = [
+        family,
+        name,
+        f"{float(space.size):.1e}",
+        f"{learn_s:.1f}",
+        f"{memory_s:.1f}",
+        *rates,
+        f"{exact} of {compared}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Measure the spaces that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("spaces", nargs="*", default=list(litepose.SPACES), help=f"of {', '.join(litepose.SPACES)}")
-    parser.add_argument("--rows", type=int, default=300_000, help="architectures per batch")
-    parser.add_argument("--compared", type=int, default=30, help="architectures that are also counted")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", default="litepose", choices=("all", *FAMILIES))
+    parser.add_argument("--space", help="only this one of the family's spaces")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="random architectures")
+    parser.add_argument("--compared", type=int, default=200, help="architectures that are also built and counted")
     args = parser.parse_args()
-    unknown = [name for name in args.spaces if name not in litepose.SPACES]
-    if unknown:
-        parser.error(f"space {unknown[0]!r} is not one of {', '.join(litepose.SPACES)}")
     torch.set_num_threads(1)
-    for name in args.spaces:
-        print(measure(name, args.rows, args.compared))
+    print("| family | space | architectures | learn, s | memory, s | macs, M/s | params, M/s | memory, M/s | exact |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    failed = False
+    for family in FAMILIES if args.family == "all" else (args.family,):
+        for name in FAMILIES[family].SPACES:
+            if args.space in (None, name):
+                line = measure(family, name, args.rows, args.compared)
+                print(line, flush=True)
+                failed |= f"| {args.compared} of {args.compared} |" not in line
+    if failed:
+        raise SystemExit("the tables differ from counting, or there is no such space")
 
 
 if __name__ == "__main__":
