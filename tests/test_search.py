@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from search_spaces.space import Space, choice, repeat
+from supernet import predictor
 from supernet.algorithms import NSGA2, Evolution, RandomSearch
 from supernet.errors import UserError
 from supernet.halving import Halving
@@ -27,7 +28,12 @@ from tests.paths import ROOT
 from tools.bench import search as bench
 
 ALGORITHMS = [RandomSearch, NSGA2, Evolution, PredictorSearch]
-each_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
+
+
+def each_algorithm(test: Any) -> Any:
+    """The test for each of them."""
+    quickly = pytest.mark.usefixtures("quick")
+    return quickly(pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)(test))
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,13 @@ class Block:
 class Net:
     side: Any
     blocks: Any
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A predictor that looks about less: what it has to keep does not depend on how far it looks."""
+    monkeypatch.setattr(predictor, "INNER_POPULATION", 20)
+    monkeypatch.setattr(predictor, "INNER_GENERATIONS", 3)
 
 
 LARGE: Space[Net] = Space(Net(choice(2, 3, 4), repeat(Block(choice(3, 5, 7), choice(1, 2, 3, 4)), choice(2, 4, 6))))
