@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from .errors import UserError
 from .explaining import explain
+from .lookup import Lookup
 from .protocols import Codes, SupportsSpace
-from .tabulation import Lookup
 
 A = TypeVar("A")
 Integers = npt.NDArray[np.int64]
@@ -35,7 +35,7 @@ _AT_ONCE = 32  # built between two tabulations
 class Quantity(Protocol):
     """A whole number of an architecture that can be tabulated; see :class:`supernet.tabulation.FactorSum`."""
 
-    unsettled: Any
+    unsettled: str
     separate: Lookup
     lookup: Lookup
 

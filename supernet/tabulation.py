@@ -8,37 +8,38 @@ Shapes: N codes, G genes; a code is (G,), the index of an option per gene, -1 wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .counting import Factors
 from .errors import UserError
 from .explaining import MOST_GENES, Genes, Integers, explain, table_of
+from .lookup import UNKNOWN, Lookup
 from .memory import Activations
-from .protocols import Codes
 
 Term = str | tuple[str, str]
 
 TABLE_ENTRIES = 2**13  # terms with different genes share a table up to this size, which stays in the cache
-_CHUNK = 2048  # codes per step, for the same reason
-_UNKNOWN = -(2**50)  # beyond any sum of known entries, so one unknown entry makes the whole sum negative
 
 
 class FactorTerms:
     """Terms, each the product of factors that depend on few genes, tabulated by these genes."""
 
     def __init__(self) -> None:
-        self.unsettled: Term = ""  # the last term whose genes had to be found anew
+        self.unsettled = ""  # the last term whose genes had to be found anew
         self.separate: Lookup  # every table by itself, to see what is unknown
         self.lookup: Lookup
         self._genes: dict[tuple[Term, int], Genes] = {}  # what explained a factor last time
 
     def _tabulated(
-        self, rows: Sequence[Mapping[Any, Factors]], codes: Integers, states: Integers
+        self,
+        rows: Sequence[Mapping[Any, Factors]],
+        codes: Integers,
+        states: Integers,
+        hosts: Sequence[Collection[str]] = (),
     ) -> Iterator[tuple[list[Any], Genes, Integers]]:
         """Each different term: its names, the genes it depends on, and its table over them.
 
@@ -46,21 +47,28 @@ class FactorTerms:
             rows: per built architecture the factors of its terms, by name.
             codes: of the rows, (N, G), less the lowest state of each gene, so that they start at 0.
             states: how many states each gene has, (G,).
+            hosts: where terms are pairs: per built architecture what the first of a pair may be there. It depends on other
+                genes than whether the second is there, too.
 
         Raises:
             UserError: when a factor is no function of few genes; it names the term.
         """
+        guards = 2 if hosts else 1
         explained: dict[bytes, Genes] = {}
-        for columns, names in _different(rows).items():
+        for columns, names in _different(rows, hosts).items():
             values = np.frombuffer(columns, dtype=np.int64).reshape(len(codes), -1)
-            there = values[:, 0] > 0
+            there = (values[:, :guards] > 0).all(axis=1)
             factors = [
                 self._tabulate((names[0], place), codes[there], values[there, place], states, (), explained)
-                for place in range(1, values.shape[1])
+                for place in range(guards, values.shape[1])
             ]
             used = tuple(sorted({gene for genes, _ in factors for gene in genes}))
-            presence = self._tabulate((names[0], 0), codes, values[:, 0], states, used, explained)
-            union = tuple(sorted({*used, *presence[0]}))
+            presence, within = [], np.ones(len(codes), dtype=bool)
+            for place in range(guards):
+                found = self._tabulate((names[0], place), codes[within], values[within, place], states, used, explained)
+                presence.append(found)
+                within &= values[:, place] > 0
+            union = tuple(sorted({*used, *(gene for genes, _ in presence for gene in genes)}))
             if prod(states[list(union)].tolist()) > 2**22:
                 raise UserError(
                     f"the cost of {_title(names[0])} depends on {len(union)} choices at once, too many for a table"
@@ -82,7 +90,7 @@ class FactorTerms:
         if genes is None:
             genes = self._genes.get(key)
             if genes is None or table_of(genes, codes, values, states) is None:
-                self.unsettled = key[0] if genes is not None else self.unsettled
+                self.unsettled = _title(key[0]) if genes is not None else self.unsettled
                 genes = explain(codes, values, states, preferred)
             if genes is None:
                 raise UserError(
@@ -117,7 +125,7 @@ class FactorSum(FactorTerms):
         """Tabulate all rows; arguments and errors as of ``_tabulated``, ``low`` the lowest state of each gene, (G,)."""
         tables: dict[Genes, Integers] = {(): np.zeros((), dtype=np.int64)}  # the sum of no terms
         for names, genes, term in self._tabulated(self.rows, codes, states):
-            tables[genes] = np.maximum(tables.get(genes, 0) + np.where(term < 0, _UNKNOWN, len(names) * term), _UNKNOWN)
+            tables[genes] = np.maximum(tables.get(genes, 0) + np.where(term < 0, UNKNOWN, len(names) * term), UNKNOWN)
         self.separate = Lookup([tables], low)
         self.lookup = Lookup([_merged(tables, states)], low)
 
@@ -158,17 +166,17 @@ class FactorPeak(FactorTerms):
         ]
         sums: dict[str, dict[Genes, Integers]] = {}
         different: list[tuple[Genes, Integers]] = []
-        for names, genes, term in self._tabulated(rows, codes, states):
-            table = np.where(term < 0, _UNKNOWN, term)
+        for names, genes, term in self._tabulated(rows, codes, states, [row.operators for row in self.rows]):
+            table = np.where(term < 0, UNKNOWN, term)
             different.append((genes, table))
             for operator, _ in names:
                 own = sums.setdefault(operator, {})
-                own[genes] = np.maximum(own.get(genes, 0) + table, _UNKNOWN)
+                own[genes] = np.maximum(own.get(genes, 0) + table, UNKNOWN)
         self.separate = Lookup([{genes: table} for genes, table in different], low)
         single: list[tuple[Genes, Integers]] = []
         groups: list[dict[Genes, Integers]] = []
         for own in sums.values():
-            tables = {genes: np.where(t < 0, -_UNKNOWN, t) for genes, t in _merged(own, states).items()}
+            tables = {genes: np.where(t < 0, -UNKNOWN, t) for genes, t in _merged(own, states).items()}
             single.extend(tables.items()) if len(tables) == 1 else groups.append(tables)
         best: dict[Genes, Integers] = {}
         for genes, table in _undominated(single, states):
@@ -182,14 +190,16 @@ def _title(term: Term) -> str:
     return term if isinstance(term, str) else f"memory at {term[0]}"
 
 
-def _different(rows: Sequence[Mapping[Term, Factors]]) -> dict[bytes, list[Term]]:
-    """The names of the terms that have the same columns; columns: presence, then the factors."""
+def _different(rows: Sequence[Mapping[Term, Factors]], hosts: Sequence[Collection[str]]) -> dict[bytes, list[Term]]:
+    """The names of the terms with the same columns: presence (with hosts, theirs before), then the factors."""
     names: dict[bytes, list[Term]] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         found = [row.get(name) for row in rows]
         width = max(len(factors) for factors in found if factors is not None)
         absent = (0,) * (width + 1)
-        padded = [absent if f is None else (1, *f, *(1,) * (width - len(f))) for f in found]
+        padded: list[Factors] = [absent if f is None else (1, *f, *(1,) * (width - len(f))) for f in found]
+        if hosts:
+            padded = [(name[0] in host, *columns) for host, columns in zip(hosts, padded, strict=True)]
         names.setdefault(np.array(padded, dtype=np.int64).tobytes(), []).append(name)
     return names
 
@@ -215,16 +225,18 @@ def _spread(genes: Genes, table: Integers, union: Genes, states: Integers) -> In
 
 
 def _product(
-    union: Genes, states: Integers, presence: tuple[Genes, Integers], factors: list[tuple[Genes, Integers]]
+    union: Genes, states: Integers, presence: list[tuple[Genes, Integers]], factors: list[tuple[Genes, Integers]]
 ) -> Integers:
-    """A term by the states of ``union``: 0 where it is absent, -1 where one of its factors was not seen."""
+    """A term by the states of ``union``: 0 where it is absent, -1 where something of it was not seen."""
     shape = [int(states[gene]) for gene in union]
     term: Integers = np.ones(shape, dtype=np.int64)
     for factor in factors:
         spread = _spread(*factor, union, states)
         term = np.where((term < 0) | (spread < 0), -1, term * spread)
-    there = _spread(*presence, union, states)
-    return np.broadcast_to(np.where(there == 0, 0, np.where(there < 0, -1, term)), shape)
+    for guard in reversed(presence):
+        there = _spread(*guard, union, states)
+        term = np.where(there == 0, 0, np.where(there < 0, -1, term))
+    return np.broadcast_to(term, shape)
 
 
 def _merged(
@@ -241,66 +253,5 @@ def _merged(
             partner = min(fitting, key=lambda partner: sizes[partner] / merged[partner].size)
             union = unions[partner]
             table = combine(_spread(genes, table, union, states), _spread(partner, merged.pop(partner), union, states))
-        merged[union] = np.maximum(combine(merged.get(union, 0), table), _UNKNOWN)
+        merged[union] = np.maximum(combine(merged.get(union, 0), table), UNKNOWN)
     return merged
-
-
-class Lookup:
-    """The largest of several sums, each of one entry from each of its tables, for many codes at once.
-
-    The tables lie one after another; the places of a code's entries are one matrix product, exact in floating point.
-
-    Args:
-        groups: the tables of each sum, by the genes they are over; an entry that is unknown is as large as ±_UNKNOWN.
-        low: the lowest state of each gene, -1 or 0, (G,).
-    """
-
-    def __init__(self, groups: Sequence[Mapping[Genes, Integers]], low: Integers) -> None:
-        tables = [item for group in groups for item in group.items()]
-        self._entries: Integers = np.concatenate([table.ravel() for _, table in tables])
-        self._groups = np.cumsum([0, *map(len, groups)])[:-1]
-        exact = np.float32 if self._entries.size < 2**24 else np.float64
-        self._strides = np.zeros((len(low), len(tables)), dtype=exact)
-        self._offsets = np.cumsum([0, *(table.size for _, table in tables)])[:-1]
-        self._start = np.zeros(len(tables), dtype=exact)
-        for column, ((genes, table), offset) in enumerate(zip(tables, self._offsets.tolist(), strict=True)):
-            strides = np.array([prod(table.shape[axis + 1 :]) for axis in range(table.ndim)], dtype=np.int64)
-            self._strides[list(genes), column] = strides
-            self._start[column] = offset - int(strides @ low[list(genes)])
-
-    def __call__(self, codes: Codes) -> Integers:
-        """The value of each code of (N, G), int64 (N,); negative where a combination was never seen."""
-        result = np.empty(len(codes), dtype=np.int64)
-        for start in range(0, len(codes), _CHUNK):
-            entries = self._entries.take(self._places(codes[start : start + _CHUNK]))
-            if len(self._groups) > 1:
-                if len(self._groups) < entries.shape[1]:
-                    entries = np.add.reduceat(entries, self._groups, axis=1)
-                entries.max(axis=1, out=result[start : start + _CHUNK])
-            else:
-                entries.sum(axis=1, out=result[start : start + _CHUNK])
-        result[result >= -_UNKNOWN // 2] = -1
-        return result
-
-    def covering(self, codes: Codes, most: int) -> list[int]:
-        """Rows of codes (N, G), at most so many, that hold every unknown entry that occurs in them."""
-        unknown = abs(self._entries) >= -_UNKNOWN // 2
-        gaps = np.logical_or.reduceat(unknown, self._offsets)
-        chunks = [self._places(codes[i : i + _CHUNK], gaps) for i in range(0, len(codes), _CHUNK)]
-        places = np.concatenate(chunks)
-        places = places[:, unknown[places].any(axis=0)]
-        chosen: list[int] = []
-        while places.size and len(chosen) < most:
-            counts = unknown[places].sum(axis=1)
-            best = int(counts.argmax())
-            if not counts[best]:
-                break
-            chosen.append(best)
-            unknown[places[best]] = False
-        return chosen
-
-    def _places(self, codes: Codes, tables: Any = slice(None)) -> npt.NDArray[np.intp]:
-        """Where the entries of each code stand, (N, tables)."""
-        rows = codes.astype(self._strides.dtype)
-        places: npt.NDArray[np.intp] = (rows @ self._strides[:, tables] + self._start[tables]).astype(np.intp)
-        return places
