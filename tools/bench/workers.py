@@ -20,7 +20,7 @@ import torch
 
 from supernet import checkpoint
 from supernet.config import load_config
-from supernet.programs.candidates import evaluate_of
+from supernet.programs.candidates import cluster_of, evaluate_of
 from supernet.programs.command import run
 from supernet.programs.setting import Setting
 from supernet.programs.train import load_supernet, new_supernet
@@ -46,6 +46,7 @@ def main(arguments: Any = None) -> None:
         torch.manual_seed(0)
         checkpoint.save(source, {"state_dict": new_supernet(setting).state_dict()})
     supernet = load_supernet(setting, source)
+    cluster_of(setting).connect()  # of two CPUs, before the single process would start one of its own
     _ = setting.search  # drawn once, before the processes look for it
     evaluate = {workers: evaluate_of(setting_of(workers), supernet, source) for workers in (2, 1)}
     rng = np.random.default_rng(0)
