@@ -30,7 +30,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from .hr import Exchange, Features, enter, exchange, exchange_in_place, fuse_layers, transition
 from .layers import conv_bn
-from .space import ArchitectureError
+from .space import ArchitectureError, choice
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,10 @@ def check(arch: LiteArchitecture, stages: Sequence[StageLike]) -> None:
             for b, block in enumerate(module.blocks):
                 require(block.kernel % 2 == 1, f"{place}[{b}].kernel", block.kernel, "odd")
                 require(0 <= block.squeeze <= 1, f"{place}[{b}].squeeze", block.squeeze, "a share from 0 to 1")
+
+
+#: How many branches each stage may compute; two resolutions are left at the end.
+LIVE = (choice(1, 2), choice(2, 3), choice(2, 3, 4))
 
 
 def with_branches(data: Any) -> Any:

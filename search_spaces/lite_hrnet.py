@@ -19,7 +19,7 @@ from .catalogue import Published
 from .heads import PoseNet, SimpleHead
 from .hr import Features
 from .layers import SqueezeExcite, conv_bn
-from .lite import LiteArchitecture, LiteTrunk, check, interleave, with_branches
+from .lite import LIVE, LiteArchitecture, LiteTrunk, check, interleave, with_branches
 from .space import Space, choice, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
@@ -146,7 +146,6 @@ def _stage(branches: Any, depth: Any, blocks: Any, block: Block) -> Stage:
 
 
 _STEM, _WIDTHS = 32, (40, 80, 160, 320)
-_LIVE = (choice(1, 2), choice(2, 3), choice(2, 3, 4))  # two resolutions are left at the end
 _BLOCK = Block(kernel=choice(3, 5, 7), squeeze=choice(0.0625, 0.125, 0.25))
 
 #: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.lite`; besides, the
@@ -159,7 +158,7 @@ SPACE: Space[LiteHRNet] = Space(
         exchange="in_place",
         stages=tuple(
             _stage(branches, depth, choice(1, 2), _BLOCK)
-            for branches, depth in zip(_LIVE, (choice(2, 3), choice(4, 6, 8), choice(2, 3)), strict=True)
+            for branches, depth in zip(LIVE, (choice(2, 3), choice(4, 6, 8), choice(2, 3)), strict=True)
         ),
     )
 )
@@ -176,7 +175,7 @@ SMALL: Space[LiteHRNet] = Space(
         exchange="sum",
         stages=tuple(
             _stage(branches, depth, choice(1, 2), Block(kernel=choice(3, 5), squeeze=choice(0.125, 0.25)))
-            for branches, depth in zip(_LIVE, (choice(1, 2), choice(1, 2, 3), choice(1, 2)), strict=True)
+            for branches, depth in zip(LIVE, (choice(1, 2), choice(1, 2, 3), choice(1, 2)), strict=True)
         ),
     )
 )

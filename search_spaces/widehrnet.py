@@ -17,7 +17,7 @@ from .catalogue import Published
 from .heads import PoseNet, SimpleHead
 from .hr import Features
 from .layers import InvertedResidual, SqueezeExcite, make_divisible
-from .lite import LiteArchitecture, LiteTrunk, check, interleave, with_branches
+from .lite import LIVE, LiteArchitecture, LiteTrunk, check, interleave, with_branches
 from .space import ArchitectureError, Space, choice, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
@@ -107,7 +107,6 @@ def _stage(branches: Any, depth: Any, blocks: Any, block: Block) -> Stage:
 
 
 _STEM, _WIDTHS = 32, (40, 80, 160, 320)
-_LIVE = (choice(1, 2), choice(2, 3), choice(2, 3, 4))  # two resolutions are left at the end
 _BLOCK = Block(expansion=choice(1, 2, 4, 6), kernel=choice(3, 5, 7), squeeze=choice(0.0, 0.125, 0.25, 0.5))
 
 #: The published networks and what lies between and around them, down to half of their widths.
@@ -119,7 +118,7 @@ SPACE: Space[WideHRNet] = Space(
         exchange="in_place",
         stages=tuple(
             _stage(branches, depth, choice(1, 2), _BLOCK)
-            for branches, depth in zip(_LIVE, (choice(2, 3), choice(4, 6, 8), choice(2, 3)), strict=True)
+            for branches, depth in zip(LIVE, (choice(2, 3), choice(4, 6, 8), choice(2, 3)), strict=True)
         ),
     )
 )
@@ -141,7 +140,7 @@ SMALL: Space[WideHRNet] = Space(
                 choice(1, 2),
                 Block(expansion=choice(1, 2, 4), kernel=choice(3, 5), squeeze=choice(0.0, 0.25)),
             )
-            for branches, depth in zip(_LIVE, (1, choice(1, 2), choice(1, 2)), strict=True)
+            for branches, depth in zip(LIVE, (1, choice(1, 2), choice(1, 2)), strict=True)
         ),
     )
 )

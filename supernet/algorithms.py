@@ -6,8 +6,8 @@ al. 2020): the best quarter become parents; half of the children are mutated, ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -98,10 +98,8 @@ class NSGA2(PopulationSearch[A]):
         space: where the architectures come from.
         costs: what architectures cost.
         rng: the only source of randomness.
-        population: candidates per generation; 20 beat 40 at the few hundred evaluations that a search can pay for.
-        objectives: names of the costs to minimise beside the score.
-        limits: from the name of a cost to its largest value; no candidate beyond one is ever asked.
         mutation_probability: how likely each gene of a child changes; 1 / genes when not given.
+        shared: population, objectives and limits, see :class:`.searcher.PopulationSearch`.
     """
 
     name = "nsga2"
@@ -112,12 +110,10 @@ class NSGA2(PopulationSearch[A]):
         costs: SupportsCosts,
         rng: np.random.Generator,
         *,
-        population: int = 20,
-        objectives: Sequence[str] = ("macs",),
-        limits: Mapping[str, float] | None = None,
         mutation_probability: float | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(space, costs, rng, population=population, objectives=objectives, limits=limits)
+        super().__init__(space, costs, rng, **shared)
         self.mutation_probability = (
             1 / max(1, len(space.genes)) if mutation_probability is None else mutation_probability
         )

@@ -38,6 +38,40 @@ def check_installed() -> None:
         raise UserError(f"ONNX files need {', '.join(missing)}: run `pip install pose-supernet[export]`")
 
 
+def session(source: Path | bytes, threads: int, device: str = "cpu") -> Any:
+    """Onnxruntime's session of a file or of its content, on so many threads of the CPU or on ``cuda``.
+
+    Raises:
+        UserError: onnxruntime is missing or cannot run on the device.
+    """
+    check_installed()
+    import onnxruntime
+
+    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise UserError(f"onnxruntime has no {provider} here: run `pip install onnxruntime-gpu`, or set DEVICE cpu")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        source if isinstance(source, bytes) else str(source), options, providers=[provider]
+    )
+
+
+def model_of(network: nn.Module, images: Tensor, **options: Any) -> Any:
+    """A network as an ONNX model, exported without the warnings of the exporter's own libraries.
+
+    Args:
+        network: in evaluation mode.
+        images: an example (B, 3, H, W).
+        options: of ``torch.onnx.export``.
+    """
+    check_installed()
+    with _quiet():
+        program: Any = torch.onnx.export(network, (images,), dynamo=True, verbose=False, **options)
+    return program.model_proto
+
+
 def write_onnx(
     network: nn.Module, images: Tensor, path: Path, outputs: Sequence[str], facts: Mapping[str, str], dynamic: str = ""
 ) -> int:
@@ -62,20 +96,10 @@ def write_onnx(
         sides = {2: MULTIPLE * torch.export.Dim("rows"), 3: MULTIPLE * torch.export.Dim("columns")}
         shapes = (batch | sides if dynamic == "size" else batch,)
     try:
-        with _quiet():
-            program: Any = torch.onnx.export(
-                network,
-                (images,),
-                dynamo=True,
-                verbose=False,
-                input_names=[INPUT],
-                output_names=list(outputs),
-                dynamic_shapes=shapes,
-            )
+        model = model_of(network, images, input_names=[INPUT], output_names=list(outputs), dynamic_shapes=shapes)
     except Exception as error:  # noqa: BLE001  # the exporter's own errors have no common class
         remedy = "leave less open with --dynamic" if dynamic else "report this with the architecture"
         raise UserError(f"{path}: cannot be exported ({_reason(error)}); {remedy}") from error
-    model = program.model_proto
     for key, value in facts.items():
         model.metadata_props.add(key=key, value=value)
     write_atomically(path, model.SerializeToString())
@@ -98,20 +122,13 @@ class OnnxNetwork(nn.Module):
     def __init__(self, path: Path, threads: int = 0, device: str = "cpu") -> None:
         """Read a file to run it with ``threads`` of the CPU (0: as many as PyTorch) or on ``device`` cuda."""
         super().__init__()
-        check_installed()
-        import onnxruntime
-
-        provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
-        if provider not in onnxruntime.get_available_providers():
-            raise UserError(f"onnxruntime has no {provider} here: run `pip install onnxruntime-gpu`, or set DEVICE cpu")
         if not path.is_file():
             raise UserError(f"{path}: no such file; write it with tools/export.py")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads or torch.get_num_threads(), 1
-        options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+            self._session = session(path, threads or torch.get_num_threads(), device)
             (images,) = self._session.get_inputs()
+        except UserError:
+            raise
         except Exception as error:  # noqa: BLE001  # onnxruntime's errors have no common class
             raise UserError(
                 f"{path}: is not an exported network, or is damaged; write it with tools/export.py"

@@ -210,10 +210,7 @@ def _complete(pool: Codes, options: Integers, rng: np.random.Generator) -> Codes
     codes = rng.integers(0, options, size=(len(pool) // 4, len(options))).astype(np.int16)
     for gene, count in enumerate(options):  # one that decides of another's presence stands at its last option
         states = (sample[:, gene, None] == np.arange(count)).astype(np.int64)
-        without, having = (
-            states.T @ absent,
-            states.T @ ~absent,
-        )  # (states, genes): how often another gene is (not) there
+        without, having = states.T @ absent, states.T @ ~absent  # (states, genes): how often another is (not) there
         if (without.any(axis=0) & having.any(axis=0) & ~(np.minimum(without, having).any(axis=0))).any():
             codes[:, gene] = count - 1
     return codes

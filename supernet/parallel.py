@@ -4,7 +4,7 @@ There is no wrapper around the network. A step runs all its architectures, adds 
 the processes once (:func:`average_gradients`). Without a process group everything here leaves its input as it is.
 
 All processes have equally many images in a step and every loss is a mean over images, so that a plain mean over the
-processes is the mean over the whole batch, however many people there are on each image.
+processes is the mean over the whole batch, however much there is on each image.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ candidates come from that front, the others are those about which the ensemble k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -51,12 +51,9 @@ class PredictorSearch(NSGA2[A]):
         space: where the architectures come from.
         costs: what architectures cost.
         rng: the only source of randomness.
-        population: candidates per generation, and in the start, which is that of NSGA-II.
-        objectives: names of the costs to minimise beside the score.
-        limits: from the name of a cost to its largest value; no candidate beyond one is ever asked.
-        mutation_probability: how likely each gene of a child changes; 1 / genes when not given.
         explore: the part of a generation that goes to the most uncertain candidates.
         on_fit: called with each :class:`Fit`.
+        shared: what else NSGA-II takes; the start is that of NSGA-II too.
     """
 
     name = "predictor"
@@ -67,22 +64,11 @@ class PredictorSearch(NSGA2[A]):
         costs: SupportsCosts,
         rng: np.random.Generator,
         *,
-        population: int = 20,
-        objectives: Sequence[str] = ("macs",),
-        limits: Mapping[str, float] | None = None,
-        mutation_probability: float | None = None,
         explore: float = 0.1,
         on_fit: Callable[[Fit], None] | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            space,
-            costs,
-            rng,
-            population=population,
-            objectives=objectives,
-            limits=limits,
-            mutation_probability=mutation_probability,
-        )
+        super().__init__(space, costs, rng, **shared)
         self.explore, self.on_fit = explore, on_fit
         self._options = np.array([len(gene.options) for gene in space.genes], dtype=np.float64)
         self._known, self._scores = np.empty((0, len(space.genes)), dtype=np.int16), np.empty(0)

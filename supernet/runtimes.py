@@ -6,18 +6,16 @@ exported network. All take a batch on their device and run without gradients.
 
 from __future__ import annotations
 
-import logging
 import statistics
 import time
-import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .errors import UserError
+from .exported import model_of, session
 
 RUNTIMES = ("eager", "compile", "onnxruntime")
 _WARM_UP = 3  # calls that are not timed
@@ -76,28 +74,11 @@ def latency_ms(call: Callable[[Tensor], Any], images: Tensor, threads: int, repe
 
 
 def _onnxruntime(network: nn.Module, images: Tensor, threads: int) -> Callable[[Tensor], Any]:
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"the runtime onnxruntime needs {', '.join(missing)}: run `pip install pose-supernet[export]`, or use eager"
-        )
-    import onnxruntime
-
-    wanted = "CUDAExecutionProvider" if images.is_cuda else "CPUExecutionProvider"
-    if wanted not in onnxruntime.get_available_providers():
-        raise UserError(
-            f"onnxruntime has no {wanted} here: run `pip install onnxruntime-gpu`, or measure on DEVICE cpu"
-        )
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own libraries
-        program: Any = torch.onnx.export(network, (images,), dynamo=True, verbose=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), options, providers=[wanted])
-    name = session.get_inputs()[0].name
+    content = model_of(network, images).SerializeToString()
+    opened = session(content, threads, images.device.type)
+    name = opened.get_inputs()[0].name
 
     def run(batch: Tensor) -> Any:
-        return session.run(None, {name: batch.cpu().numpy()})
+        return opened.run(None, {name: batch.cpu().numpy()})
 
     return run

@@ -17,10 +17,11 @@ from supernet.config import load_config
 from supernet.errors import UserError
 from supernet.files import sha256
 from supernet.programs import candidates
-from supernet.programs.candidates import Shipped, Worker, evaluate_of, losses_of, serial
+from supernet.programs.candidates import Shipped, Worker, evaluate_of, losses_of, scores_of
 from supernet.programs.cluster import leave
 from supernet.programs.setting import Setting
 from supernet.programs.train import load_supernet, new_supernet
+from supernet.search import one_by_one
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
@@ -81,7 +82,8 @@ def test_another_process_computes_what_this_one_does(run: tuple[Path, Path], mon
     elsewhere = setting_of(file, "SEARCH.BACKEND", "ray")
     assert not [*evaluate_of(elsewhere, supernet, source)([]), *losses_of(elsewhere, supernet, source)([])]
     monkeypatch.chdir("/")
-    for kind, evaluate in (("scores", serial(setting, supernet)), ("losses", losses_of(setting, supernet, source))):
+    scores, losses = one_by_one(scores_of(setting, supernet)), losses_of(setting, supernet, source)
+    for kind, evaluate in (("scores", scores), ("losses", losses)):
         make, shipped = sent[kind]
         assert shipped.digest == sha256(source)
         there = make(shipped)

@@ -121,7 +121,7 @@ def test_spread_covers_the_range_and_grows_at_its_end() -> None:
     costs = np.random.default_rng(0).permutation(np.arange(1000))
     rows = spread(costs, 64)
     assert len(set(rows)) == 64 and rows[:10] == spread(costs, 10)
-    assert costs[rows[:5]].tolist() == [0, 999, 499, 250, 749] or costs[rows[2]] in (499, 500)
+    assert costs[rows[:5]].tolist() == [0, 999, 500, 250, 749]
     assert np.diff(np.sort(costs[rows])).max() <= 2 * 999 / 64
     assert sorted(spread([5, 5, 5], 3)) == [0, 1, 2]
     with pytest.raises(UserError, match="4 architectures are wanted, the space offers 3; lower FIDELITY.ARCHITECTURES"):

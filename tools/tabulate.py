@@ -12,12 +12,14 @@ from pathlib import Path
 from supernet.config import load_config
 from supernet.files import sha256
 from supernet.journal import Journal
+from supernet.programs.candidates import scores_of
 from supernet.programs.command import run
 from supernet.programs.progress import Progress
-from supernet.programs.search import evaluator, score_table, write_csv
+from supernet.programs.search import score_table
 from supernet.programs.setting import Setting
 from supernet.programs.train import TRAINED_BY, load_supernet
 from supernet.programs.transfer import supernet_file
+from supernet.report import write_csv
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings=whole.settings(*TRAINED_BY, "TEST") | {"supernet_sha256": sha256(source)},
         to_json=whole.family.to_json,
     )
-    evaluate, codes = evaluator(whole, supernet), part.space.all_codes()
+    evaluate, codes = scores_of(whole, supernet), part.space.all_codes()
     with Progress("evaluating", len(codes)) as progress:
         for done, (code, macs) in enumerate(zip(codes, part.costs.macs(codes).tolist(), strict=True), 1):
             arch = part.space.decode(code)

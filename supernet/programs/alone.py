@@ -23,13 +23,14 @@ import numpy as np
 import pandas as pd
 from yacs.config import CfgNode
 
-from .. import checkpoint
 from ..fidelity import spread
 from ..journal import Journal, canonical_key
+from ..report import write_csv
 from .progress import Progress, say
-from .search import write_csv
 from .setting import Setting
-from .train import TRAINED_BY, place, train_subnet
+from .subnets import trained
+from .team import ALONE
+from .train import TRAINED_BY, steps_of
 
 POOL = 20_000  # random architectures of which those at the wanted MACs are taken
 Job = tuple[Any, int]  # an architecture and the seed of its training
@@ -58,9 +59,9 @@ def alone_table(setting: Setting, folder: Path, workers: int) -> Path:
         for job, scores, seconds in _results(setting, folder, left, workers):
             macs = int(setting.costs.macs(setting.space.encode(job[0])[None])[0])
             journal.add(job, algorithm="alone", macs=macs, metrics=scores, seconds=seconds)
-            write_csv(folder / "alone.csv", _table(setting, recipe.cfg, journal))
+            write_csv(folder / "alone.csv", _table(recipe, journal))
             progress.to(sum(journal.find(job) is not None for job in jobs))
-    write_csv(folder / "alone.csv", _table(setting, recipe.cfg, journal))
+    write_csv(folder / "alone.csv", _table(recipe, journal))
     return folder / "alone.csv"
 
 
@@ -90,17 +91,8 @@ def recipe_of(setting: Setting, seed: int) -> CfgNode:
 
 def train_alone(setting: Setting, arch: Any, folder: Path) -> dict[str, float]:
     """Train one architecture from fresh weights and judge it: its score on the ``search`` and on the ``test`` split."""
-    path = train_subnet(setting, arch, folder, initial=None)
-    network = setting.build(arch)
-    checkpoint.load_checkpoint(network, path)
-    place(network, setting)
-    figures = {}
-    for split, dataset in (("search", setting.search), ("test", setting.test)):
-        metrics, _ = setting.task.evaluate(
-            network, dataset, setting.judge(dataset), arch.input_hw, batch=setting.cfg.TEST.IMAGES_PER_GPU
-        )
-        figures[split] = metrics[setting.score]
-    return figures
+    network, splits = trained(setting, arch, folder, initial=None), {"search": setting.search, "test": setting.test}
+    return {split: setting.metrics(network, dataset, arch)[setting.score] for split, dataset in splits.items()}
 
 
 @dataclass(frozen=True)
@@ -167,9 +159,9 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _table(setting: Setting, cfg: CfgNode, journal: Journal[Job]) -> pd.DataFrame:
+def _table(setting: Setting, journal: Journal[Job]) -> pd.DataFrame:
     """A line for every training, in the journal's order: architecture, costs, seed, steps, seconds, scores."""
-    steps = -(-cfg.RETRAIN.EPOCHS * len(setting.train) // cfg.TRAIN.IMAGES_PER_GPU)
+    steps = steps_of(setting, setting.cfg.RETRAIN.EPOCHS, ALONE)
     codes = [setting.space.encode(setting.family.from_json(record.arch["arch"])) for record in journal.records]
     params = setting.costs.params(np.stack(codes)).tolist() if codes else []
     return pd.DataFrame(

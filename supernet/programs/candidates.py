@@ -36,11 +36,6 @@ Value = Callable[[Any], Mapping[str, float]]  # the metrics of one architecture
 Timed = tuple[Mapping[str, float], float]  # metrics, and the seconds they took
 
 
-def serial(setting: Setting, supernet: Supernet[Any]) -> Evaluate[Any]:
-    """Official metrics on the search split, by this process."""
-    return one_by_one(_scores(setting, supernet))
-
-
 def evaluate_of(setting: Setting, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
     """Official metrics on the search split, by this process or a cluster as SEARCH.BACKEND says.
 
@@ -167,15 +162,13 @@ def _subnet(setting: Setting, supernet: Supernet[Any], arch: Any) -> nn.Module:
     return network
 
 
-def _scores(setting: Setting, supernet: Supernet[Any]) -> Value:
+def scores_of(setting: Setting, supernet: Supernet[Any]) -> Value:
+    """From an architecture to its official metrics on the search split, by this process."""
     dataset = setting.search  # never what is reported
     judge = setting.judge(dataset)
 
     def scores(arch: Any) -> dict[str, float]:
-        metrics, _ = setting.task.evaluate(
-            _subnet(setting, supernet, arch), dataset, judge, arch.input_hw, batch=setting.cfg.TEST.IMAGES_PER_GPU
-        )
-        return metrics
+        return setting.metrics(_subnet(setting, supernet, arch), dataset, arch, judge)
 
     return scores
 
@@ -218,4 +211,4 @@ def _without_augmentation(task: Task) -> Task:
     return replace(task, augmentation=Augmentation.none(task.augmentation.scale_type), workers=0)
 
 
-VALUES: dict[str, Callable[[Setting, Supernet[Any]], Value]] = {"scores": _scores, "losses": _losses}
+VALUES: dict[str, Callable[[Setting, Supernet[Any]], Value]] = {"scores": scores_of, "losses": _losses}

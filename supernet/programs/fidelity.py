@@ -18,11 +18,12 @@ from ..errors import UserError
 from ..fidelity import correlations, kendall, mean_over_seeds, read_alone
 from ..files import sha256, write_atomically
 from ..journal import Journal
+from ..report import write_csv
 from ..report.markdown import bullets, environment, markdown_table
 from .alone import alone_table
+from .candidates import scores_of
 from .command import config_of, parser, run
 from .progress import Progress, say
-from .search import evaluator, write_csv
 from .setting import Setting
 from .train import TRAINED_BY, load_supernet
 
@@ -91,7 +92,7 @@ def _supernet_scores(setting: Setting, folder: Path, table: pd.DataFrame, source
         settings=setting.settings(*TRAINED_BY, "TEST") | {"supernet_sha256": digest},
         to_json=setting.family.to_json,
     )
-    evaluate = evaluator(setting, load_supernet(setting, source))
+    evaluate = scores_of(setting, load_supernet(setting, source))
     scores = []
     with Progress("scores in the supernet", len(archs)) as progress:
         for done, (arch, macs) in enumerate(zip(archs, table.macs, strict=True), 1):

@@ -7,7 +7,6 @@ machines have to see OUTPUT_DIR. No scheduler stops a trial early: each pick is 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,14 +16,15 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UserError
+from ..report import write_csv
 from .candidates import Worker, cluster_of
 from .cluster import RETRIES
 from .command import config_of, parser, run
 from .fitting import WEIGHTS
 from .progress import say
-from .search import picks_of, write_csv
+from .search import picks_of
 from .setting import Setting
-from .subnets import compare
+from .subnets import compare_picks
 from .train import load_supernet
 
 EXAMPLES = """  python tools/retrain.py --cfg experiments/synthetic/litepose.yaml --backend ray RAY.ADDRESS head:6379"""
@@ -60,11 +60,7 @@ def retrain(setting: Setting, picks: Mapping[str, str], source: Path, backend: s
         backend: ``local``, one after the other in this process, or ``ray``.
     """
     if backend == "local":
-        supernet = load_supernet(setting, source)
-        return [
-            compare(setting, name, setting.family.from_json(json.loads(arch)), supernet, source)
-            for name, arch in picks.items()
-        ]
+        return compare_picks(setting, picks, load_supernet(setting, source), source)
     rows = _trials(setting, picks, source)
     return [rows[name] for name in picks]
 
@@ -116,8 +112,8 @@ def _in_a_trial(worker: Worker, name: str, arch: str, source: Path) -> dict[str,
     """One pick to its end: its row, or why it is refused, which no further try would change."""
     try:
         setting = worker.begin()
-        supernet = load_supernet(setting, source)
-        return {"row": compare(setting, name, setting.family.from_json(json.loads(arch)), supernet, source)}
+        (row,) = compare_picks(setting, {name: arch}, load_supernet(setting, source), source)
+        return {"row": row}
     except UserError as error:
         return {"refused": str(error)}
 

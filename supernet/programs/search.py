@@ -5,10 +5,9 @@ Every step that is done already is left as it is; a run that was stopped goes on
 
 from __future__ import annotations
 
-import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,22 @@ import search_spaces
 
 from ..algorithms import NSGA2, Evolution, RandomSearch
 from ..errors import UserError
-from ..files import sha256, write_atomically
+from ..files import sha256
 from ..halving import Halving
 from ..journal import Journal, Record
 from ..pareto import budget_picks, non_dominated
 from ..predictor import Fit, PredictorSearch
-from ..report import draw, write_report
+from ..report import draw, write_csv, write_report
 from ..search import run_search
 from ..searcher import Searcher
 from ..supernet import Supernet
-from .candidates import cluster_of, evaluate_of, losses_of, serial
+from .candidates import cluster_of, evaluate_of, losses_of
 from .cluster import leave
 from .command import config_of, parser, run
 from .costing import check_limits, costs_of, limits_of
 from .progress import Progress, say
 from .setting import Setting
-from .subnets import compare
+from .subnets import compare_picks
 from .train import TRAINED_BY, load_supernet, train_supernet
 
 EXAMPLES = """  python search.py --cfg experiments/synthetic/litepose.yaml"""
@@ -56,10 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     front = _front(setting, found)
     write_csv(setting.folder / "front.csv", front)
     say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
-    rows = [
-        compare(setting, name, setting.family.from_json(json.loads(arch)), supernet, source)
-        for name, arch in picks_of(setting, front).items()
-    ]
+    rows = compare_picks(setting, picks_of(setting, front), supernet, source)
     write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
     draw(setting.folder, metric=setting.score, dataset=dataset_name(setting), published=PUBLISHED)
     write_report(setting.folder, **_about(setting, options.cfg, len(found), len(baseline)))
@@ -113,12 +109,6 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
     write_csv(setting.folder / "search" / "found.csv", score_table(setting, found))
     write_csv(setting.folder / "search" / "random.csv", score_table(setting, baseline))
     return found, baseline
-
-
-def evaluator(setting: Setting, supernet: Supernet[Any]) -> Callable[[Any], Mapping[str, float]]:
-    """Official metrics of one architecture on the search split, by this process."""
-    evaluate = serial(setting, supernet)
-    return lambda arch: next(evaluate([arch]))[1]
 
 
 def _searcher(setting: Setting, algorithm: str) -> Searcher[Any]:
@@ -215,13 +205,6 @@ def _check_budgets(setting: Setting) -> None:
             raise UserError(
                 f"SEARCH.BUDGETS {name}: {macs:,} MACs, the smallest architecture of the space has {smallest:,}"
             )
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table, whole or not at all."""
-    text = io.StringIO()
-    table.to_csv(text, index=False)
-    write_atomically(path, text.getvalue())
 
 
 def _about(setting: Setting, cfg_file: Path, found: int, baseline: int) -> dict[str, Any]:

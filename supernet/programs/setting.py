@@ -153,6 +153,13 @@ class Setting:
         """The official metric on a dataset."""
         return self.data.judge(dataset)
 
+    def metrics(
+        self, network: nn.Module, dataset: AnyDataset, arch: Any, judge: AnyJudge | None = None
+    ) -> dict[str, float]:
+        """The official metrics of a network of an architecture on a dataset, by its judge if that is at hand."""
+        batch = self.cfg.TEST.IMAGES_PER_GPU
+        return self.task.evaluate(network, dataset, judge or self.judge(dataset), arch.input_hw, batch=batch)[0]
+
     @property
     def score(self) -> str:
         """The number of the metric by which networks are compared: AP, or MPII's Mean."""

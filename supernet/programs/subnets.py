@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,14 @@ STAGES = {
 }
 
 
+def compare_picks(
+    setting: Setting, picks: Mapping[str, str], supernet: Supernet[Any], source: Path
+) -> list[dict[str, Any]]:
+    """:func:`compare` for several architectures, by name, as JSON texts."""
+    archs = {name: setting.family.from_json(json.loads(text)) for name, text in picks.items()}
+    return [compare(setting, name, arch, supernet, source) for name, arch in archs.items()]
+
+
 def compare(setting: Setting, name: str, arch: Any, supernet: Supernet[Any], source: Path) -> dict[str, Any]:
     """Bring one architecture to the end and judge it on the reported split after every stage; a row of comparison.csv.
 
@@ -45,17 +53,18 @@ def compare(setting: Setting, name: str, arch: Any, supernet: Supernet[Any], sou
     teacher = _largest(setting, supernet) if setting.cfg.RETRAIN.DISTILLATION else None
     record.measure(
         "retrained",
-        lambda: _trained(setting, arch, folder / "retrained", initial=folder / "weights.pt", teacher=teacher),
+        lambda: trained(setting, arch, folder / "retrained", initial=folder / "weights.pt", teacher=teacher),
     )
     if setting.cfg.RETRAIN.FROM_SCRATCH:
-        record.measure("from scratch", lambda: _trained(setting, arch, folder / "scratch", initial=None))
+        record.measure("from scratch", lambda: trained(setting, arch, folder / "scratch", initial=None))
     say(f"{name}: " + ", ".join(f"{stage} {record.score(stage):.3f}" for stage in STAGES.values() if record.has(stage)))
     return record.row(name)
 
 
-def _trained(
+def trained(
     setting: Setting, arch: Any, folder: Path, *, initial: Path | None, teacher: nn.Module | None = None
 ) -> nn.Module:
+    """The network that :func:`.train.train_subnet` trains (same arguments), with its weights."""
     path = train_subnet(setting, arch, folder, initial=initial, teacher=teacher)
     network = setting.build(arch)
     checkpoint.load_checkpoint(network, path)
@@ -100,11 +109,7 @@ class _Record:
         """Judge ``network()`` on the reported split, unless that was done before."""
         if self.has(stage):
             return
-        setting, dataset = self.setting, self.setting.test
-        metrics, _ = setting.task.evaluate(
-            network(), dataset, setting.judge(dataset), self.arch.input_hw, batch=setting.cfg.TEST.IMAGES_PER_GPU
-        )
-        self.content["metrics"][stage] = metrics
+        self.content["metrics"][stage] = self.setting.metrics(network(), self.setting.test, self.arch)
         self._write()
 
     def _write(self) -> None:

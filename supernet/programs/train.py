@@ -142,7 +142,7 @@ def train_subnet(
     milestones = [step / epochs for step in lr_steps or cfg.RETRAIN.LR_STEP]
     curve = multi_step(lr, milestones, cfg.TRAIN.LR_FACTOR) if milestones else cosine(lr)
     fixed = type(setting.space)(arch)
-    phase = Phase("one network", Sampler(fixed), _steps(setting, epochs, processes), curve)
+    phase = Phase("one network", Sampler(fixed), steps_of(setting, epochs, processes), curve)
     extra = {"arch": setting.family.to_json(arch)}
     title = f"{folder.parent.name}/{folder.name}"
     _fit(setting, folder, title, trainer, [phase], settings, extra, processes)
@@ -216,7 +216,7 @@ def _phases(setting: Setting, schedule: Sequence[Stage[Any]], sort: Any, process
         sampler = _sampler(setting, stage.space)
         opens_widths = any(gene.kind.endswith(WIDTHS) for gene in stage.space.genes)
         before, sort = (sort, None) if opens_widths else (None, sort)
-        steps = stage.steps or _steps(setting, stage.epochs, processes)
+        steps = stage.steps or steps_of(setting, stage.epochs, processes)
         phases.append(Phase(stage.name, sampler, steps, _curve(setting, stage.lr or cfg.TRAIN.LR), before))
     return phases
 
@@ -236,7 +236,8 @@ def _curve(setting: Setting, lr: float) -> Callable[[float], float]:
     return multi_step(lr, [epoch / train.END_EPOCH for epoch in train.LR_STEP], train.LR_FACTOR, warmup)
 
 
-def _steps(setting: Setting, epochs: int, processes: Team) -> int:
+def steps_of(setting: Setting, epochs: int, processes: Team) -> int:
+    """Steps in so many passes over the training images."""
     return math.ceil(epochs * len(setting.train) / _batch(setting, processes))
 
 

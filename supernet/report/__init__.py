@@ -6,9 +6,9 @@ from pathlib import Path
 
 from .markdown import environment, write_report
 from .plots import pareto_figure, save_figure
-from .tables import published_networks, read_comparison, read_evaluated, read_front
+from .tables import published_networks, read_comparison, read_evaluated, read_front, write_csv
 
-__all__ = ["draw", "environment", "pareto_figure", "published_networks", "save_figure", "write_report"]
+__all__ = ["draw", "environment", "pareto_figure", "published_networks", "save_figure", "write_csv", "write_report"]
 
 
 def draw(

@@ -5,11 +5,13 @@ Scores are fractions from 0 to 1 in every table; figures and reports show them i
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
 
 from ..errors import UserError
+from ..files import write_atomically
 
 FRONT_COLUMNS = ("name", "macs", "params", "resolution", "arch")
 STAGES = {
@@ -29,6 +31,13 @@ PUBLISHED_COLUMNS = (
     "metric",
     "score",
 )
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table, whole or not at all."""
+    text = io.StringIO()
+    table.to_csv(text, index=False)
+    write_atomically(path, text.getvalue())
 
 
 def read_front(folder: Path, metric: str) -> pd.DataFrame:

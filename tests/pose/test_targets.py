@@ -99,6 +99,21 @@ def test_tags_are_read_beside_the_joint_and_within_the_maps() -> None:
     assert targets.heatmaps[0][0, 10, 5] == targets.heatmaps[0][1, 15, 0] == 1
 
 
+def test_tags_are_learnt_within_their_radius() -> None:
+    """Everywhere within it in the course of time, never beyond; the heatmaps stay."""
+    image, people = np.zeros((64, 64, 3), np.uint8), [person(np.full((17, 3), (32, 32, 2), np.float32))]
+    seen: dict[int, set[tuple[int, int]]] = {}
+    for radius in (0, 1):
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            sample = training_sample(image, people, COCO, (64, 64), Augmentation.none(), rng, tag_radius=radius)[1]
+            assert all(sample.heatmaps[0][:, 8, 8] == 1)
+            places = np.array(np.unravel_index(sample.joints[0, :, 0], (17, 16, 16)))
+            assert (places[0] == np.arange(17)).all()
+            seen.setdefault(radius, set()).update(map(tuple, places[1:].T.tolist()))
+    assert seen == {0: {(8, 8)}, 1: {(y, x) for y in (7, 8, 9) for x in (7, 8, 9)}}
+
+
 def test_more_people_than_rows_keep_their_heatmaps() -> None:
     keypoints_PK3 = np.full((4, 17, 3), 2.0, np.float32)
     keypoints_PK3[:, :, 0] = [[20], [60], [100], [140]]

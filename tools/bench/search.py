@@ -30,6 +30,7 @@ from supernet.errors import UserError
 from supernet.journal import read_journal, records_frame
 from supernet.pareto import hypervolume
 from supernet.predictor import PredictorSearch
+from supernet.programs.costing import CostTable
 from supernet.protocols import Codes
 from supernet.searcher import Searcher
 
@@ -154,18 +155,6 @@ class TableSpace:
         for codes in excluded:
             distance[np.arange(len(wanted)), self.rows(codes)] = np.inf
         return self.codes[distance.argmin(axis=1)]
-
-
-@dataclass(frozen=True)
-class Macs:
-    """Multiply-accumulates as the only cost."""
-
-    of: Callable[[Codes], npt.NDArray[np.int64]]
-    names: tuple[str, ...] = ("macs",)
-
-    def __call__(self, codes: Codes) -> npt.NDArray[np.float64]:
-        """Column vector of the codes' MACs."""
-        return self.of(codes).astype(np.float64)[:, None]
 
 
 def read_table(path: Path, score_key: str) -> pd.DataFrame:
@@ -306,7 +295,7 @@ def _run(
     if name == "evolution":
         size["iterations"] = benchmark.space.size
     searcher: Searcher[Any] = ALGORITHMS[name](
-        benchmark.space, Macs(benchmark.macs), np.random.default_rng(seed), **size
+        benchmark.space, CostTable({"macs": benchmark.macs}), np.random.default_rng(seed), **size
     )
     found = np.empty((0, 2))
     while len(found) < evaluations or (np.isfinite(goal) and hypervolume(found, reference) < goal):

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
 from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
@@ -23,7 +20,7 @@ from pymoo.core.termination import NoTermination
 from search_spaces import litepose
 from supernet.algorithms import NSGA2, Evolution, RandomSearch
 from supernet.cost import CostModel
-from supernet.protocols import Codes
+from supernet.programs.costing import CostTable
 
 CANDIDATES = 50_000
 ALGORITHMS: tuple[tuple[Any, dict[str, Any]], ...] = (
@@ -34,21 +31,9 @@ ALGORITHMS: tuple[tuple[Any, dict[str, Any]], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Macs:
-    """Multiply-accumulates as the only cost."""
-
-    of: Callable[[Codes], npt.NDArray[np.int64]]
-    names: tuple[str, ...] = ("macs",)
-
-    def __call__(self, codes: Codes) -> npt.NDArray[np.float64]:
-        """Column vector of the codes' MACs."""
-        return self.of(codes).astype(np.float64)[:, None]
-
-
-def ours(space: Any, macs: Macs, algorithm: Any, plan: dict[str, Any]) -> tuple[int, int, float]:
+def ours(space: Any, costs: CostTable, algorithm: Any, plan: dict[str, Any]) -> tuple[int, int, float]:
     """Candidates, how many of them were asked before, and candidates a second."""
-    searcher = algorithm(space, macs, np.random.default_rng(0), **plan)
+    searcher = algorithm(space, costs, np.random.default_rng(0), **plan)
     scores, asked = np.random.default_rng(1), []
     started = time.process_time()
     for _ in range(CANDIDATES // plan["population"]):
@@ -76,9 +61,9 @@ def pymoos(population: int) -> float:
 def main() -> None:
     """Measure and print."""
     for name, space in litepose.SPACES.items():
-        macs = Macs(CostModel(litepose.build, space).macs)
+        costs = CostTable({"macs": CostModel(litepose.build, space).macs})
         for algorithm, plan in ALGORITHMS:
-            total, twice, rate = ours(space, macs, algorithm, plan)
+            total, twice, rate = ours(space, costs, algorithm, plan)
             print(f"litepose {name:<10} {algorithm.name:<10} population {plan['population']:<4} {rate:8,.0f} a second, "
                   f"{twice} of {total:,} asked twice")  # fmt: skip
     for population in (20, 100):

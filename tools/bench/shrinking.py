@@ -22,12 +22,13 @@ from supernet.errors import UserError
 from supernet.files import sha256
 from supernet.journal import Journal
 from supernet.pareto import hypervolume
+from supernet.programs.candidates import scores_of
 from supernet.programs.command import parser, run
 from supernet.programs.progress import Progress
-from supernet.programs.search import evaluator, write_csv
 from supernet.programs.setting import Setting
 from supernet.programs.train import TRAINED_BY, load_supernet, train_supernet
 from supernet.protocols import Codes
+from supernet.report import write_csv
 
 EXAMPLES = """  python tools/bench/shrinking.py --cfg experiments/synthetic/litepose.yaml --seeds 3
   python tools/bench/shrinking.py --cfg experiments/synthetic/litepose.yaml --compare sampling SUPERNET.RANDOM 1"""
@@ -58,7 +59,7 @@ def judged(setting: Setting, codes: Codes, macs: Sequence[int]) -> pd.DataFrame:
         settings=setting.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)},
         to_json=setting.family.to_json,
     )
-    evaluate, rows = evaluator(setting, load_supernet(setting, source)), []
+    evaluate, rows = scores_of(setting, load_supernet(setting, source)), []
     with Progress("judging", len(codes)) as progress:
         for done, (code, cost) in enumerate(zip(codes, macs, strict=True), 1):
             arch = setting.space.decode(code)
