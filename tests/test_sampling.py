@@ -21,13 +21,8 @@ from supernet.schedule import Phase, Plan, cosine
 from supernet.training import Trainer
 from tests import tiny_training
 from tests.paths import ROOT
+from tests.toy_search import Block
 from tools.bench import shrinking
-
-
-@dataclass(frozen=True)
-class Block:
-    kernel: Any
-    width: Any
 
 
 @dataclass(frozen=True)
