@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo install test lint bench clean
+.PHONY: demo install test browser lint bench docs clean
 
 demo: install
 	$(BIN)/python search.py --cfg experiments/synthetic/litepose.yaml
@@ -19,6 +19,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 test: install
 	$(BIN)/python -m pytest -n auto
 
+browser: install
+	$(BIN)/python -m pytest -m browser
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -26,7 +29,7 @@ lint: install
 
 bench: install
 	$(BIN)/python tools/bench/sharing.py
-	$(BIN)/python tools/bench/sharing.py --family all --architectures 200
+	$(BIN)/python tools/bench/sharing.py --family all --architectures 1000
 	$(BIN)/python tools/bench/cost.py
 	$(BIN)/python tools/bench/search.py
 	$(BIN)/python tools/bench/search.py --table experiments/synthetic/table.csv --seeds 20
@@ -35,6 +38,9 @@ bench: install
 	$(BIN)/python tools/bench/grouping.py
 	$(BIN)/python tools/bench/bottom_up_sample.py
 	$(BIN)/python tools/bench/person_sample.py
+
+docs: install
+	$(BIN)/python tools/config_reference.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

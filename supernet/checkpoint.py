@@ -23,7 +23,12 @@ WRAPPERS = ("state_dict", "model", "model_state_dict")
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` to a temporary name, flush it to the disk, and rename it to ``path``."""
     with replacing(path) as temporary:
-        torch.save(dict(content), temporary)
+        _write(temporary, content)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with path.open("wb") as file:  # given a name, torch would write it into the file, and equal contents would differ
+        torch.save(dict(content), file)
 
 
 def previous(path: Path) -> Path:
@@ -34,7 +39,7 @@ def previous(path: Path) -> Path:
 def save_beside_previous(path: Path, content: Mapping[str, Any]) -> None:
     """As :func:`save`, and the file that was at ``path`` is kept beside it. At every moment one of the two is whole."""
     with replacing(path) as temporary:
-        torch.save(dict(content), temporary)
+        _write(temporary, content)
         if path.exists():
             path.replace(previous(path))
 

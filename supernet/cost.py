@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 from torch import nn
 
@@ -63,6 +64,8 @@ class CostModel(Generic[A]):
             layer. The tables for memory are learned, and may fail so, when they are first asked for.
     """
 
+    names = ("macs", "params")
+
     def __init__(
         self,
         build: Callable[[A], nn.Module],
@@ -90,6 +93,10 @@ class CostModel(Generic[A]):
     def memory(self, codes: npt.ArrayLike) -> Integers:
         """Peak activation memory (:func:`supernet.memory.peak_memory`), bytes, int64 (N,); errors as in :meth:`macs`."""
         return self._peaks(codes, 0)
+
+    def __call__(self, codes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Multiply-accumulates and parameters as a search wants them (:class:`.protocols.SupportsCosts`): (N, 2)."""
+        return np.stack([self.macs(codes), self.params(codes)], axis=1).astype(np.float64)
 
     @property
     def built(self) -> int:

@@ -20,15 +20,15 @@ STAGE: dict[str, Any] = {  # one item of SUPERNET.STAGES
 
 DEFAULTS: dict[str, Any] = {
     "OUTPUT_DIR": "output",  # folder for checkpoints, fronts and reports
-    "LOG_DIR": "log",  # folder for the TensorBoard curves
-    "DATA_DIR": "",  # put before relative paths of data and pretrained weights
+    "LOG_DIR": "log",  # read only; TensorBoard curves lie in the run folder
+    "DATA_DIR": "",  # put before relative paths of data (DATASET.ROOT, TEST.COCO_BBOX_FILE, DATASET.MPII_GT)
     "GPUS": [0],  # read only; torchrun decides which devices are used
     "WORKERS": 4,  # processes that load images
-    "PRINT_FREQ": 20,  # steps between two log lines
+    "PRINT_FREQ": 20,  # read only; one progress line is renewed
     "AUTO_RESUME": True,  # go on from the last checkpoint, and leave what is finished; false trains anew
-    "PIN_MEMORY": True,  # page-locked batches, for copies to a GPU
+    "PIN_MEMORY": True,  # read only
     "RANK": 0,  # read only; torchrun sets it
-    "VERBOSE": True,  # progress bars and longer logs
+    "VERBOSE": True,  # read only
     "DIST_BACKEND": "nccl",  # torch.distributed backend on GPUs; on CPUs it is gloo
     "MULTIPROCESSING_DISTRIBUTED": True,  # read only; torchrun starts the processes
     "FP16": {
@@ -38,20 +38,20 @@ DEFAULTS: dict[str, Any] = {
         "DYNAMIC_LOSS_SCALE": False,  # adapt that factor to overflows
     },
     "CUDNN": {
-        "BENCHMARK": True,  # let cuDNN time its algorithms per shape
-        "DETERMINISTIC": False,  # repeatable kernels, slower
-        "ENABLED": True,
+        "BENCHMARK": False,  # GPUs: time the ways to compute a convolution for every new shape; a supernet has many shapes
+        "DETERMINISTIC": False,  # GPUs: equal runs give equal bits
+        "ENABLED": True,  # GPUs: false computes without cuDNN
     },
     "MODEL": {
         "NAME": "pose_multi_resolution_net_v16",  # the family, as the published files call it
-        "INIT_WEIGHTS": True,  # start from MODEL.PRETRAINED
-        "PRETRAINED": "",  # file of backbone weights
-        "NUM_JOINTS": 17,
+        "INIT_WEIGHTS": True,  # read only; MODEL.PRETRAINED decides
+        "PRETRAINED": "",  # file of weights to start from; what it lacks begins fresh
+        "NUM_JOINTS": 17,  # those of DATASET.DATASET; anything else is refused
         "TAG_PER_JOINT": True,  # one tag map per joint, not one for all joints
         "SYNC_BN": False,  # BatchNorm statistics over all processes
         "TARGET_TYPE": "gaussian",  # top-down heatmap targets: gaussian on whole cells, or unbiased (DARK) between them
         "IMAGE_SIZE": [256, 256],  # top-down input, pixels: width, height
-        "HEATMAP_SIZE": [64, 64],  # top-down output, pixels: width, height
+        "HEATMAP_SIZE": [64, 64],  # read only; the network says it
         "SIGMA": 2.0,  # top-down Gaussian, heatmap pixels
         "SCALE_FACTOR": 0,  # EfficientHRNet's compound exponent (H-1 is -1)
         "WIDTH_MULT": 1.0,  # EfficientHRNet's backbone width
@@ -65,13 +65,13 @@ DEFAULTS: dict[str, Any] = {
         "EXTRA": {},  # what one family needs; any keys
     },
     "LOSS": {
-        "NUM_STAGES": 1,  # outputs of different resolution; the lists below have one entry for each
-        "WITH_HEATMAPS_LOSS": [True],
-        "HEATMAPS_LOSS_FACTOR": [1.0],
+        "NUM_STAGES": 1,  # read only; the lists below have one entry for each output of the network
+        "WITH_HEATMAPS_LOSS": [True],  # bottom-up: heatmap loss on that output
+        "HEATMAPS_LOSS_FACTOR": [1.0],  # factor on it
         "WITH_AE_LOSS": [True],  # associative-embedding loss on the tags of that output
         "AE_LOSS_TYPE": "max",  # push term: exp or max
-        "PUSH_LOSS_FACTOR": [0.001],
-        "PULL_LOSS_FACTOR": [0.001],
+        "PUSH_LOSS_FACTOR": [0.001],  # factor on the term that keeps the tags of two people apart
+        "PULL_LOSS_FACTOR": [0.001],  # factor on the term that joins the tags of one person
         "FOREGROUND_WEIGHT": 0.0,  # heatmap cells weigh 1 + this x target; 0 as HigherHRNet, 20 for trainings of minutes
         "USE_TARGET_WEIGHT": True,  # top-down: joints that are not labelled cost nothing
         "USE_DIFFERENT_JOINTS_WEIGHT": False,  # top-down: limbs weigh more than the trunk
@@ -81,12 +81,12 @@ DEFAULTS: dict[str, Any] = {
     "DATASET": {
         "ROOT": "",  # the dataset's folder
         "DATASET": "coco_kpt",  # bottom-up: coco_kpt or crowd_pose_kpt; top-down: coco, crowdpose or mpii
-        "DATASET_TEST": "coco",  # official protocol: coco or crowd_pose
-        "NUM_JOINTS": 17,
+        "DATASET_TEST": "coco",  # read only; DATASET.DATASET says whose metric it is
+        "NUM_JOINTS": 17,  # read only; see MODEL.NUM_JOINTS
         "MAX_NUM_PEOPLE": 30,  # people an image at most, in targets and in decoding
         "TRAIN": "train2017",  # name of the training split
         "TEST": "val2017",  # name of the split to judge
-        "DATA_FORMAT": "jpg",
+        "DATA_FORMAT": "jpg",  # read only; the annotations name the files
         "HYBRID_JOINTS_TYPE": "",  # read only
         "SELECT_DATA": False,  # read only
         "MAX_ROTATION": 30.0,  # augmentation, degrees either way
@@ -100,11 +100,11 @@ DEFAULTS: dict[str, Any] = {
         "FLIP": 0.5,  # probability of mirroring; true is 0.5, as in HRNet
         "SIGMA": -1.0,  # bottom-up Gaussian, heatmap pixels; -1 = OUTPUT_SIZE / 64 of each output, at least 1
         "TAG_RADIUS": 0,  # this toolkit's own: a joint's tag is learnt at any cell within this distance, drawn anew every time
-        "SCALE_AWARE_SIGMA": False,  # sigma follows the person's size
-        "BASE_SIZE": 256.0,  # person size, pixels, at which sigma is BASE_SIGMA
-        "BASE_SIGMA": 2.0,
-        "INT_SIGMA": False,  # round that sigma
-        "WITH_CENTER": False,  # one more joint: the person's centre
+        "SCALE_AWARE_SIGMA": False,  # true is refused: sigma does not follow the person's size here
+        "BASE_SIZE": 256.0,  # read only
+        "BASE_SIGMA": 2.0,  # read only
+        "INT_SIGMA": False,  # read only
+        "WITH_CENTER": False,  # true is refused: there is no joint for the person's centre here
         "SCALE_FACTOR": 0.25,  # top-down augmentation: scale in 1 +- this
         "ROT_FACTOR": 30.0,  # top-down augmentation, degrees
         "PROB_HALF_BODY": 0.0,  # top-down augmentation: probability of a half body
@@ -116,7 +116,7 @@ DEFAULTS: dict[str, Any] = {
             "VAL": 0,  # images to judge on
             "SIZE": [192, 192],  # pixels: width, height
             "MAX_PEOPLE": 3,  # people an image at most
-            "SEED": 0,
+            "SEED": 0,  # of the drawing
         },
         "ANNOTATIONS": {"TRAIN": "", "TEST": ""},  # annotation files; '' = the dataset's usual place under ROOT
         "IMAGES": {"TRAIN": "", "TEST": ""},  # image folders; '' = the dataset's usual place under ROOT
@@ -124,7 +124,7 @@ DEFAULTS: dict[str, Any] = {
         "SEARCH_IMAGES": 500,  # training images set aside to compare architectures; never trained on
         "CALIBRATION_IMAGES": 256,  # training images for BatchNorm statistics
         "SPLIT_SEED": 0,  # which images these are
-        "MAX_BROKEN": 10,  # training pictures that cannot be read before training stops; the next one stands in for each
+        "MAX_BROKEN": 10,  # distinct training pictures that cannot be read, over all processes; others stand in
     },
     "TRAIN": {
         "LR": 0.001,  # initial learning rate
@@ -137,13 +137,13 @@ DEFAULTS: dict[str, Any] = {
         "NESTEROV": False,  # sgd
         "GAMMA1": 0.99,  # read only
         "GAMMA2": 0.0,  # read only
-        "BEGIN_EPOCH": 0,
+        "BEGIN_EPOCH": 0,  # read only
         "END_EPOCH": 140,  # exclusive
         "RESUME": False,  # read only; AUTO_RESUME decides
-        "CHECKPOINT": "",  # file
+        "CHECKPOINT": "",  # read only; MODEL.PRETRAINED is what a training begins with
         "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
         "ACCUMULATE": 1,  # batches of a process whose gradients make one step
-        "SHUFFLE": True,
+        "SHUFFLE": True,  # read only; training images are always drawn in random order
     },
     "TEST": {
         "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
@@ -157,14 +157,14 @@ DEFAULTS: dict[str, Any] = {
         "IGNORE_TOO_MUCH": False,  # no new people beyond MAX_NUM_PEOPLE
         "ASSIGNMENT": "parity",  # peaks to people: parity = as published numbers were measured; fast = by distance alone
         "MODEL_FILE": "",  # checkpoint to judge
-        "IGNORE_CENTER": True,  # drop the centre joint before grouping
-        "NMS_KERNEL": 3,  # heatmap pixels
-        "NMS_PADDING": 1,  # heatmap pixels
+        "IGNORE_CENTER": True,  # read only
+        "NMS_KERNEL": 3,  # a joint is the largest value of a square of so many heatmap pixels a side
+        "NMS_PADDING": 1,  # read only; half of that
         "PROJECT2IMAGE": False,  # resize heatmaps to the input before grouping
         "WITH_HEATMAPS": [True],  # outputs whose heatmaps are used
         "WITH_AE": [True],  # outputs whose tags are used
         "METRIC_BACKEND": "pycocotools",  # pycocotools, faster (faster-coco-eval) or crowdposetools; the same numbers
-        "LOG_PROGRESS": False,
+        "LOG_PROGRESS": False,  # read only
         "POST_PROCESS": False,  # top-down: look for the peak between the cells, by a quarter-pixel shift or by BLUR_KERNEL
         "BLUR_KERNEL": 0,  # top-down: DARK instead, its smoothing kernel in cells, odd (11 for sigma 2); 0 = no DARK
         "SHIFT_HEATMAP": False,  # top-down: shift the mirrored heatmap by one pixel
@@ -178,19 +178,19 @@ DEFAULTS: dict[str, Any] = {
         "SOFT_NMS": False,  # top-down: weaken it instead
     },
     "DEBUG": {
-        "DEBUG": False,  # write the pictures below
-        "SAVE_BATCH_IMAGES_GT": False,
-        "SAVE_BATCH_IMAGES_PRED": False,
-        "SAVE_HEATMAPS_GT": True,
-        "SAVE_HEATMAPS_PRED": True,
-        "SAVE_TAGMAPS_PRED": True,
+        "DEBUG": False,  # read only
+        "SAVE_BATCH_IMAGES_GT": False,  # read only
+        "SAVE_BATCH_IMAGES_PRED": False,  # read only
+        "SAVE_HEATMAPS_GT": True,  # read only
+        "SAVE_HEATMAPS_PRED": True,  # read only
+        "SAVE_TAGMAPS_PRED": True,  # read only
     },
     # From here on, this toolkit's own.
     "SEED": 0,  # of everything that is drawn, unless a node has its own
     "DEVICE": "auto",  # auto, cpu, cuda or cuda:N; auto = a GPU where there is one
     "CHANNELS_LAST": True,  # memory format of images and weights
     "THREADS": 0,  # torch threads of one process; 0 = torch's choice
-    "CHECKPOINT_SECONDS": 60.0,  # between two checkpoints of a training
+    "CHECKPOINT_SECONDS": 60.0,  # seconds between two checkpoints of a training
     "SPACE": {
         "FAMILY": "litepose",  # file in search_spaces
         "NAME": "published",  # which of the family's spaces
@@ -198,7 +198,7 @@ DEFAULTS: dict[str, Any] = {
         "RESTRICT": {},  # path in the space -> the options that are kept, e.g. "stages[0].kernel": [3, 5]
     },
     "SUPERNET": {
-        "STAGES": [],  # progressive shrinking, see STAGE above; [] = one stage, all open, for TRAIN.END_EPOCH epochs
+        "STAGES": [],  # progressive shrinking; [] = one stage, all open, for TRAIN.END_EPOCH epochs
         "SAMPLING": "sandwich",  # sandwich (largest, smallest, RANDOM more), single_path (one random), best_up, worst_up
         "RANDOM": 2,  # random architectures a step, besides largest and smallest
         "CANDIDATES": 3,  # best_up, worst_up: a sandwich whose others are each the best or worst of so many of like MACs
@@ -221,7 +221,7 @@ DEFAULTS: dict[str, Any] = {
         "MUTATION_PROBABILITY": 0.0,  # of each choice of an architecture; 0 = one choice on average
         "PARENT_RATIO": 0.25,  # part of a generation that survives (evolution)
         "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
-        "SEED": 0,
+        "SEED": 0,  # of the candidates that are drawn
         "BUDGETS": {},  # name -> MACs; the best architecture within each is retrained
         "HALVING": {  # the loss on a few images decides first who is judged at all
             "IMAGES": 0,  # of the search split; 0 = everyone is judged
@@ -252,7 +252,7 @@ DEFAULTS: dict[str, Any] = {
     "FIDELITY": {  # tools/fidelity.py: networks trained alone, beside which the supernet's ranking is judged
         "ARCHITECTURES": 40,  # spread over the MACs of the space
         "SEEDS": 1,  # trainings of the first REPEATED architectures; the others have one
-        "REPEATED": 10,
+        "REPEATED": 10,  # see SEEDS
         "EPOCHS": 0,  # of one training; 0 = TRAIN.END_EPOCH
         "LR": 0.0,  # initial learning rate, then half a cosine; 0 = TRAIN.LR
         "IMAGES_PER_GPU": 0,  # batch size; 0 = TRAIN.IMAGES_PER_GPU

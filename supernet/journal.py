@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -64,13 +64,21 @@ class Journal(Generic[A]):
         seed: the seed of the search.
         settings: what else has to be equal for records to be comparable (dataset, images, weights …), JSON values only.
         to_json: an architecture as a JSON value, the same value for equal architectures only.
+        may_differ: settings that say nothing about a record.
 
     Raises:
         UserError: when the file belongs to another space, seed or settings, or holds something else than records.
     """
 
     def __init__(
-        self, path: Path, *, space: str, seed: int, settings: Mapping[str, Any], to_json: Callable[[A], Any]
+        self,
+        path: Path,
+        *,
+        space: str,
+        seed: int,
+        settings: Mapping[str, Any],
+        to_json: Callable[[A], Any],
+        may_differ: Collection[str] = (),
     ) -> None:
         self.path = path
         self.to_json = to_json
@@ -80,7 +88,7 @@ class Journal(Generic[A]):
         _drop_torn_line(path)
         if path.exists() and path.stat().st_size:
             found, records = read_journal(path)
-            _check_header(path, found, header)
+            _check_header(path, found, header, may_differ)
             self._records = {(record.key, record.stage): record for record in records}
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,15 +191,21 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["algorithm", "stage", "macs", "seconds", "arch"])
 
 
-def _check_header(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    old = {**found, **{f"settings {name}": value for name, value in found["settings"].items()}}
-    new = {**wanted, **{f"settings {name}": value for name, value in wanted["settings"].items()}}
-    for name in dict.fromkeys([*new, *old]):
-        if name != "settings" and old.get(name) != new.get(name):
-            raise UserError(
-                f"{path}: made with {name} {old.get(name)!r}, this run has {new.get(name)!r}; "
-                "use another folder or remove the file"
-            )
+def differences(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], may_differ: Collection[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two results differ: name -> (found, wanted), sorted; None where one of them lacks it."""
+    names = sorted({*found, *wanted} - {*may_differ})
+    return {name: (found.get(name), wanted.get(name)) for name in names if found.get(name) != wanted.get(name)}
+
+
+def _check_header(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], may_differ: Collection[str]) -> None:
+    changes = differences({**found, "settings": 0}, {**wanted, "settings": 0})
+    settings = differences(found["settings"], wanted["settings"], may_differ)
+    for name, (old, new) in {**changes, **{f"settings {name}": pair for name, pair in settings.items()}}.items():
+        raise UserError(
+            f"{path}: made with {name} {old!r}, this run has {new!r}; use another folder or remove the file"
+        )
 
 
 def _drop_torn_line(path: Path) -> None:

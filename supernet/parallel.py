@@ -1,4 +1,4 @@
-"""What several processes of one training tell one another: gradients, means, BatchNorm statistics.
+"""What several processes of one program tell one another: gradients, means, BatchNorm statistics.
 
 There is no wrapper around the network. A step runs all its architectures, adds up their gradients, and averages them over
 the processes once (:func:`average_gradients`). Without a process group everything here leaves its input as it is.
@@ -25,12 +25,16 @@ def world_size() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
-def average(tensor: Tensor) -> Tensor:
-    """The tensor, which now holds the mean over the processes; NaN in one is NaN in all."""
+def total(tensor: Tensor) -> Tensor:
+    """The tensor, which now holds the sum over the processes; NaN in one is NaN in all."""
     if world_size() > 1:
         distributed.all_reduce(tensor)
-        tensor /= world_size()
     return tensor
+
+
+def average(tensor: Tensor) -> Tensor:
+    """The tensor, which now holds the mean over the processes."""
+    return total(tensor).div_(world_size()) if world_size() > 1 else tensor
 
 
 def any_process(flag: bool) -> bool:

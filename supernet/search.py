@@ -15,6 +15,7 @@ import numpy as np
 from .errors import UserError
 from .halving import Halving
 from .journal import FULL, Journal, Record
+from .pareto import non_dominated
 from .protocols import Codes
 from .searcher import Searcher, check_score
 
@@ -37,6 +38,37 @@ def one_by_one(function: Callable[[A], Mapping[str, float]]) -> Evaluate[A]:
             yield position, metrics, time.perf_counter() - started
 
     return evaluate
+
+
+def search_front(
+    searcher: Searcher[A], score: Callable[[A], float], budget: int
+) -> list[tuple[A, dict[str, float], float]]:
+    """The front of a search that is short enough to need no journal.
+
+    Args:
+        searcher: a fresh algorithm.
+        score: what an architecture is worth; larger is better.
+        budget: how many architectures to score, whole generations.
+
+    Returns:
+        What no other scored architecture beats: architecture, costs by name, score; the cheapest first.
+
+    Raises:
+        UserError: when a score is not finite.
+    """
+    names = searcher.costs.names
+    found: list[tuple[A, list[float], float]] = []
+    while len(found) < budget and len(codes := searcher.ask()):
+        archs = [searcher.space.decode(code) for code in codes]
+        scores = [score(arch) for arch in archs]
+        searcher.tell(codes, np.array(scores))
+        found += list(zip(archs, searcher.costs(codes).tolist(), scores, strict=True))
+    objectives = [names.index(name) for name in searcher.objectives]
+    points = np.array([[*(costs[objective] for objective in objectives), score] for _, costs, score in found])
+    front = [found[row] for row in np.flatnonzero(non_dominated(points))]
+    return [
+        (arch, dict(zip(names, costs, strict=True)), score) for arch, costs, score in sorted(front, key=lambda f: f[1])
+    ]
 
 
 def run_search(

@@ -45,8 +45,8 @@ def stages(space: RestrictableSpace[A], settings: Sequence[Mapping[str, Any]]) -
     Args:
         space: the whole space.
         settings: one mapping per stage: ``name``, ``open`` (kinds of choices, such as ``kernel``, or patterns of their
-            paths), ``steps`` or ``epochs``, and ``lr``. What a stage opens stays open; everything else is at its largest
-            option.
+            paths), ``steps`` or ``epochs``, and ``lr`` (without one, 0: the training's own). What a stage opens stays
+            open; everything else is at its largest option.
 
     Raises:
         UserError: when a stage opens a choice that the space does not have.
@@ -59,7 +59,8 @@ def stages(space: RestrictableSpace[A], settings: Sequence[Mapping[str, Any]]) -
             part = space.restrict(opened, rest="largest")
         except ValueError as error:
             raise UserError(f"SUPERNET.STAGES, stage {setting['name']!r}: {error}") from None
-        result.append(Stage(setting["name"], part, setting["steps"], setting["epochs"], setting["lr"]))
+        length = setting.get("steps", 0), setting.get("epochs", 0)
+        result.append(Stage(setting["name"], part, *length, setting.get("lr", 0.0)))
     return result
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UserError
-from .parallel import SynchronisedBatchNorm, average, average_gradients
+from .parallel import SynchronisedBatchNorm, average, average_gradients, world_size
 from .schedule import Plan, Step
 
 A = TypeVar("A")
@@ -105,13 +105,18 @@ class Trainer(Generic[A]):
             plan: all steps.
             batches: the batches of the steps from ``self.done`` on, ``accumulate`` for each step.
             on_step: called after each step with the loss and its parts; returns False to stop here.
+
+        Raises:
+            NotFiniteError: as :meth:`step`.
+            UserError: the GPU's memory is full.
         """
         self.model.train()
         for step in plan.steps(self.done):
             if step.first and step.phase.before is not None:
                 step.phase.before()
             torch.manual_seed(step.seed)
-            losses = self.step(step, map(self.prepare, islice(batches, self.accumulate)))
+            with _enough_memory(step, len(step.images) // (self.accumulate * world_size())):
+                losses = self.step(step, map(self.prepare, islice(batches, self.accumulate)))
             self.done += 1
             if not on_step(step, losses):
                 return
@@ -124,15 +129,13 @@ class Trainer(Generic[A]):
 
         Raises:
             NotFiniteError: in every process, when a loss of one is not finite; the weights are as before.
-            UserError: the GPU's memory is full.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = step.lr
         self.optimizer.zero_grad(set_to_none=True)
         figures = []
         for batch in batches:
-            with _enough_memory(step, batch):
-                names, values = self._passes(step, batch)
+            names, values = self._passes(step, batch)
             figures.append(values)
         *means, total = average(torch.stack(figures).mean(0)).tolist()
         if not math.isfinite(total):
@@ -238,13 +241,13 @@ class Trainer(Generic[A]):
 
 
 @contextmanager
-def _enough_memory(step: Step[Any], batch: Mapping[str, Any]) -> Iterator[None]:
-    """Say what was run when the GPU's memory is full, and what helps."""
+def _enough_memory(step: Step[Any], images: int) -> Iterator[None]:
+    """Say what was run when the GPU's memory is full, and what helps; also where a batch's copy or the optimiser filled it."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:
         height, width = step.input_hw
         raise UserError(
-            f"the GPU's memory is full at step {step.number} ({step.phase.name}) with {len(batch['inputs'])} images of "
+            f"the GPU's memory is full at step {step.number} ({step.phase.name}) with {images} images of "
             f"{width} x {height}: lower TRAIN.IMAGES_PER_GPU and raise TRAIN.ACCUMULATE alike, or set FP16.ENABLED true"
         ) from None

@@ -19,8 +19,9 @@ from supernet.files import sha256
 from supernet.programs import candidates
 from supernet.programs.candidates import Shipped, Worker, evaluate_of, losses_of, scores_of
 from supernet.programs.cluster import leave
+from supernet.programs.recipe import new_supernet
 from supernet.programs.setting import Setting
-from supernet.programs.train import load_supernet, new_supernet
+from supernet.programs.train import load_supernet
 from supernet.search import one_by_one
 from tests.paths import ROOT
 

@@ -1,10 +1,24 @@
-"""The command line that all programs share."""
+"""The command line that all programs share: options, help with examples, and what to do without any."""
 
 from __future__ import annotations
 
+import argparse
+import runpy
+import sys
+from importlib import import_module
 from pathlib import Path
 
-from supernet.programs.command import parser
+import pytest
+
+from supernet.errors import UserError
+from supernet.programs import cli
+from supernet.programs.command import bare_parser, config_of, parser, run
+from tests.paths import ROOT
+
+CFG = str(ROOT / "experiments" / "synthetic" / "litepose.yaml")
+NO_PROGRAMS = ("setup.py", "config_reference.py")  # the first belongs to pip, the second takes no options
+ROOT_SCRIPTS = [path for path in sorted(ROOT.glob("*.py")) if path.name not in NO_PROGRAMS]
+TOOLS = [path for path in sorted((ROOT / "tools").glob("*.py")) if path.name not in NO_PROGRAMS]
 
 
 def test_options_may_stand_before_between_and_after_overrides() -> None:
@@ -15,3 +29,78 @@ def test_options_may_stand_before_between_and_after_overrides() -> None:
     )
     assert (options.cfg, options.superconfig) == (Path("a.yaml"), "b")
     assert options.overrides == ["SEED", "-1", "THREADS", "2", "DEVICE", "cpu"]
+
+
+def test_a_settings_file_that_is_not_there_names_the_nearest() -> None:
+    options = parser("", "").parse_args(["--cfg", "experiments/synthetic/lightpose.yaml"])
+    with pytest.raises(UserError, match=r"no such file; the nearest that comes with .* is synthetic/litepose\.yaml"):
+        config_of(options)
+
+
+def test_a_wrong_option_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parser("what it does", "  an example").parse_args(["--cfg", CFG, "--cgf", "b"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: unrecognized arguments: --cgf; --help says what there is\n"
+
+
+def script(path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    """Run a script as ``python path arguments``, in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    monkeypatch.setattr(sys, "path", [str(path.parent), *sys.path])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(path), run_name="__main__")
+    return stopped.value.code
+
+
+@pytest.mark.parametrize("path", [*ROOT_SCRIPTS, *TOOLS], ids=lambda path: path.stem)
+def test_every_script_prints_help_with_examples(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[argparse.ArgumentParser] = []
+    print_help = argparse.ArgumentParser.print_help
+    monkeypatch.setattr(argparse.ArgumentParser, "print_help", lambda self: (shown.append(self), print_help(self)))
+    assert script(path, monkeypatch, "--help") == 0
+    assert f"python {path.relative_to(ROOT)} " in capsys.readouterr().out.partition("examples:\n")[2]
+    assert [action.dest for action in shown[0]._actions if not action.help] == []
+
+
+@pytest.mark.parametrize("path", ROOT_SCRIPTS, ids=lambda path: path.stem)
+def test_a_root_script_alone_says_what_to_do(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script(path, monkeypatch) == 2
+    does, begin = capsys.readouterr().err.splitlines()
+    assert does.endswith(".")
+    assert begin.startswith("Begin with: ") and f"{path.name} --cfg experiments/" in begin
+
+
+def test_the_installed_command_speaks_of_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in cli.PROGRAMS:
+        monkeypatch.setattr(sys, "argv", [f"pose-supernet {name}"])
+        with pytest.raises(SystemExit) as stopped:
+            run(import_module(f"supernet.programs.{name}").main, ["--help"])
+        assert stopped.value.code == 0
+        assert f"\n  pose-supernet {name} " in capsys.readouterr().out.partition("examples:")[2]
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("serach", 2)])
+def test_the_installed_command_lists_its_programs(
+    argument: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pose-supernet", argument])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == code
+    said = capsys.readouterr().out
+    assert all(f"\n  {name} " in said for name in cli.PROGRAMS) and "examples:" in said
+
+
+def test_examples_of_several_lines_become_one(capsys: pytest.CaptureFixture[str]) -> None:
+    command = bare_parser("Does it.\n\nAnd more.", "  first --a \\\n      --b\n  second")
+    command.add_argument("--a", required=True)
+    with pytest.raises(SystemExit):
+        command.parse_args([])
+    assert capsys.readouterr().err == "Does it.\nBegin with: first --a --b   (all options: --help)\n"

@@ -22,9 +22,9 @@ from supernet.pose.crop import center_scale, crop_matrix
 from supernet.pose.images import read_image
 from supernet.pose.skeletons import COCO
 from supernet.pose.synthetic import make_synthetic
+from supernet.programs import demo
 from supernet.programs.command import run
 from supernet.programs.setting import Setting
-from tools import demo
 from tools.bench.decoding_bound import perfect_outputs
 
 SIZE_HW = (96, 64)  # of the top-down network's input

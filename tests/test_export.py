@@ -23,10 +23,9 @@ from supernet.fusion import fuse_batchnorm
 from supernet.pose.graph_decoding import WithJoints
 from supernet.pose.person_decoding import peaks, quarter_shift
 from supernet.pose.synthetic import make_synthetic
-from supernet.programs import export, valid
+from supernet.programs import demo, export, valid
 from supernet.programs.command import run
 from tests.test_fusion import difference, unsettled
-from tools import demo
 
 
 @dataclass(frozen=True)

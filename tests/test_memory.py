@@ -1,8 +1,10 @@
-"""Peak memory by hand, against what a run really holds, and tabulated for whole spaces."""
+"""Peak memory by hand, against what a run really holds, and tabulated for whole spaces; and of this process in a long run."""
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,12 @@ from torch import Tensor, nn
 from search_spaces import FAMILIES, Space, choice, repeat
 from supernet.cost import CostModel
 from supernet.memory import activations, peak_memory
+from supernet.programs import search
+from supernet.programs.progress import Progress
+from supernet.programs.recipe import new_supernet
+from supernet.programs.train import train_supernet
 from supernet.skeleton import skeleton
+from tests.tiny_run import demo, small_demo
 
 
 class Chain(nn.Module):
@@ -121,3 +128,46 @@ def test_the_whole_space_is_known_without_building_it() -> None:
         peak_memory(skeleton(Kept, arch), (1, 3, *arch.input_hw)) for arch in map(SPACE.decode, SPACE.all_codes())
     ]
     assert memory.tolist() == counted and len(set(counted)) > 20
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes that this process holds, whenever a program says how far it is."""
+    found: list[int] = []
+    to = Progress.to
+
+    def measured(progress: Progress, done: int, **figures: float | str) -> None:
+        found.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+        to(progress, done, **figures)
+
+    monkeypatch.setattr(Progress, "to", measured)
+    return found
+
+
+def is_flat(sizes: list[int]) -> bool:
+    """Within 5 % after the first tenth."""
+    settled = sizes[len(sizes) // 10 :]
+    print(f"{len(sizes)} moments: {min(settled) / 2**20:.1f} to {max(settled) / 2**20:.1f} MiB")
+    return max(settled) <= 1.05 * min(settled)
+
+
+@pytest.mark.slow
+def test_a_search_does_not_grow(tmp_path: Path, sizes: list[int]) -> None:
+    """Over 500 candidates of a space of millions."""
+    run = small_demo(tmp_path, "SEARCH.EVALUATIONS", 500, "SEARCH.POPULATION", 20)
+    source = tmp_path / "weights.pt"
+    source.write_bytes(b"not read here")
+    assert len(run.search) == 2
+    sizes.clear()
+    search.search(run, new_supernet(run).eval(), source)
+    assert len(sizes) == 500 and is_flat(sizes)
+
+
+@pytest.mark.slow
+def test_a_training_does_not_grow(tmp_path: Path, sizes: list[int]) -> None:
+    """Over 2,000 steps of the demo, with its checkpoints."""
+    run = demo(tmp_path, "SUPERNET.STAGES", "[{name: all, open: ['*'], steps: 2000, lr: 0.005}]")
+    assert len(run.train) == 800
+    sizes.clear()
+    train_supernet(run)
+    assert len(sizes) == 2000 and is_flat(sizes)

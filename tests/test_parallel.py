@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, distributed, nn
 
-from supernet import Supernet
+from supernet import Supernet, calibrate
+from supernet.errors import UserError
 from supernet.parallel import SynchronisedBatchNorm, any_process, average, average_gradients
+from supernet.programs.team import Team
 from supernet.sampling import Sampler
 from supernet.schedule import Phase, Plan, cosine
 from supernet.training import NotFiniteError, Trainer
@@ -103,6 +106,63 @@ def test_different_architectures_on_every_process(tmp_path: Path) -> None:
     assert apart(first["weights"], second["weights"]) == 0.0
     assert first["losses"] == second["losses"]
     assert apart(first["weights"], train(0, 1, make=frozen)["weights"]) > 1e-6
+
+
+def test_different_architectures_give_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    """Of one step of two processes: what each finds alone, where a weight that an architecture lacks counts as zero."""
+
+    def gradients(rank: int, part: tuple[int, int]) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        supernet = Supernet(build, SPACE)
+        plan = Plan([Phase("all", Sampler(SPACE, "single_path"), STEPS, cosine(0.01))], 7, 8, 5, rank, alike=False)
+        step = plan.step(0)
+        trainer: Trainer[Arch] = Trainer(
+            supernet, supernet, Criterion(), torch.optim.SGD(supernet.parameters(), lr=1.0), dict
+        )
+        supernet.train()
+        trainer.step(step, batches(iter([step.part(*part)])))
+        return {
+            "architecture": torch.tensor(SPACE.encode(step.architectures[0])),
+            **{name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in supernet.named_parameters()},
+        }
+
+    alone = [gradients(rank, (rank, 2)) for rank in range(2)]
+    assert not torch.equal(alone[0].pop("architecture"), alone[1].pop("architecture"))
+    only_one = [name for name in alone[0] if not torch.equal(alone[0][name] != 0, alone[1][name] != 0)]
+    assert only_one  # one is wider, the other has the larger kernel
+    for found in together(tmp_path, lambda rank, n: gradients(rank, (rank, n))):
+        assert apart({name: found[name] for name in alone[0]}, {
+            name: (gradient + alone[1][name]) / 2 for name, gradient in alone[0].items()
+        }) < 1e-12  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "counts"), [(2, (8, 8, 4)), (4, (8, 8))])
+def test_calibration_pools_over_processes(tmp_path: Path, size: int, counts: tuple[int, ...]) -> None:
+    """Statistics of one process over all batches, to 1e-12, though some process has fewer of them or none."""
+    rng = np.random.default_rng(0)
+    images = [torch.from_numpy(rng.normal(n, 1 + n, (count, 3, 8, 8))) for n, count in enumerate(counts)]
+
+    def statistics(part: slice) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        network, mine = build(SPACE.largest), torch.cat(images)[part]
+        assert calibrate(network, mine.split(8) if len(mine) else []) == sum(counts)
+        return {name: tensor for name, tensor in network.state_dict().items() if "running" in name}
+
+    alone = statistics(slice(None))
+    for found in together(tmp_path, lambda rank, n: statistics(Team(rank, n).part(sum(counts), 8)), size):
+        assert apart(found, alone) < 1e-12
+
+
+def test_nobody_has_a_calibration_image(tmp_path: Path) -> None:
+    """Every process says so."""
+
+    def work(rank: int, size: int) -> str:
+        with pytest.raises(UserError) as caught:
+            calibrate(build(SPACE.largest), [])
+        return str(caught.value)
+
+    lines = together(tmp_path, work)
+    assert lines == ["no calibration image: set DATASET.CALIBRATION_IMAGES to at least 1"] * 2
 
 
 def test_a_loss_that_is_no_number_stops_all(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def test_the_whole_loop_leaves_everything(tiny: tuple[Path, list[str]]) -> None:
     assert list(comparison.columns) == [
         "name", "macs", "params", "resolution", "ap_transferred", "ap_calibrated", "ap_retrained", "ap_scratch",
     ]  # fmt: skip
-    for name in ("pareto.png", "pareto.svg", "report.md", "config.yaml", "search/journal.jsonl", "supernet/log.csv"):
+    reports = ("pareto.png", "pareto.svg", "report.md", "report.html")
+    for name in (*reports, "config.yaml", "search/journal.jsonl", "supernet/log.csv"):
         assert (folder / name).stat().st_size > 0
     for name in comparison.name:
         subnet = folder / "subnets" / name
@@ -175,7 +176,8 @@ def test_bad_input(tiny: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.
         search.main, "SEARCH.BUDGETS.tiny", 1000
     )
     assert "the space does not contain litepose-XS" in line(train.main, "SPACE.MUST_CONTAIN", "[litepose-XS]")
-    assert "was made with SEED 0, now it is 1" in refused(capsys, search.main, *arguments, "SEED", 1)
+    assert "DATASET.WITH_CENTER true would train something else" in line(train.main, "DATASET.WITH_CENTER", "true")
+    assert "was made with SEED 0, now it is 1" in refused(capsys, train.main, *arguments, "SEED", 1)
 
 
 def test_bad_data(tiny: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,14 +12,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from supernet.errors import UserError
+from supernet.programs import report as redraw
 from supernet.report import draw, pareto_figure, published_networks, save_figure, write_report
 from supernet.report.markdown import markdown_table
 from supernet.report.plots import _ticks, macs_label
 from supernet.report.tables import read_comparison, read_front
 from tests.paths import SHARED
-from tools import plot_pareto
 
-PUBLISHED = plot_pareto.PUBLISHED
+PUBLISHED = redraw.PUBLISHED
 
 
 @pytest.fixture
@@ -185,11 +185,11 @@ def test_a_table_in_markdown() -> None:
 
 def test_the_tool_draws_a_run_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "config.yaml").write_text("DATASET: {DATASET: crowd_pose_kpt, SYNTHETIC: {TRAIN: 0}}\n")
-    plot_pareto.main([str(run)])
+    redraw.main([str(run)])
     assert capsys.readouterr().out.split() == [str(run / "pareto.png"), str(run / "pareto.svg")]
-    assert plot_pareto.dataset_of(run) == "crowdpose"
+    assert redraw.dataset_of(run) == "crowdpose"
     (run / "config.yaml").write_text("DATASET: {DATASET: crowd_pose_kpt, SYNTHETIC: {TRAIN: 900}}\n")
-    assert plot_pareto.dataset_of(run) == "synthetic"
+    assert redraw.dataset_of(run) == "synthetic"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_folder_that_lacks_something_ends_in_one_line_and_exit_code_2(
     if missing:
         (run / missing).unlink()
     with pytest.raises(SystemExit) as caught:
-        plot_pareto.run(plot_pareto.main, [str(run if missing else run / "none")])
+        redraw.run(redraw.main, [str(run if missing else run / "none")])
     error = capsys.readouterr().err
     assert caught.value.code == 2 and message in error and error.count("\n") == 1
 

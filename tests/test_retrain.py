@@ -17,8 +17,8 @@ from supernet.config import load_config
 from supernet.programs import retrain
 from supernet.programs.cluster import leave
 from supernet.programs.command import run
+from supernet.programs.recipe import new_supernet
 from supernet.programs.setting import Setting
-from supernet.programs.train import new_supernet
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from supernet import checkpoint
 from supernet.errors import UserError
+from supernet.pose.images import read_image
 from supernet.pose.loading import load
 from supernet.programs.fitting import Keeping, finished, fit
 from tests.test_files import full_disk
@@ -145,7 +148,7 @@ def test_another_number_of_images(stopped: Path) -> None:
 def test_full_disk(stopped: Path, whole: dict[str, torch.Tensor]) -> None:
     """The last checkpoint stays."""
     before = {path.name: path.read_bytes() for path in stopped.glob("*.pt")}
-    with pytest.raises(UserError, match=r"checkpoint.pt: cannot be written: the disk is full"), full_disk():
+    with pytest.raises(UserError, match=r"checkpoint.pt: cannot be written: File too large; make room"), full_disk():
         go(stopped)
     assert before == {path.name: path.read_bytes() for path in stopped.glob("*.pt")}
     goes_on(stopped, whole)
@@ -158,6 +161,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         UserError, match="file/run: cannot be written: Not a directory; make room or set another OUTPUT"
     ):
         go(tmp_path / "file" / "run")
+
+
+def test_a_place_that_nobody_may_write_to() -> None:
+    """Linux's /sys, where root may not make a folder either."""
+    with pytest.raises(UserError, match=r"/sys/run.*: cannot be written: .*; make room or "):
+        go(Path("/sys/run"))
 
 
 def test_a_folder_that_is_lost_on_the_way(tmp_path: Path) -> None:
@@ -181,16 +190,19 @@ def test_a_loss_that_is_no_number(stopped: Path, whole: dict[str, torch.Tensor])
     goes_on(stopped, whole)
 
 
-def test_full_gpu_memory(stopped: Path) -> None:
-    """Says with how many images of which size, and what helps."""
+@pytest.mark.parametrize("where", ["prepare", "network", "_update_average"])
+def test_full_gpu_memory(stopped: Path, whole: dict[str, torch.Tensor], where: str) -> None:
+    """Says with how many images of which size, and what helps; the checkpoint of the last good step stays."""
 
-    def network(*_: Any) -> Any:
+    def full(*_: Any) -> Any:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     with pytest.raises(
         UserError, match=r"full at step 3 .all. with 4 images of (8 x 8|12 x 12): lower TRAIN.IMAGES_PER_"
     ):
-        go(stopped, network=network)
+        go(stopped, **{where: full})
+    assert torch.load(stopped / "checkpoint.pt")["trainer"]["done"] == 3
+    goes_on(stopped, whole)
 
 
 # ----------------------------------------------------------------------------------------------------- data workers
@@ -208,6 +220,47 @@ def test_broken_pictures_are_named_and_counted(tmp_path: Path, capsys: pytest.Ca
     ):
         go(tmp_path / "three", lambda number: names + ["c.jpg"] * (number == 3))
     assert torch.load(tmp_path / "three" / "checkpoint.pt")["trainer"]["done"] == 3
+
+
+def test_broken_pictures_of_before_a_stop_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two before it and a third one after it are three."""
+    names = ["a.jpg", "b.jpg"]
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, lambda number: os.kill(os.getpid(), signal.SIGTERM) if number == 2 else names)
+    capsys.readouterr()
+    with pytest.raises(UserError, match="3 training pictures cannot be read.*: a.jpg; b.jpg; c.jpg"):
+        go(tmp_path, lambda number: ["b.jpg", "c.jpg"])
+    assert "warning: b.jpg" not in capsys.readouterr().out
+
+
+class Pictures:
+    """Samples that are files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, request: tuple[int]) -> Any:
+        return read_image(self.folder / f"{request[0]}.png")
+
+
+def test_a_dataset_that_is_lost_on_the_way(stopped: Path, whole: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """As when a mount ends: one line, and with the folder back the training goes on from the last good step."""
+    folder, away = tmp_path / "images", tmp_path / "away"
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), np.zeros((4, 4, 3), np.uint8))
+
+    def look(number: int) -> Any:
+        if number == 1:
+            folder.rename(away)
+        (batch,) = load(Pictures(folder), 3, [[(0,)]], lambda samples: {}, workers=0, pin=False)
+        return batch["broken"]
+
+    with pytest.raises(UserError, match=r"^3 pictures one after another .*images/0\.png .*mount the folder again"):
+        go(stopped, look)
+    assert torch.load(stopped / "checkpoint.pt")["trainer"]["done"] == 4
+    away.rename(folder)
+    goes_on(stopped, whole)
 
 
 class Deadly:

@@ -7,29 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from supernet.config import load_config
 from supernet.journal import read_journal
 from supernet.programs import search
-from supernet.programs.setting import Setting
-from supernet.programs.train import new_supernet
-from tests.paths import ROOT
-
-CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
-
-
-def setting(tmp_path: Path, *overrides: object) -> Setting:
-    small = (
-        "OUTPUT_DIR", tmp_path, "DATASET.ROOT", tmp_path / "data", "DATASET.SYNTHETIC.TRAIN", 8,
-        "DATASET.SYNTHETIC.VAL", 2, "DATASET.SYNTHETIC.SIZE", "[128, 128]", "DATASET.SEARCH_IMAGES", 2,
-        "DATASET.CALIBRATION_IMAGES", 2, "SEARCH.RANDOM_BASELINE", 0, "THREADS", 1,
-    )  # fmt: skip
-    return Setting(load_config(CFG, [str(value) for value in (*small, *overrides)]), CFG)
+from supernet.programs.recipe import new_supernet
+from tests.tiny_run import small_demo
 
 
 def test_a_halved_search_by_predictor_within_limits_leaves_everything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = setting(
+    run = small_demo(
         tmp_path, "SEARCH.ALGORITHM", "predictor", "SEARCH.POPULATION", 20, "SEARCH.EVALUATIONS", 11,
         "SEARCH.HALVING.IMAGES", 1, "COST.OBJECTIVES", "[macs, params]", "COST.MAX_PARAMS", 300_000,
     )  # fmt: skip

@@ -1,16 +1,11 @@
 """Turn anybody's checkpoint of a known network into one of this project's, for other joints if asked.
 
-python tools/convert_checkpoint.py --network litepose_XS_coco downloaded.pth --out litepose_XS_coco.pt
-python tools/convert_checkpoint.py --network higherhrnet_w32_512_coco downloaded.pth --joints crowdpose --out w32_crowdpose.pt
-python tools/convert_checkpoint.py --family litepose --superconfig litepose-XS supernet.pth --sort-channels litepose --out xs.pt
-
 The file is read as data only. Plain state dicts, mmpose's layouts, prefixes and wrappers, and LitePose's own supernet are
 understood. What is written holds ``state_dict``, the architecture, and the number of joints.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +18,14 @@ from supernet.channels import sort_channels
 from supernet.errors import UserError
 from supernet.pose.joints import rehead
 from supernet.pose.skeletons import SKELETONS, Skeleton
-from supernet.programs.command import run
+from supernet.programs.command import bare_parser, run
 from supernet.programs.setting import architecture_of
 
+EXAMPLES = """  python tools/convert_checkpoint.py --network litepose_XS_coco downloaded.pth --out litepose_XS_coco.pt
+  python tools/convert_checkpoint.py --network higherhrnet_w32_512_coco downloaded.pth \\
+      --joints crowdpose --out w32_crowdpose.pt
+  python tools/convert_checkpoint.py --family litepose --superconfig litepose-XS supernet.pth \\
+      --sort-channels litepose --out xs.pt"""
 Build = Callable[[int], nn.Module]
 
 
@@ -58,24 +58,24 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, convert, say what was missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="the file to convert")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write")
-    parser.add_argument("--network", help="published network, see tools/profile.py --published")
-    parser.add_argument("--family", choices=list(FAMILIES), help="with --superconfig: the family of the architecture")
-    parser.add_argument("--superconfig", help="architecture: a JSON file, or a name that the family has published")
-    parser.add_argument("--joints", choices=list(SKELETONS), help="the dataset to convert to")
-    parser.add_argument(
+    command = bare_parser(__doc__, EXAMPLES)
+    command.add_argument("checkpoint", type=Path, help="the file to convert")
+    command.add_argument("--out", type=Path, required=True, help="the file to write")
+    command.add_argument("--network", help="published network, see tools/profile.py --published")
+    command.add_argument("--family", choices=list(FAMILIES), help="with --superconfig: the family of the architecture")
+    command.add_argument("--superconfig", help="architecture: a JSON file, or a name that the family has published")
+    command.add_argument("--joints", choices=list(SKELETONS), help="the dataset to convert to")
+    command.add_argument(
         "--sort-channels",
         choices=("same_function", "litepose"),
         help="important channels first, the function unchanged, or as LitePose's own program does it to its supernet",
     )
-    parser.add_argument(
+    command.add_argument(
         "--partial", action="store_true", help="accept a file without the head, and say what is missing"
     )
-    options = parser.parse_args(arguments)
+    options = command.parse_args(arguments)
     if (options.network is None) == (options.superconfig is None) or bool(options.family) != bool(options.superconfig):
-        parser.error("give either --network, or --family and --superconfig")
+        command.error("give either --network, or --family and --superconfig")
     if options.network:
         family, entry = find_published(options.network)
         arch, settings = entry.arch, dict(entry.options)

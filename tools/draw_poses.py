@@ -1,11 +1,7 @@
-"""Draw what a network finds on pictures of its test split: ground truth above, predictions below.
-
-python tools/draw_poses.py --cfg CFG --superconfig SUBNET/arch.json --out poses.png TEST.MODEL_FILE SUBNET/retrained/weights.pt
-"""
+"""Draw what a network finds on pictures of its test split: ground truth above, predictions below."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,31 +9,29 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from supernet import checkpoint
-from supernet.config import load_config
 from supernet.pose.drawing import contact_sheet, draw_poses, save_image
 from supernet.pose.images import read_image
 from supernet.pose.inference import predict
-from supernet.programs.command import run
+from supernet.programs.command import config_of, parser, run
+from supernet.programs.recipe import place
 from supernet.programs.setting import Setting
-from supernet.programs.train import place
+from supernet.programs.weights import network_of
+
+EXAMPLES = """  python tools/draw_poses.py --cfg experiments/synthetic/litepose.yaml --out poses.png \\
+      --superconfig output/synthetic/litepose/subnets/S/arch.json \\
+      TEST.MODEL_FILE output/synthetic/litepose/subnets/S/retrained/weights.pt"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, predict, draw, print the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cfg", type=Path, required=True)
-    parser.add_argument("--superconfig", required=True, help="the checkpoint's architecture")
-    parser.add_argument("--out", type=Path, default=Path("poses.png"))
-    parser.add_argument("--pictures", type=int, default=8)
-    parser.add_argument("--score", type=float, default=0.3, help="draw people with at least this mean heat value")
-    parser.add_argument("--cell", type=int, default=256, help="side of a picture in the sheet, pixels")
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE")
-    options = parser.parse_args(arguments)
-    setting = Setting(load_config(options.cfg, options.overrides), options.cfg)
-    arch = setting.architecture(options.superconfig)
-    network = setting.build(arch)
-    checkpoint.load_checkpoint(network, setting.cfg.TEST.MODEL_FILE)
+    command = parser(__doc__, EXAMPLES, superconfig="the checkpoint's architecture: a JSON file or a published name")
+    command.add_argument("--out", type=Path, default=Path("poses.png"), metavar="FILE", help="the sheet (poses.png)")
+    command.add_argument("--pictures", type=int, default=8, help="how many to show")
+    command.add_argument("--score", type=float, default=0.3, help="draw people with at least this mean heat value")
+    command.add_argument("--cell", type=int, default=256, help="side of a picture in the sheet, pixels")
+    options = command.parse_args(arguments)
+    setting = Setting(config_of(options), options.cfg)
+    network, arch = network_of(setting, options.superconfig)
     place(network, setting).eval()
 
     wanted = setting.test.annotated()[: options.pictures]

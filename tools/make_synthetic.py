@@ -1,4 +1,4 @@
-"""Make the synthetic crowd: ``python tools/make_synthetic.py --root data/synthetic --train 2000 --val 200``."""
+"""Draw a crowd in the layouts of COCO, CrowdPose and MPII."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from tqdm import tqdm
 
 from supernet.errors import UserError
 from supernet.pose.synthetic import is_made, make_synthetic
+from supernet.programs.command import bare_parser
+
+EXAMPLES = """  python tools/make_synthetic.py --root data/synthetic --train 2000 --val 200"""
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -27,7 +30,7 @@ def _show(bar: Any, done: int) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Draw a crowd in the layouts of COCO, CrowdPose and MPII.")
+    parser = bare_parser(__doc__, EXAMPLES)
     parser.add_argument("--root", type=Path, required=True, help="folder to make")
     parser.add_argument("--train", type=int, default=2000, metavar="N", help="training pictures (%(default)s)")
     parser.add_argument("--val", type=int, default=200, metavar="N", help="validation pictures (%(default)s)")

@@ -1,11 +1,7 @@
-"""Evaluate every architecture of a (restricted) space with a trained supernet, as a table on which searches can be compared.
-
-python tools/tabulate.py --cfg CFG --out table.csv TEST.MODEL_FILE SUPERNET/weights.pt SPACE.RESTRICT "{depth: [1], kernel: [3]}"
-"""
+"""Evaluate every architecture of a (restricted) space with a trained supernet, as a table on which searches can be compared."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,26 +9,28 @@ from supernet.config import load_config
 from supernet.files import sha256
 from supernet.journal import Journal
 from supernet.programs.candidates import scores_of
-from supernet.programs.command import run
+from supernet.programs.command import config_of, parser, run
 from supernet.programs.progress import Progress
+from supernet.programs.recipe import TRAINED_BY
 from supernet.programs.search import score_table
 from supernet.programs.setting import Setting
-from supernet.programs.train import TRAINED_BY, load_supernet
+from supernet.programs.train import load_supernet
 from supernet.programs.transfer import supernet_file
 from supernet.report import write_csv
+
+EXAMPLES = """  python tools/tabulate.py --cfg experiments/synthetic/litepose.yaml --out table.csv \\
+      --keep "{depth: [1], kernel: [3]}" TEST.MODEL_FILE output/synthetic/litepose/supernet/weights.pt"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and evaluate what the journal beside the table does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cfg", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("table.csv"))
-    parser.add_argument(
+    command = parser(__doc__, EXAMPLES)
+    command.add_argument("--out", type=Path, default=Path("table.csv"), metavar="FILE", help="the table to write")
+    command.add_argument(
         "--keep", default="{}", help="which part of the space to tabulate, as SPACE.RESTRICT is written"
     )
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE")
-    options = parser.parse_args(arguments)
-    whole = Setting(load_config(options.cfg, options.overrides), options.cfg)
+    options = command.parse_args(arguments)
+    whole = Setting(config_of(options), options.cfg)
     part = Setting(load_config(options.cfg, [*options.overrides, "SPACE.RESTRICT", options.keep]), options.cfg)
     source = supernet_file(whole)
     supernet = load_supernet(whole, source)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from supernet.errors import UserError
 
 _MARK = ".zip@"  # the end of an archive's name within a path
-_LARGEST_PICTURE = 2**28  # bytes of an archive's member, unpacked
+_LARGEST_PICTURE = 2**28  # bytes of a file, or of an archive's member, unpacked
 
 
 class PictureError(UserError):
@@ -82,9 +82,19 @@ def _bytes(path: Path) -> bytes:
     """The content of a file, or of an archive's member."""
     archive, mark, member = path.as_posix().partition(f"{_MARK}/")
     try:
-        return _member(Path(archive + _MARK[:-1]), member) if mark else path.read_bytes()
+        return _member(Path(archive + _MARK[:-1]), member) if mark else _file(path)
     except OSError as error:
         raise PictureError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
+
+
+def _file(path: Path) -> bytes:
+    _check_size(path, path.stat().st_size)
+    return path.read_bytes()
+
+
+def _check_size(path: Path | str, size: int) -> None:
+    if size > _LARGEST_PICTURE:
+        raise PictureError(f"image {path} has {size / 2**20:.0f} MiB, no picture has: fetch it again, or remove it")
 
 
 def _member(archive: Path, name: str) -> bytes:
@@ -97,11 +107,9 @@ def _member(archive: Path, name: str) -> bytes:
                 info = opened.getinfo(candidate)
             except KeyError:
                 continue
-            if info.file_size > _LARGEST_PICTURE:
-                raise PictureError(
-                    f"image {archive}@/{name} unpacks to {info.file_size / 2**20:.0f} MiB: no such picture"
-                )
-            return opened.read(info)
+            _check_size(f"{archive}@/{name}", info.file_size)
+            with opened.open(info) as packed:
+                return packed.read(info.file_size)  # without a number, a lying size unpacks whole before it is seen
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise PictureError(f"archive {archive} is broken at {name} ({error}): fetch it again") from error
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, or a password

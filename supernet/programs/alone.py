@@ -27,10 +27,10 @@ from ..fidelity import spread
 from ..journal import Journal, canonical_key
 from ..report import write_csv
 from .progress import Progress, say
+from .recipe import TRAINED_BY, steps_of
 from .setting import Setting
 from .subnets import trained
 from .team import ALONE
-from .train import TRAINED_BY, steps_of
 
 POOL = 20_000  # random architectures of which those at the wanted MACs are taken
 Job = tuple[Any, int]  # an architecture and the seed of its training

@@ -27,9 +27,9 @@ from ..pose.transforms import Augmentation
 from ..search import Evaluate, one_by_one
 from ..supernet import Supernet
 from .cluster import Cluster, Pool
+from .recipe import new_supernet
 from .setting import Setting
 from .tasks import Task
-from .train import new_supernet
 from .transfer import calibrated
 
 Value = Callable[[Any], Mapping[str, float]]  # the metrics of one architecture

@@ -1,18 +1,26 @@
-"""``pose-supernet search|train|transfer|valid|export …``: the root scripts as one installed command."""
+"""``pose-supernet search|train|…``: the root scripts and the tools as one installed command that works in any folder."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
-from . import export, search, train, transfer, valid
 from .command import run
 
+#: The programs, modules of this package, and what each does.
 PROGRAMS = {
-    "search": search.main,
-    "train": train.main,
-    "transfer": transfer.main,
-    "valid": valid.main,
-    "export": export.main,
+    "search": "the whole loop: train a supernet, search it, retrain and compare the best networks",
+    "train": "train the supernet, or one architecture",
+    "transfer": "cut one architecture out of a trained supernet",
+    "valid": "judge weights by the dataset's official metric",
+    "profile": "count parameters, multiply-accumulates and memory",
+    "export": "write a network as ONNX, certified against PyTorch",
+    "demo": "find people on pictures or in a video",
+    "report": "draw and describe a run again from what is in its folder",
+    "compare": "put several runs on one page",
+    "retrain": "retrain the picks of a finished search, several at a time",
+    "latency": "measure a space's latency on this device",
+    "fidelity": "does the supernet rank as training alone does?",
 }
 
 
@@ -20,7 +28,9 @@ def main() -> None:
     """The installed command."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in PROGRAMS:
-        print(f"usage: pose-supernet {{{','.join(PROGRAMS)}}} --cfg FILE …  (each has --help)")  # noqa: T201
+        print("usage: pose-supernet PROGRAM …  (each has --help)\n")  # noqa: T201
+        print("\n".join(f"  {program:10}{does}" for program, does in PROGRAMS.items()))  # noqa: T201
+        print("\nexamples:\n  pose-supernet search --cfg synthetic/litepose.yaml")  # noqa: T201
         sys.exit(0 if name in ("-h", "--help") else 2)
     sys.argv[:2] = [f"pose-supernet {name}"]
-    run(PROGRAMS[name])
+    run(import_module(f".{name}", __package__).main)

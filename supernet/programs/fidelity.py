@@ -24,8 +24,9 @@ from .alone import alone_table
 from .candidates import scores_of
 from .command import config_of, parser, run
 from .progress import Progress, say
+from .recipe import TRAINED_BY
 from .setting import Setting
-from .train import TRAINED_BY, load_supernet
+from .train import load_supernet
 
 EXAMPLES = """  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --workers 2 FIDELITY.EPOCHS 6
   python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --table experiments/synthetic/alone.csv \\

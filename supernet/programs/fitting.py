@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,11 @@ from torch import distributed, nn
 from .. import checkpoint
 from ..errors import UserError
 from ..files import sweep
+from ..journal import differences
 from ..parallel import any_process
 from ..schedule import Plan, Step
 from ..training import Trainer
+from .broken import BrokenPictures
 from .data import AnyDataset
 from .progress import Progress, say
 from .tasks import Task
@@ -28,7 +30,18 @@ from .training_log import TrainingLog
 
 LOG_STEPS = 20
 WEIGHTS, CHECKPOINT = "weights.pt", "checkpoint.pt"
-SHOWN = 5  # broken pictures in an error's line
+#: Keys of what is reported on, which neither trains nor is searched on.
+REPORTED = (
+    "DATASET.ANNOTATIONS.TEST",
+    "DATASET.DATASET_TEST",
+    "DATASET.IMAGES.TEST",
+    "DATASET.MPII_GT",
+    "DATASET.SYNTHETIC.VAL",
+    "DATASET.TEST",
+    "TEST.MODEL_FILE",
+)
+#: Keys among those of a training that change nothing in it.
+NOT_OF_TRAINING = (*REPORTED, "DATASET.CALIBRATION_IMAGES", "RETRAIN.FROM_SCRATCH")
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Keeping:
     Attributes:
         seconds: between two checkpoints.
         resume: go on from the last checkpoint; a finished training stays.
-        max_broken: how many pictures other ones may stand in for, in each process.
+        max_broken: how many pictures other ones may stand in for, of all processes together.
     """
 
     seconds: float = 60.0
@@ -72,19 +85,31 @@ def finished(folder: Path, settings: Mapping[str, Any]) -> bool:
     path = folder / WEIGHTS
     if not path.exists():
         return False
-    content = checkpoint.read(path)
-    check_settings(path, content.get("settings", {}) if isinstance(content, dict) else {}, settings)
+    check_settings(path, _settings(checkpoint.read(path)), settings, NOT_OF_TRAINING)
+    _tidy(folder)
     return True
 
 
-def check_settings(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def made_with(folder: Path) -> Mapping[str, Any]:
+    """The settings of the training in a folder, ended or not; none where there is no training, or it does not say."""
+    path = folder / WEIGHTS
+    return _settings(checkpoint.read(path) if path.exists() else checkpoint.newest(folder / CHECKPOINT)[0])
+
+
+def _settings(content: Any) -> Mapping[str, Any]:
+    found = content.get("settings") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def check_settings(
+    path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], may_differ: Collection[str] = ()
+) -> None:
     """Refuse to go on from what was made with other settings."""
-    for key in sorted(set(found) | set(wanted)):
-        if found.get(key) != wanted.get(key):
-            raise UserError(
-                f"{path}: was made with {key} {found.get(key)!r}, now it is {wanted.get(key)!r}; "
-                "set another OUTPUT_DIR, or remove the run folder to begin anew"
-            )
+    for key, (old, new) in differences(found, wanted, may_differ).items():
+        raise UserError(
+            f"{path}: was made with {key} {old!r}, now it is {new!r}; "
+            "set another OUTPUT_DIR, or move the old folder away to begin anew, as search.py does by itself"
+        )
 
 
 def fit(
@@ -111,6 +136,7 @@ def fit(
 
     def keep() -> None:
         content = {"trainer": trainer.state_dict(), "settings": dict(settings), "batch": plan.batch}
+        content["broken"] = broken.lines
         if first:
             checkpoint.save_beside_previous(path, content)
 
@@ -119,6 +145,7 @@ def fit(
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             say(f"{title}: going on from step {trainer.done:,} of {len(plan):,}")
+        broken = BrokenPictures(keeping.max_broken, state.get("broken", ()) if state else (), processes)
         begun, started = trainer.done, time.monotonic()
         saved = started
         with (
@@ -128,6 +155,7 @@ def fit(
 
             def on_step(step: Step[Any], losses: dict[str, float]) -> bool:
                 nonlocal saved
+                broken.count()
                 done, now = trainer.done, time.monotonic()
                 speed = (done - begun) * plan.batch / (now - started)
                 progress.to(done, stage=step.phase.name, loss=losses["loss"], images_s=speed)
@@ -145,7 +173,7 @@ def fit(
                 for step in steps
                 for index in range(trainer.accumulate)
             )
-            batches = _without_broken(_while_workers_live(task.batches(dataset, parts), stopped), keeping.max_broken)
+            batches = broken.without(_while_workers_live(task.batches(dataset, parts), stopped))
             try:
                 trainer.run(plan, batches, on_step)
             except KeyboardInterrupt:  # the workers were stopped, while this process waited for them
@@ -154,8 +182,7 @@ def fit(
             raise KeyboardInterrupt
         if first:
             checkpoint.save(folder / WEIGHTS, {"state_dict": trainer.weights(), "settings": dict(settings), **extra})
-            for leftover in (path, checkpoint.previous(path)):
-                leftover.unlink(missing_ok=True)
+            _tidy(folder)
         processes.meet()
 
 
@@ -169,13 +196,19 @@ def _found(path: Path, settings: Mapping[str, Any], batch: int, resume: bool) ->
     if damage:
         say(f"warning: {damage.partition(';')[0]}; going on from the one before it")
     if state is not None:
-        check_settings(path, state["settings"], settings)
+        check_settings(path, state["settings"], settings, NOT_OF_TRAINING)
         if state.get("batch", batch) != batch:
             raise UserError(
                 f"{path}: was made with {state['batch']} images a step, now there are {batch}; start as many processes as "
                 "before, or set another OUTPUT_DIR"
             )
     return state
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a training that has ended needs no longer."""
+    for leftover in (folder / CHECKPOINT, checkpoint.previous(folder / CHECKPOINT)):
+        leftover.unlink(missing_ok=True)
 
 
 def _while_workers_live(
@@ -193,26 +226,6 @@ def _while_workers_live(
             f"{str(error).partition(';')[0]}: a process that loads pictures was killed, mostly for want of memory; "
             "set WORKERS lower"
         ) from None
-
-
-def _without_broken(batches: Iterator[Mapping[str, Any]], allowed: int) -> Iterator[Mapping[str, Any]]:
-    """The batches; pictures that others stand in for are named, and counted.
-
-    Raises:
-        UserError: there are more of them than allowed.
-    """
-    broken: dict[str, None] = {}
-    for batch in batches:
-        for line in batch["broken"]:
-            if line not in broken:
-                broken[line] = None
-                say(f"warning: {line}; another picture stands in for it ({len(broken)} of {allowed} allowed)")
-        if len(broken) > allowed:
-            names = "; ".join(list(broken)[:SHOWN]) + (" ..." if len(broken) > SHOWN else "")
-            raise UserError(
-                f"{len(broken)} training pictures cannot be read, DATASET.MAX_BROKEN allows {allowed}: {names}"
-            )
-        yield {name: value for name, value in batch.items() if name != "broken"}
 
 
 @contextmanager

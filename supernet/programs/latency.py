@@ -1,7 +1,5 @@
 """Measure the latency table of a space on this device and runtime, or extend it, and print how well it predicts.
 
-python tools/latency.py --cfg experiments/synthetic/litepose.yaml --runtime eager --threads 1 --check 50 --out latency.json
-
 The table is what COST.LATENCY_TABLE names; with it COST.MAX_LATENCY_MS and the objective latency_ms work. A measurement
 that was stopped goes on; a larger --measure adds to what is there. Leave the machine alone meanwhile.
 """
@@ -15,30 +13,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..config import load_config
 from ..errors import UserError
 from ..latency import LatencyModel, LatencyTable, Place, measure, place_of
 from ..report.markdown import markdown_table
 from ..runtimes import RUNTIMES
-from .command import run
+from .command import config_of, parser, run
 from .progress import Progress, say
 from .setting import Setting
+
+EXAMPLES = """  python tools/latency.py --cfg experiments/synthetic/litepose.yaml \\
+      --runtime eager --threads 1 --check 50 --out latency.json"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, then fit, check and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cfg", type=Path, required=True, metavar="FILE", help="configuration whose space is measured")
-    parser.add_argument("--runtime", choices=RUNTIMES, default="eager")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--batch", type=int, default=1, help="images at once")
-    parser.add_argument("--measure", type=int, default=60, help="architectures that the table is fitted to")
-    parser.add_argument("--check", type=int, default=0, help="further architectures that it is checked on")
-    parser.add_argument("--repeats", type=int, default=20, help="timed calls of one architecture; the median counts")
-    parser.add_argument("--out", type=Path, default=Path("latency.json"), metavar="FILE")
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE")
-    options = parser.parse_intermixed_args(arguments)
-    setting = Setting(load_config(options.cfg, options.overrides), options.cfg)
+    command = parser(__doc__, EXAMPLES)
+    command.add_argument("--runtime", choices=RUNTIMES, default="eager", help="what runs the networks")
+    command.add_argument("--threads", type=int, default=1, help="of the CPU")
+    command.add_argument("--batch", type=int, default=1, help="images at once")
+    command.add_argument("--measure", type=int, default=60, help="architectures that the table is fitted to")
+    command.add_argument("--check", type=int, default=0, help="further architectures that it is checked on")
+    command.add_argument("--repeats", type=int, default=20, help="timed calls of one architecture; the median counts")
+    command.add_argument("--out", type=Path, default=Path("latency.json"), metavar="FILE", help="the table")
+    options = command.parse_args(arguments)
+    setting = Setting(config_of(options), options.cfg)
     place = place_of(setting.device, options.runtime, options.threads, options.batch)
     table = _table(setting, options.out, place)
     _complete(setting, table, options)

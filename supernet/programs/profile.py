@@ -1,8 +1,5 @@
 """Parameters and multiply-accumulates: of every network of the papers in one unit, or of one architecture, layer by layer.
 
-python tools/profile.py --published [--csv table.csv] [--markdown table.md]
-python tools/profile.py --cfg experiments/crowd_pose/litepose.yaml --superconfig litepose-XS --layers
-
 MACs are those really executed: convolutions at their output positions, transposed ones at their input positions, linear
 layers; a layer that runs twice counts twice. Memory is what activations of one picture need at their peak in float32, 10^6
 bytes. Beside a published figure stands ours counted as that paper counted, in 10^9.
@@ -10,7 +7,6 @@ bytes. Beside a published figure stands ours counted as that paper counted, in 1
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,16 +15,19 @@ import pandas as pd
 
 from search_spaces import FAMILIES
 
-from ..config import load_config
 from ..conventions import CONVENTIONS
 from ..counting import count, operations
 from ..files import write_atomically
 from ..memory import peak_memory
 from ..report.markdown import markdown_table
 from ..skeleton import skeleton
-from .command import run
+from .command import add_cfg, bare_parser, config_of, run
 from .progress import Progress
 from .setting import Setting
+
+EXAMPLES = """  python tools/profile.py --published
+  python tools/profile.py --published --csv table.csv --markdown table.md
+  python tools/profile.py --cfg experiments/crowd_pose/litepose.yaml --superconfig litepose-XS --layers"""
 
 
 def published_table() -> pd.DataFrame:
@@ -82,21 +81,20 @@ def layer_table(setting: Setting, superconfig: str, layers: bool) -> pd.DataFram
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, count, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--published", action="store_true", help="every network of the papers")
-    parser.add_argument("--cfg", type=Path, help="configuration whose family and joints are meant")
-    parser.add_argument("--superconfig", metavar="ARCH", help="architecture: a JSON file, or a published name")
-    parser.add_argument("--layers", action="store_true", help="every layer too")
-    parser.add_argument("--csv", type=Path, help="write the table as CSV")
-    parser.add_argument("--markdown", type=Path, help="write the table as Markdown")
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE")
-    options = parser.parse_args(arguments)
+    command = bare_parser(__doc__, EXAMPLES)
+    command.add_argument("--published", action="store_true", help="every network of the papers")
+    add_cfg(command, required=False)
+    command.add_argument("--superconfig", metavar="ARCH", help="architecture: a JSON file, or a published name")
+    command.add_argument("--layers", action="store_true", help="every layer too")
+    command.add_argument("--csv", type=Path, help="write the table as CSV")
+    command.add_argument("--markdown", type=Path, help="write the table as Markdown")
+    options = command.parse_args(arguments)
     if options.published == bool(options.cfg and options.superconfig):
-        parser.error("give either --published, or --cfg and --superconfig")
+        command.error("give either --published, or --cfg and --superconfig")
     if options.published:
         table = published_table()
     else:
-        setting = Setting(load_config(options.cfg, options.overrides), options.cfg)
+        setting = Setting(config_of(options), options.cfg)
         table = layer_table(setting, options.superconfig, options.layers)
     text = markdown_table(table)
     print(text)

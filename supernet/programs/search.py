@@ -1,6 +1,7 @@
 """The whole loop: train the supernet, search it, and bring the best architecture of every budget to a comparison.
 
-Every step that is done already is left as it is; a run that was stopped goes on where it was.
+Every step that is done already is left as it is; a run that was stopped goes on where it was. Where a key has changed, the
+steps that depend on it are done again, and what they had made is put aside in the run folder, in old-1, old-2 and so on.
 """
 
 from __future__ import annotations
@@ -14,55 +15,67 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import search_spaces
-
 from ..algorithms import NSGA2, Evolution, RandomSearch
 from ..errors import UserError
-from ..files import sha256
+from ..files import sweep
 from ..halving import Halving
 from ..journal import Journal, Record
 from ..pareto import budget_picks, non_dominated
 from ..predictor import Fit, PredictorSearch
-from ..report import draw, write_csv, write_report
+from ..report import write_csv
 from ..search import run_search
 from ..searcher import Searcher
 from ..supernet import Supernet
 from .candidates import cluster_of, evaluate_of, losses_of
+from .chain import Aside, renew_search, renew_supernet, searched_with
 from .cluster import leave
 from .command import config_of, parser, run
 from .costing import check_limits, costs_of, limits_of
+from .fitting import REPORTED
+from .plan import show_run
 from .progress import Progress, say
+from .reports import write_reports
 from .setting import Setting
 from .subnets import compare_picks
-from .train import TRAINED_BY, load_supernet, train_supernet
+from .train import load_supernet, train_supernet
 
-EXAMPLES = """  python search.py --cfg experiments/synthetic/litepose.yaml"""
-PUBLISHED = Path(search_spaces.__file__).parent / "published" / "networks.csv"
+EXAMPLES = """  python search.py --cfg experiments/synthetic/litepose.yaml
+  python search.py --cfg experiments/synthetic/litepose.yaml --dry-run
+  python search.py --cfg experiments/synthetic/litepose.yaml SEARCH.EVALUATIONS 100 OUTPUT_DIR output-100"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
-    options = parser(__doc__, EXAMPLES).parse_args(arguments)
+    command = parser(__doc__, EXAMPLES)
+    command.add_argument(
+        "--dry-run", action="store_true", help="print the plan and about how long it takes, do nothing"
+    )
+    options = command.parse_args(arguments)
     setting = Setting(config_of(options), options.cfg)
+    if options.dry_run:
+        _check_budgets(setting)
+        return show_run(setting, search=True)
     started = time.monotonic()
     setting.keep_config()
+    for folder in (setting.folder, setting.folder / "search"):
+        sweep(folder)
     _check_budgets(setting)
     if setting.cfg.SEARCH.BACKEND == "ray":
         cluster_of(setting).check()
+    aside = Aside(setting.folder)
+    renew_supernet(setting, aside)
     source = train_supernet(setting)
     supernet = load_supernet(setting, source)
+    renew_search(setting, source, aside)
     found, baseline = search(setting, supernet, source)
     front = _front(setting, found)
     write_csv(setting.folder / "front.csv", front)
     say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
-    rows = compare_picks(setting, picks_of(setting, front), supernet, source)
+    rows = compare_picks(setting, picks_of(setting, front), supernet, source, aside)
     write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
-    draw(setting.folder, metric=setting.score, dataset=dataset_name(setting), published=PUBLISHED)
-    write_report(setting.folder, **_about(setting, options.cfg, len(found), len(baseline)))
+    files = write_reports(setting, len(found), len(baseline))
     say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    say(
-        f"{setting.folder / 'pareto.png'}  {setting.folder / 'report.md'}  ({(time.monotonic() - started) / 60:.1f} minutes)"
-    )
+    say(f"{'  '.join(map(str, files))}  ({(time.monotonic() - started) / 60:.1f} minutes)")
 
 
 def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:
@@ -71,13 +84,13 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
     With SEARCH.HALVING they are the survivors of as many more whose loss alone was measured; the baseline is never halved.
     """
     cfg = setting.cfg.SEARCH
-    used = setting.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)}
     journal = Journal(
         setting.folder / "search" / "journal.jsonl",
         space=setting.space.fingerprint,
         seed=cfg.SEED,
-        settings=used,
+        settings=searched_with(setting, source),
         to_json=setting.family.to_json,
+        may_differ=REPORTED,
     )
     evaluate, halving = evaluate_of(setting, supernet, source), None
     if cfg.HALVING.IMAGES:
@@ -205,42 +218,6 @@ def _check_budgets(setting: Setting) -> None:
             raise UserError(
                 f"SEARCH.BUDGETS {name}: {macs:,} MACs, the smallest architecture of the space has {smallest:,}"
             )
-
-
-def _about(setting: Setting, cfg_file: Path, found: int, baseline: int) -> dict[str, Any]:
-    """What the report says beside the tables."""
-    cfg, space = setting.cfg, setting.space
-    ends = [int(setting.costs.macs(space.encode(arch)[None])[0]) for arch in (space.smallest, space.largest)]
-    subnet = setting.folder / "subnets" / "NAME"
-    return {
-        "title": f"{cfg.SPACE.FAMILY} on {dataset_name(setting)}",
-        "metric": setting.score,
-        "ran": {
-            "command": f"python search.py --cfg {cfg_file}",
-            "seed": cfg.SEED,
-            "training images": len(setting.train),
-            "search images": len(setting.search),
-            "images reported on": len(setting.test),
-            "architectures evaluated": f"{found} ({cfg.SEARCH.ALGORITHM}), {baseline} (random)",
-        },
-        "space": {
-            "name": f"{cfg.SPACE.FAMILY} {cfg.SPACE.NAME}",
-            "architectures": space.size,
-            "smallest MACs": ends[0],
-            "largest MACs": ends[1],
-            "choices": ", ".join(space.kinds),
-        },
-        "stages": pd.DataFrame([dict(stage) for stage in cfg.SUPERNET.STAGES]),
-        "commands": [
-            f"python valid.py --cfg {cfg_file} --superconfig {subnet}/arch.json TEST.MODEL_FILE {subnet}/weights.pt",
-            f"python train.py --cfg {cfg_file} --superconfig {subnet}/arch.json MODEL.PRETRAINED {subnet}/weights.pt",
-        ],
-    }
-
-
-def dataset_name(setting: Setting) -> str:
-    """What the axes call the data: published scores belong beside it only where this is their dataset."""
-    return "synthetic" if setting.cfg.DATASET.SYNTHETIC.TRAIN else setting.skeleton.name
 
 
 def program() -> None:

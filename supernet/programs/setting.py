@@ -45,6 +45,13 @@ class Setting:
     def __post_init__(self) -> None:
         if self.cfg.THREADS:
             torch.set_num_threads(self.cfg.THREADS)
+        for key in ("SCALE_AWARE_SIGMA", "WITH_CENTER"):
+            if self.cfg.DATASET[key]:
+                raise UserError(
+                    f"DATASET.{key} true would train something else here, where it does not exist: set it to false"
+                )
+        cudnn, wanted = torch.backends.cudnn, self.cfg.CUDNN
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = wanted.ENABLED, wanted.BENCHMARK, wanted.DETERMINISTIC
 
     @cached_property
     def folder(self) -> Path:

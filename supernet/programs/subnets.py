@@ -10,12 +10,14 @@ from typing import Any
 from torch import nn
 
 from .. import checkpoint
-from ..files import read_json, sha256, write_atomically
+from ..files import read_json, sha256, sweep, write_atomically
 from ..supernet import Supernet
+from .chain import Aside, renew_subnet
 from .fitting import check_settings
 from .progress import say
+from .recipe import TRAINED_BY, place
 from .setting import Setting
-from .train import TRAINED_BY, place, train_subnet
+from .train import train_subnet
 from .transfer import calibrated, cut, finish
 
 #: Columns of comparison.csv and the stage of a subnet's life behind each.
@@ -28,20 +30,24 @@ STAGES = {
 
 
 def compare_picks(
-    setting: Setting, picks: Mapping[str, str], supernet: Supernet[Any], source: Path
+    setting: Setting, picks: Mapping[str, str], supernet: Supernet[Any], source: Path, aside: Aside | None = None
 ) -> list[dict[str, Any]]:
     """:func:`compare` for several architectures, by name, as JSON texts."""
     archs = {name: setting.family.from_json(json.loads(text)) for name, text in picks.items()}
-    return [compare(setting, name, arch, supernet, source) for name, arch in archs.items()]
+    return [compare(setting, name, arch, supernet, source, aside) for name, arch in archs.items()]
 
 
-def compare(setting: Setting, name: str, arch: Any, supernet: Supernet[Any], source: Path) -> dict[str, Any]:
+def compare(
+    setting: Setting, name: str, arch: Any, supernet: Supernet[Any], source: Path, aside: Aside | None = None
+) -> dict[str, Any]:
     """Bring one architecture to the end and judge it on the reported split after every stage; a row of comparison.csv.
 
-    What a former run has done is read, not done again.
+    What a former run has done is read, not done again. Where its settings were others, it is put aside, or without ``aside``
+    refused.
     """
     folder = setting.folder / "subnets" / name
-    record = _Record(folder / "metrics.json", setting, arch, source)
+    sweep(folder)
+    record = _Record(folder / "metrics.json", setting, arch, source, aside)
 
     if not record.has("calibrated"):
         network, certificate = cut(setting, supernet, arch)
@@ -82,7 +88,7 @@ def _largest(setting: Setting, supernet: Supernet[Any]) -> nn.Module:
 class _Record:
     """``metrics.json`` of one subnet: what it costs, and the official metric after every stage."""
 
-    def __init__(self, path: Path, setting: Setting, arch: Any, source: Path) -> None:
+    def __init__(self, path: Path, setting: Setting, arch: Any, source: Path, aside: Aside | None) -> None:
         self.path, self.setting, self.arch = path, setting, arch
         made_with = setting.settings(*TRAINED_BY, "SUPERNET", "RETRAIN", "TEST") | {
             "arch": setting.family.to_json(arch),
@@ -92,8 +98,13 @@ class _Record:
         if path.exists():
             found = read_json(path)
             if isinstance(found, dict) and "made_with" in found:
-                check_settings(path, found["made_with"], made_with)
-                self.content = found
+                if aside is None:
+                    check_settings(path, found["made_with"], made_with, ("RETRAIN.FROM_SCRATCH",))
+                    self.content = found
+                else:
+                    self.content = renew_subnet(path.parent, found, made_with, aside)
+                if self.content is not found:
+                    self._write()
 
     def has(self, stage: str) -> bool:
         return stage in self.content["metrics"]

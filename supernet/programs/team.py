@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
+from ..errors import UserError
+
 T = TypeVar("T")
 
 
@@ -45,6 +47,11 @@ class Team:
         distributed.gather_object(value, values or None)
         return values
 
+    def part(self, images: int, batch: int) -> slice:
+        """Where this process's share of some images lies: whole batches, so that none differs from one process's."""
+        first, last = (-(-images // batch) * rank // self.size * batch for rank in (self.rank, self.rank + 1))
+        return slice(first, last)
+
     def meet(self) -> None:
         """Wait for one another."""
         if self.size > 1:
@@ -60,6 +67,9 @@ def team(backend: str = "gloo") -> Iterator[Team]:
 
     Args:
         backend: what carries tensors between them; gloo is enough for lists of results.
+
+    Raises:
+        UserError: another process has ended.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -70,5 +80,9 @@ def team(backend: str = "gloo") -> Iterator[Team]:
     distributed.init_process_group(backend)
     try:
         yield Team(distributed.get_rank(), size)
+    except RuntimeError as error:
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
+            raise UserError("another process of this program has ended; its own message says why") from error
+        raise
     finally:
         distributed.destroy_process_group()

@@ -6,8 +6,7 @@ A training that was stopped goes on with the same command. With torchrun, severa
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,59 @@ from torch import nn
 
 from .. import checkpoint
 from ..channels import sort_channels
-from ..cost import CostModel
 from ..errors import UserError
 from ..sampling import Sampler
 from ..schedule import Phase, Plan, cosine, multi_step
-from ..shrinking import Stage, audit, stages
+from ..shrinking import audit
 from ..supernet import Supernet
 from ..training import Trainer
 from .command import config_of, parser, run
-from .fitting import WEIGHTS, Keeping, finished, fit, optimizer
+from .fitting import WEIGHTS, Keeping, finished, fit
 from .models import MODEL, superconfig_of
 from .progress import say
+from .recipe import TRAINED_BY, batch_of, new_supernet, phases_of, place, schedule_of, steps_of, trainer_of
 from .setting import Setting
 from .team import ALONE, Team, team
 
 EXAMPLES = """  python train.py --cfg experiments/synthetic/litepose.yaml
   python train.py --cfg experiments/coco/litepose_XS_photos.yaml --superconfig litepose-XS DATASET.ROOT /data/coco
   torchrun --nproc_per_node 4 train.py --cfg …"""
-WIDTHS = ("width", "expansion")
-TRAINED_BY = ("SEED", "DATASET", "MODEL", "LOSS", "TRAIN", "SPACE", "FP16")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     help_text = "architecture to train: a JSON file or a published name; without it, the supernet is trained"
-    options = parser(__doc__, EXAMPLES, superconfig=help_text).parse_args(arguments)
+    command = parser(__doc__, EXAMPLES, superconfig=help_text)
+    command.add_argument(
+        "--dry-run", action="store_true", help="print the plan and about how long it takes, do nothing"
+    )
+    options = command.parse_args(arguments)
     setting = Setting(config_of(options), options.cfg)
-    backend = f"cpu:gloo,cuda:{setting.cfg.DIST_BACKEND}" if setting.device.type == "cuda" else "gloo"
-    with team(backend) as processes:
+    if options.dry_run:
+        return _show_plan(setting, options)
+    with team(backend_of(setting)) as processes:
         _train(setting, options, processes)
+
+
+def backend_of(setting: Setting) -> str:
+    """What carries tensors between processes: DIST_BACKEND those of GPUs, gloo all others."""
+    return f"cpu:gloo,cuda:{setting.cfg.DIST_BACKEND}" if setting.device.type == "cuda" else "gloo"
+
+
+def _show_plan(setting: Setting, options: argparse.Namespace) -> None:
+    from .plan import show_run, show_training  # which times steps of the trainings here
+
+    superconfig = superconfig_of(setting.cfg, options.superconfig)
+    if superconfig is None:
+        return show_run(setting, search=False)
+    show_training(setting, setting.architecture(superconfig), _folder_of(setting, superconfig))
+
+
+def _folder_of(setting: Setting, superconfig: str) -> Path:
+    """Where one architecture is trained; search.py and weight_transfer.py call every one's file arch.json."""
+    path = Path(superconfig)
+    name = path.resolve().parent.name if path.name == "arch.json" else path.stem
+    return setting.folder / "trained" / name
 
 
 def _train(setting: Setting, options: argparse.Namespace, processes: Team) -> None:
@@ -57,9 +80,7 @@ def _train(setting: Setting, options: argparse.Namespace, processes: Team) -> No
         say(f"supernet: {path}\nnext: python search.py --cfg {options.cfg}")
         return
     arch = setting.architecture(superconfig)
-    folder = setting.folder / "trained" / Path(superconfig).stem
-    if Path(superconfig).name == "arch.json":  # as search.py and weight_transfer.py name it
-        folder = setting.folder / "trained" / Path(superconfig).resolve().parent.name
+    folder = _folder_of(setting, superconfig)
     cfg = setting.cfg
     steps = cfg.RETRAIN.LR_STEP or (cfg.TRAIN.LR_STEP if superconfig == MODEL else [])  # somebody else's file: its own
     path = train_subnet(
@@ -77,10 +98,7 @@ def train_supernet(setting: Setting, processes: Team = ALONE) -> Path:
     if _finished(setting, folder, settings, processes):
         return folder / WEIGHTS
     torch.manual_seed(cfg.SEED)
-    plan_of = cfg.SUPERNET.STAGES or [
-        {"name": "all", "open": list(setting.space.kinds), "steps": 0, "epochs": cfg.TRAIN.END_EPOCH, "lr": 0.0}
-    ]
-    schedule = stages(setting.space, plan_of)
+    schedule = schedule_of(setting)
     weights = audit(setting.build, setting.space, schedule, setting.required)
     say(f"space: {setting.space.size:,} architectures; every one of {weights:,} shared weights will be trained")
 
@@ -89,14 +107,14 @@ def train_supernet(setting: Setting, processes: Team = ALONE) -> Path:
         _load_part(supernet.network, cfg.MODEL.PRETRAINED)
     place(supernet, setting)
     teacher = _teacher(setting) if cfg.SUPERNET.DISTILLATION == "teacher" else None
-    trainer = _trainer(setting, supernet, supernet, cfg.SUPERNET.DISTILLATION, teacher)
+    trainer = trainer_of(setting, supernet, supernet, cfg.SUPERNET.DISTILLATION, teacher)
 
     def sort() -> None:
         shape = (1, 3, *setting.space.largest.input_hw)
         sort_channels(supernet.network, shape)
         trainer.forget()
 
-    phases = _phases(setting, schedule, sort if cfg.SUPERNET.SORT_CHANNELS else None, processes)
+    phases = phases_of(setting, schedule, sort if cfg.SUPERNET.SORT_CHANNELS else None, processes)
     extra = {"space": setting.space.fingerprint}
     _fit(setting, folder, "supernet", trainer, phases, settings, extra, processes)
     return folder / WEIGHTS
@@ -137,7 +155,7 @@ def train_subnet(
     elif initial is not None:
         _load_part(network, initial)
     place(network, setting)
-    trainer = _trainer(setting, lambda images, _: network(images), network, "teacher" if teacher else "none", teacher)
+    trainer = trainer_of(setting, lambda images, _: network(images), network, "teacher" if teacher else "none", teacher)
     epochs, lr = cfg.RETRAIN.EPOCHS or cfg.TRAIN.END_EPOCH, cfg.RETRAIN.LR or cfg.TRAIN.LR
     milestones = [step / epochs for step in lr_steps or cfg.RETRAIN.LR_STEP]
     curve = multi_step(lr, milestones, cfg.TRAIN.LR_FACTOR) if milestones else cosine(lr)
@@ -154,11 +172,6 @@ def _load_part(network: nn.Module, path: Path | str) -> None:
     loaded = checkpoint.load_checkpoint(network, path, strict=False)
     if loaded.missing or loaded.unexpected:
         say(f"{path}: loaded; {len(loaded.missing)} tensors begin fresh, {len(loaded.unexpected)} left out")
-
-
-def new_supernet(setting: Setting) -> Supernet[Any]:
-    """The setting's supernet with fresh weights."""
-    return Supernet(setting.build, setting.space, kernel_transforms=setting.cfg.SUPERNET.KERNEL_TRANSFORMS)
 
 
 def load_supernet(setting: Setting, path: Path) -> Supernet[Any]:
@@ -178,76 +191,6 @@ def load_supernet(setting: Setting, path: Path) -> Supernet[Any]:
     else:  # the weights of the largest network alone
         checkpoint.load_checkpoint(supernet.network, content)
     return supernet.eval()
-
-
-def place(module: nn.Module, setting: Setting) -> nn.Module:
-    """The module on the device and in the memory format of the setting."""
-    module.to(setting.device)
-    if setting.cfg.CHANNELS_LAST:
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return module
-
-
-def _trainer(
-    setting: Setting, network: Any, model: nn.Module, distillation: Any, teacher: nn.Module | None
-) -> Trainer[Any]:
-    cfg, half = setting.cfg, setting.cfg.FP16
-    return Trainer(
-        network,
-        model,
-        setting.task.loss,
-        optimizer(model, cfg.TRAIN.OPTIMIZER, cfg.TRAIN.WD, cfg.TRAIN.MOMENTUM, cfg.TRAIN.NESTEROV),
-        setting.task.prepare,
-        distillation=distillation,
-        distillation_weight=cfg.SUPERNET.DISTILLATION_WEIGHT,
-        teacher=teacher,
-        clip=cfg.SUPERNET.CLIP_GRADIENT,
-        ema=cfg.SUPERNET.EMA,
-        accumulate=cfg.TRAIN.ACCUMULATE,
-        sync_bn=cfg.MODEL.SYNC_BN,
-        precision=getattr(torch, half.DTYPE) if half.ENABLED else None,
-        loss_scale=0.0 if half.DYNAMIC_LOSS_SCALE else half.STATIC_LOSS_SCALE,
-    )
-
-
-def _phases(setting: Setting, schedule: Sequence[Stage[Any]], sort: Any, processes: Team) -> list[Phase[Any]]:
-    cfg, phases = setting.cfg, []
-    for stage in schedule:
-        sampler = _sampler(setting, stage.space)
-        opens_widths = any(gene.kind.endswith(WIDTHS) for gene in stage.space.genes)
-        before, sort = (sort, None) if opens_widths else (None, sort)
-        steps = stage.steps or steps_of(setting, stage.epochs, processes)
-        phases.append(Phase(stage.name, sampler, steps, _curve(setting, stage.lr or cfg.TRAIN.LR), before))
-    return phases
-
-
-def _sampler(setting: Setting, space: Any) -> Sampler[Any]:
-    node = setting.cfg.SUPERNET
-    chooses = node.SAMPLING in ("best_up", "worst_up") and space.size > 1
-    cost = CostModel(setting.build, space).macs if chooses else None
-    return Sampler(space, node.SAMPLING, node.RANDOM, candidates=node.CANDIDATES, cost=cost)
-
-
-def _curve(setting: Setting, lr: float) -> Callable[[float], float]:
-    """The learning rate within a stage."""
-    train, warmup = setting.cfg.TRAIN, setting.cfg.SUPERNET.WARMUP
-    if setting.cfg.SUPERNET.SCHEDULE == "cosine":
-        return cosine(lr, warmup)
-    return multi_step(lr, [epoch / train.END_EPOCH for epoch in train.LR_STEP], train.LR_FACTOR, warmup)
-
-
-def steps_of(setting: Setting, epochs: int, processes: Team) -> int:
-    """Steps in so many passes over the training images."""
-    return math.ceil(epochs * len(setting.train) / _batch(setting, processes))
-
-
-def _batch(setting: Setting, processes: Team) -> int:
-    """Images of a step, those of all processes together."""
-    train = setting.cfg.TRAIN
-    if train.IMAGES_PER_GPU < 1 or train.ACCUMULATE < 1:
-        raise UserError("TRAIN.IMAGES_PER_GPU and TRAIN.ACCUMULATE have to be at least 1")
-    images: int = train.IMAGES_PER_GPU * train.ACCUMULATE * processes.size
-    return images
 
 
 def _finished(setting: Setting, folder: Path, settings: Mapping[str, Any], processes: Team) -> bool:
@@ -273,7 +216,7 @@ def _fit(
         )
     if cfg.MODEL.SYNC_BN and not alike:
         raise UserError("MODEL.SYNC_BN wants the same networks everywhere: set SUPERNET.RANK_ARCHITECTURES same")
-    plan = Plan(phases, images, _batch(setting, processes), cfg.SEED, processes.rank, alike)
+    plan = Plan(phases, images, batch_of(setting, processes), cfg.SEED, processes.rank, alike)
     keeping = Keeping(cfg.CHECKPOINT_SECONDS, cfg.AUTO_RESUME, cfg.DATASET.MAX_BROKEN)
     fit(folder, title, trainer, plan, setting.task, setting.train, settings, extra, keeping, processes)
 

@@ -1,4 +1,7 @@
-"""Cut one architecture out of a trained supernet, certify that it computes the same, and calibrate it."""
+"""Cut one architecture out of a trained supernet, certify that it computes the same, and calibrate it.
+
+With torchrun, several processes share the calibration images.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,14 @@ from ..supernet import Supernet
 from .command import config_of, parser, run
 from .fitting import WEIGHTS
 from .progress import say
+from .recipe import place
 from .setting import Setting
-from .train import load_supernet, place
+from .team import ALONE, Team, team
+from .train import backend_of, load_supernet
 
 EXAMPLES = """  python weight_transfer.py --cfg experiments/crowd_pose/litepose.yaml --superconfig litepose-XS \\
-      TEST.MODEL_FILE output/crowd_pose/litepose/supernet/weights.pt"""
+      TEST.MODEL_FILE output/crowd_pose/litepose/supernet/weights.pt
+  torchrun --nproc_per_node 4 weight_transfer.py --cfg …"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = Path(options.superconfig)
     name = path.resolve().parent.name if path.name == "arch.json" else path.stem
     folder = setting.folder / "subnets" / name
-    finish(setting, folder, arch, network, certificate, source)
+    with team(backend_of(setting)) as processes:
+        finish(setting, folder, arch, network, certificate, source, processes)
     say(
         f"{folder / 'weights.pt'}: {certificate['macs'] / 1e6:,.1f} MMACs, {certificate['params']:,} parameters, "
         f"difference to the supernet {certificate['difference']}, calibrated on {certificate['calibration_images']} images\n"
@@ -76,22 +83,31 @@ def cut(setting: Setting, supernet: Supernet[Any], arch: Any) -> tuple[nn.Module
     return network, {"difference": difference, "input": list(images.shape), "macs": cost.macs, "params": cost.params}
 
 
-def calibrated(setting: Setting, network: nn.Module, arch: Any) -> int:
+def calibrated(setting: Setting, network: nn.Module, arch: Any, processes: Team = ALONE) -> int:
     """Calibrate a network in place on DATASET.CALIBRATION_IMAGES training images; returns how many were used."""
     place(network, setting)
-    batches = setting.task.calibration_batches(setting.calibration, arch.input_hw, setting.cfg.TRAIN.IMAGES_PER_GPU)
-    return calibrate(network, batches)
+    images, batch = processes.first(lambda: setting.calibration), setting.cfg.TRAIN.IMAGES_PER_GPU
+    mine = images[processes.part(len(images), batch)]
+    return calibrate(network, setting.task.calibration_batches(mine, arch.input_hw, batch))
 
 
 def finish(
-    setting: Setting, folder: Path, arch: Any, network: nn.Module, certificate: dict[str, Any], source: Path
+    setting: Setting,
+    folder: Path,
+    arch: Any,
+    network: nn.Module,
+    certificate: dict[str, Any],
+    source: Path,
+    processes: Team = ALONE,
 ) -> None:
     """Calibrate, complete the certificate, and write ``arch.json``, ``weights.pt`` and ``certificate.json``."""
     certificate |= {
-        "calibration_images": calibrated(setting, network, arch),
+        "calibration_images": calibrated(setting, network, arch, processes),
         "source": str(source),
         "source_sha256": sha256(source),
     }
+    if processes.rank > 0:
+        return
     described = setting.family.to_json(arch)
     write_atomically(folder / "arch.json", json.dumps(described) + "\n")
     weights = checkpoint.packed(network.state_dict())

@@ -18,9 +18,9 @@ from .command import config_of, parser, run
 from .evaluation import Evaluation
 from .fitting import WEIGHTS
 from .progress import say
+from .recipe import place
 from .setting import Setting
 from .team import team
-from .train import place
 from .weights import network_of
 
 EXAMPLES = """  python valid.py --cfg experiments/synthetic/litepose.yaml \\

@@ -1,14 +1,29 @@
-"""What a run leaves for a reader: ``pareto.png``, ``pareto.svg`` and ``report.md``, made from its tables."""
+"""What a run leaves for a reader: ``pareto.png``, ``pareto.svg``, ``report.md`` and ``report.html``, made from its tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from .html import Pictures, write_html
 from .markdown import environment, write_report
 from .plots import pareto_figure, save_figure
+from .structure import Network
 from .tables import published_networks, read_comparison, read_evaluated, read_front, write_csv
 
-__all__ = ["draw", "environment", "pareto_figure", "published_networks", "save_figure", "write_csv", "write_report"]
+__all__ = [
+    "Network",
+    "Pictures",
+    "draw",
+    "environment",
+    "pareto_figure",
+    "published_networks",
+    "read_comparison",
+    "read_evaluated",
+    "save_figure",
+    "write_csv",
+    "write_html",
+    "write_report",
+]
 
 
 def draw(

@@ -77,7 +77,7 @@ def environment() -> dict[str, str]:
 
 def bullets(facts: Mapping[str, Any]) -> str:
     """One line ``- name: value`` per fact."""
-    return "\n".join(f"- {name}: {_cell(name, value)}" for name, value in facts.items())
+    return "\n".join(f"- {name}: {cell(name, value)}" for name, value in facts.items())
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -85,23 +85,31 @@ def markdown_table(table: pd.DataFrame) -> str:
     header = "| " + " | ".join(map(str, table.columns)) + " |"
     rule = "|" + "|".join("---:" if pd.api.types.is_numeric_dtype(table[name]) else "---" for name in table) + "|"
     rows = [
-        "| " + " | ".join(_cell(name, value) for name, value in zip(table.columns, row, strict=True)) + " |"
+        "| " + " | ".join(_piped(name, value) for name, value in zip(table.columns, row, strict=True)) + " |"
         for row in table.itertuples(index=False)
     ]
     return "\n".join([header, rule, *rows])
 
 
+def _piped(name: object, value: Any) -> str:
+    return cell(name, value).replace("|", "\\|")
+
+
 def _comparison(comparison: pd.DataFrame, metric: str) -> list[str]:
     if comparison.empty:
         return ["None: the run has no SEARCH.BUDGETS."]
-    names = {column: f"{metric} {stage} (%)" for column, stage in STAGES.items()}
-    shown = comparison[["name", "macs", "params", "resolution", *names]].dropna(axis="columns", how="all")
-    shown = _in_percent(shown, [name for name in names if name in shown]).rename(columns=names)
     return [
         f"{metric} on the reported split, which the search never saw. *After transfer* has the supernet's weights and "
         "BatchNorm statistics that are not its own; *calibrated* has its own.",
-        markdown_table(shown),
+        markdown_table(shown_comparison(comparison, metric)),
     ]
+
+
+def shown_comparison(comparison: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The subnets' costs and scores in percent, with columns only for the stages that any of them went through."""
+    names = {column: f"{metric} {stage} (%)" for column, stage in STAGES.items()}
+    shown = comparison[["name", "macs", "params", "resolution", *names]].dropna(axis="columns", how="all")
+    return _in_percent(shown, [name for name in names if name in shown]).rename(columns=names)
 
 
 def _front(front: pd.DataFrame, metric: str) -> list[str]:
@@ -117,7 +125,8 @@ def _in_percent(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return table.assign(**{name: percent[name] for name in columns})
 
 
-def _cell(name: object, value: Any) -> str:
+def cell(name: object, value: Any) -> str:
+    """A value as the text of a table's cell: MACs and parameters in readable units, nothing for what is not there."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
@@ -129,7 +138,9 @@ def _cell(name: object, value: Any) -> str:
         return f"{value:.1f}" if "(%)" in str(name) else f"{value:.4g}"
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return f"{value:,}" if abs(int(value)) >= 10_000 else str(value)
-    return " ".join(str(value).split()).replace("|", "\\|")
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return " ".join(str(value).split())
 
 
 def _cpu_name() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -163,8 +165,38 @@ def test_a_member_that_unpacks_to_no_sane_size_is_not_unpacked(tmp_path: Path) -
     entry = data.index(b"PK\x01\x02")
     size = (2**30).to_bytes(4, "little")
     (tmp_path / "bomb.zip").write_bytes(data[: entry + 24] + size + data[entry + 28 :])
-    with pytest.raises(UserError, match=r"bomb\.zip@/a\.png unpacks to 1024 MiB"):
+    with pytest.raises(UserError, match=r"bomb\.zip@/a\.png has 1024 MiB, no picture has"):
         read_image(tmp_path / "bomb.zip@" / "a.png")
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_not_unpacked(tmp_path: Path) -> None:
+    data = archive(tmp_path / "bomb.zip", {"a.png": bytes(2**26)}, zipfile.ZIP_DEFLATED).read_bytes()
+    entry = data.index(b"PK\x01\x02")
+    (tmp_path / "bomb.zip").write_bytes(data[: entry + 24] + (1000).to_bytes(4, "little") + data[entry + 28 :])
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"bomb\.zip is broken at a\.png \(Bad CRC-32"):
+            read_image(tmp_path / "bomb.zip@" / "a.png")
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_of_no_sane_size_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(2**29)  # takes no room on the disk
+    with pytest.raises(UserError, match=r"a\.png has 512 MiB, no picture has: fetch it again, or remove it"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_link_in_an_archive_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(encoded(picture()))
+    link = zipfile.ZipInfo("a.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16  # as zip -y stores a symbolic link
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
+        file.writestr(link, str(tmp_path / "secret.png"))
+    with pytest.raises(UserError, match=r"images\.zip@/a\.png cannot be decoded"):
+        read_image(tmp_path / "images.zip@" / "a.png")
 
 
 def test_the_place_of_pictures_is_a_folder_or_the_archive_beside_it(tmp_path: Path) -> None:

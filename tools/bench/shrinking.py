@@ -25,8 +25,9 @@ from supernet.pareto import hypervolume
 from supernet.programs.candidates import scores_of
 from supernet.programs.command import parser, run
 from supernet.programs.progress import Progress
+from supernet.programs.recipe import TRAINED_BY
 from supernet.programs.setting import Setting
-from supernet.programs.train import TRAINED_BY, load_supernet, train_supernet
+from supernet.programs.train import load_supernet, train_supernet
 from supernet.protocols import Codes
 from supernet.report import write_csv
 

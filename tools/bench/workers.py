@@ -22,8 +22,9 @@ from supernet import checkpoint
 from supernet.config import load_config
 from supernet.programs.candidates import cluster_of, evaluate_of
 from supernet.programs.command import run
+from supernet.programs.recipe import new_supernet
 from supernet.programs.setting import Setting
-from supernet.programs.train import load_supernet, new_supernet
+from supernet.programs.train import load_supernet
 
 
 def main(arguments: Any = None) -> None:

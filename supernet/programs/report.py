@@ -1,0 +1,77 @@
+"""Draw pareto.png and pareto.svg of a run again, from the tables in its folder, and write its report.md and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from ..config import load_config
+from ..errors import UserError
+from ..report import draw, read_evaluated
+from .command import bare_parser, run, settings_file
+from .data import READERS
+from .page import PUBLISHED
+from .reports import write_documents
+from .setting import Setting
+
+EXAMPLES = """  python tools/plot_pareto.py output/synthetic/litepose
+  pose-supernet report output/crowd_pose/litepose --dataset crowdpose"""
+
+
+def dataset_of(folder: Path) -> str:
+    """The dataset that a run's config.yaml names: crowdpose, coco …, or synthetic.
+
+    Raises:
+        UserError: when there is no such file, or it names none.
+    """
+    path = folder / "config.yaml"
+    try:
+        dataset = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]
+        if (dataset.get("SYNTHETIC") or {}).get("TRAIN"):
+            return "synthetic"
+        return READERS[dataset["DATASET"]].name
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: names no dataset; give --dataset, such as --dataset crowdpose") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, draw, print the files."""
+    command = bare_parser(__doc__, EXAMPLES)
+    command.add_argument("run", type=Path, help="the run's folder, with front.csv and comparison.csv")
+    command.add_argument("--metric", default="AP", help="the score's column (default AP)")
+    command.add_argument("--dataset", help="default: what config.yaml in the folder says")
+    command.add_argument("--published", type=Path, default=PUBLISHED, help="table of published networks")
+    command.add_argument(
+        "--approach", choices=("bottom-up", "top-down", "all"), default="bottom-up", help="published networks to show"
+    )
+    options = command.parse_args(arguments)
+    if not options.run.is_dir():
+        raise UserError(f"{options.run}: no such run folder; run search.py first")
+    files: Sequence[Path] = draw(
+        options.run,
+        metric=options.metric,
+        dataset=options.dataset or dataset_of(options.run),
+        published=options.published,
+        approach=None if options.approach == "all" else options.approach,
+    )
+    if (options.run / "subnets").is_dir():
+        setting = _setting(options.run)
+        tables = (read_evaluated(options.run, which, setting.score) for which in ("found", "random"))
+        files = [*files, *write_documents(setting, *(0 if table is None else len(table) for table in tables))]
+    print(*files, sep="\n")
+
+
+def _setting(folder: Path) -> Setting:
+    """The setting of a run folder, which may have been moved."""
+    setting = Setting(
+        load_config(folder / "config.yaml"), settings_file(f"experiments/{folder.parent.name}/{folder.name}.yaml")
+    )
+    setting.folder = folder
+    return setting
+
+
+def program() -> None:
+    """``python tools/plot_pareto.py``."""
+    run(main)

@@ -1,0 +1,218 @@
+"""Figures to look into, for the page of a run: Bokeh's, which need no network once its script is in the page.
+
+Scores come as fractions and are shown in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from bokeh.models import (
+    ColumnDataSource,
+    HoverTool,
+    InlineStyleSheet,
+    Range1d,
+    TabPanel,
+    Tabs,
+)
+from bokeh.models.annotations.labels import LabelSet
+from bokeh.models.annotations.legends import Legend, LegendItem
+from bokeh.plotting import figure
+
+from ..pareto import non_dominated
+from .plots import BLUE, GREEN, ORANGE, RED
+
+#: Costs by their column: title, what one of them is on the axis, and how many of ours make it.
+COSTS: dict[str, tuple[str, str, float]] = {
+    "macs": ("MACs", "millions of multiply-accumulates", 1e6),
+    "params": ("Parameters", "thousands of parameters", 1e3),
+    "memory": ("Peak memory", "megabytes of activations at the peak", 1e6),
+    "latency_ms": ("Latency", "milliseconds", 1.0),
+}
+COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#8C6D1F", "#3B3B3B")  # for any number of lines, in turn
+MOST_POINTS = 2_000  # of one series, so that the page stays small
+MOST_STEPS = 800  # of one curve
+TIP = """<div style="max-width:min(460px,34vw);overflow-wrap:anywhere;font:13px/1.45 system-ui,sans-serif;color:#1b1f24">
+<b>@name</b> · @what<br>@score{0.0} % &nbsp;·&nbsp; @costs
+<div style="white-space:pre-wrap;color:#4a5560;margin-top:3px">@words</div></div>"""
+TAB_STYLE = ".bk-tab { font: 15px system-ui, sans-serif; padding: 6px 16px; }"
+
+Mark = Literal["circle", "x", "diamond", "square", "triangle", "star"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one kind.
+
+    Attributes:
+        label: in the legend and in the tooltips.
+        points: ``name``, ``score`` (a fraction), ``words`` (lines), and the costs that are known, of :data:`COSTS`.
+        colour: of marks and line.
+        mark: shape of the marks.
+        size: of the marks, pixels.
+        filled: whether they are filled.
+        alpha: how opaque the marks are.
+        line: whether the best points are joined, as steps.
+        dash: of that line.
+        named: whether names stand beside the marks.
+    """
+
+    label: str
+    points: pd.DataFrame
+    colour: str
+    mark: Mark = "circle"
+    size: int = 8
+    filled: bool = True
+    alpha: float = 1.0
+    line: bool = False
+    dash: Literal["solid", "dashed"] = "solid"
+    named: bool = False
+
+
+def score_tabs(series: Sequence[Series], metric: str, costs: Sequence[str]) -> Tabs:
+    """Score against cost: a tab for each of ``costs``, with the series that know it."""
+    scores = pd.concat([one.points["score"] for one in series])
+    low, high = 100 * float(scores.min()), 100 * float(scores.max())
+    margin = 0.08 * max(high - low, 1.0)
+    y_range = Range1d(start=low - margin, end=high + 1.6 * margin)
+    sources = [ColumnDataSource(_columns(one)) for one in series]
+    panels = []
+    for cost in costs:
+        title, unit, _ = COSTS[cost]
+        plot = _plot(height=520, x_axis_type="log", y_range=y_range, x_axis_label=unit, y_axis_label=f"{metric} (%)")
+        drawn = {
+            one.label: _draw(plot, one, source, cost)
+            for one, source in zip(series, sources, strict=True)
+            if cost in one.points
+        }
+        marks = [renderers[0] for renderers in drawn.values()]
+        plot.add_tools(HoverTool(renderers=marks, tooltips=TIP, point_policy="snap_to_data", limit=1, visible=False))
+        plot.add_layout(_legend(drawn), "below")
+        panels.append(TabPanel(child=plot, title=title))
+    return Tabs(tabs=panels, sizing_mode="stretch_width", stylesheets=[InlineStyleSheet(css=TAB_STYLE)])
+
+
+def _draw(plot: Any, one: Series, source: ColumnDataSource, cost: str) -> list[Any]:
+    """The marks of a series, and its line if it has one."""
+    below = []
+    if one.line:
+        stairs = _stairs(one.points, cost)
+        below.append(plot.step(*stairs, mode="after", color=one.colour, line_width=2, line_dash=one.dash))
+    marks = plot.scatter(
+        cost, "score", source=source, marker=one.mark, size=one.size, line_color=one.colour, line_width=1.4,
+        fill_color=one.colour if one.filled else "white", fill_alpha=one.alpha, line_alpha=one.alpha,
+    )  # fmt: skip
+    if one.named:
+        names = LabelSet(
+            x=cost, y="score", text="name", source=source, y_offset=8, text_align="center", text_color=one.colour,
+            text_font_style="bold", text_font_size="13px",
+        )  # fmt: skip
+        plot.add_layout(names)
+    return [marks, *below]
+
+
+def curve_figure(curves: Sequence[tuple[str, pd.DataFrame]], y: str) -> Any:
+    """Lines over the steps of a training, on a logarithmic axis: of each its name, and ``step`` and ``y``."""
+    plot = _plot(height=280, y_axis_type="log", x_axis_label="step", y_axis_label=y)
+    lines: dict[str, list[Any]] = {}
+    for index, (name, table) in enumerate(curves):
+        shown = table[table[y] > 0].iloc[_evenly(int((table[y] > 0).sum()), MOST_STEPS)]
+        source = ColumnDataSource({"step": shown["step"], "value": shown[y], "name": [name] * len(shown)})
+        colour = COLOURS[index % len(COLOURS)]
+        lines[name] = [plot.line("step", "value", source=source, color=colour, line_width=1.6)]
+    tips = [("", "@name"), ("step", "@step"), (y, "@value{0.0000}")]
+    plot.add_tools(HoverTool(renderers=[line for (line,) in lines.values()], tooltips=tips, limit=1, visible=False))
+    plot.add_layout(_legend(lines), "below")
+    return plot
+
+
+def agreement_figure(table: pd.DataFrame, metric: str) -> Any:
+    """Score of architectures in the supernet (``supernet``) against that of each trained alone (``test``)."""
+    plot = _plot(
+        height=340, x_axis_label=f"{metric} in the supernet, search split (%)",
+        y_axis_label=f"{metric} trained alone (%)",
+    )  # fmt: skip
+    data: dict[str, Any] = {"x": 100 * table["supernet"], "y": 100 * table["test"], "macs": table["macs"] / 1e6}
+    marks = plot.scatter("x", "y", source=ColumnDataSource(data), size=8, color=BLUE, alpha=0.7)
+    tips = [("in the supernet", "@x{0.0} %"), ("alone", "@y{0.0} %"), ("MMACs", "@macs{0.0}")]
+    plot.add_tools(HoverTool(renderers=[marks], tooltips=tips, visible=False))
+    return plot
+
+
+def thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """At most :data:`MOST_POINTS` rows, evenly."""
+    rows: pd.DataFrame = table.iloc[_evenly(len(table), MOST_POINTS)]
+    return rows
+
+
+def _evenly(count: int, most: int) -> Any:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)) if count else []
+
+
+def _plot(**options: Any) -> Any:
+    """An empty figure in the page's style; the wheel scrolls the page until its tool is chosen."""
+    plot = figure(
+        tools="pan,box_zoom,wheel_zoom,reset,save", active_drag=None, toolbar_location="above",
+        sizing_mode="stretch_width", min_border_right=20, **options,
+    )  # fmt: skip
+    plot.toolbar.active_scroll = None
+    plot.toolbar.logo = None
+    plot.outline_line_color = None
+    plot.grid.grid_line_color = "#E6E9ED"
+    for axis in plot.axis:
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_text_font_size = axis.major_label_text_font_size = "13px"
+        axis.axis_label_text_color = axis.major_label_text_color = "#1b1f24"
+        axis.minor_tick_line_color = None
+    return plot
+
+
+def _legend(drawn: Mapping[str, list[Any]]) -> Legend:
+    """What was drawn, by its label."""
+    items = [LegendItem(label=label, renderers=renderers) for label, renderers in drawn.items()]
+    return Legend(
+        items=items, click_policy="hide", ncols=2, border_line_color=None, location="top_left", margin=0,
+        label_text_font_size="13px", label_text_color="#1b1f24",
+    )  # fmt: skip
+
+
+def _columns(one: Series) -> dict[str, Any]:
+    """The data of a series in the axes' units."""
+    points = one.points
+    known = [name for name in COSTS if name in points]
+    columns: dict[str, Any] = {name: (points[name] / COSTS[name][2]).to_numpy(dtype=float) for name in known}
+    texts = [
+        ", ".join(_with_unit(name, value) for name, value in zip(known, row, strict=True) if value == value)
+        for row in points[known].itertuples(index=False)
+    ]
+    return columns | {
+        "score": (100 * points["score"]).to_numpy(dtype=float),
+        "name": points["name"].astype(str).tolist(),
+        "words": points["words"].tolist(),
+        "what": [one.label] * len(points),
+        "costs": texts,
+    }
+
+
+def _with_unit(name: str, value: float) -> str:
+    match name:
+        case "macs":
+            return f"{value / 1e9:.3g} GMACs" if value >= 0.9995e9 else f"{value / 1e6:.3g} MMACs"
+        case "params":
+            return f"{value / 1e6:.3g} M parameters"
+        case "memory":
+            return f"{value / 1e6:.3g} MB"
+        case _:
+            return f"{value:.3g} ms"
+
+
+def _stairs(points: pd.DataFrame, cost: str) -> tuple[Any, Any]:
+    """The best points, cheapest first, in the axes' units."""
+    pairs = points[[cost, "score"]].to_numpy(dtype=float)
+    best = pairs[non_dominated(pairs)]
+    best = best[np.argsort(best[:, 0])]
+    return best[:, 0] / COSTS[cost][2], 100 * best[:, 1]

@@ -1,0 +1,171 @@
+"""Documents: every link leads somewhere, every command would be accepted, every configuration key is explained."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from supernet import defaults
+from supernet.config import load_config
+from supernet.defaults import DEFAULTS
+from tests.commands import PROGRAMS, fault
+from tests.paths import ROOT
+from tools.config_reference import STAGES, comments_of, leaves, reference
+
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path
+    for path in (
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md")),
+        *ROOT.glob("docs/*.md"),
+    )
+}
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+FOLDERS = ("supernet/", "search_spaces/", "tools/", "tests/", "experiments/", "docs/", "examples/")
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands name files as they are seen from the root of the repository."""
+    monkeypatch.chdir(ROOT)
+
+
+def blocks(text: str, *languages: str) -> list[str]:
+    """The fenced blocks in one of the languages."""
+    return [block for _, language, block in FENCE.findall(text) if language in languages]
+
+
+def commands(text: str) -> list[str]:
+    """The commands in fenced blocks, lines that end in a backslash joined to the next, and in inline code."""
+    lines = [
+        line.strip() for block in blocks(text, "", "sh", "bash") for line in block.replace("\\\n", " ").splitlines()
+    ]
+    lines += INLINE.findall(FENCE.sub("", text))
+    return [line for line in lines if line.removeprefix(".venv/bin/").startswith(PROGRAMS)]
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub calls the headings."""
+    found: Counter[str] = Counter()
+    names = set()
+    for heading in re.findall(r"^#+ +(.+?)\s*$", FENCE.sub("", text), re.MULTILINE):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        name = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+        names.add(f"{name}-{found[name]}" if found[name] else name)
+        found[name] += 1
+    return names
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_and_named_files_lead_somewhere(name: str) -> None:
+    text, folder = DOCUMENTS[name].read_text(), DOCUMENTS[name].parent
+    prose = FENCE.sub("", text)
+    broken = []
+    for target in LINK.findall(INLINE.sub("", prose)):
+        if re.match(r"\w+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = folder / file if file else DOCUMENTS[name]
+        if not path.exists() or (anchor and anchor not in anchors(path.read_text())):
+            broken.append(target)
+    files = [
+        code
+        for code in INLINE.findall(prose)
+        if code.startswith(FOLDERS) and re.fullmatch(r"[\w./-]+\.(py|md|yaml)", code)
+    ]
+    broken += [code for code in files if not Path(code).exists()]
+    assert not broken
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_are_accepted(name: str) -> None:
+    faults = {command: fault(command) for command in commands(DOCUMENTS[name].read_text())}
+    assert not {command: what for command, what in faults.items() if what}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_python_compiles(name: str) -> None:
+    for block in blocks(DOCUMENTS[name].read_text(), "python", "py"):
+        compile(block, name, "exec")
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("python trian.py --cfg experiments/synthetic/litepose.yaml", "no trian.py"),
+        ("python train.py --cfg experiments/synthetic/nothing.yaml", "no experiments/synthetic/nothing.yaml"),
+        ("python train.py --cfg experiments/synthetic/litepose.yaml --fast", "unrecognized arguments: --fast"),
+        ("python train.py TRAIN.LR 1", "the following arguments are required: --cfg"),
+        ("python train.py --cfg <file> TRAIN.LRR 1", "unknown key TRAIN.LRR"),
+        ("python train.py --cfg <file> TRAIN.LR fast", "TRAIN.LR takes a number"),
+        ("python valid.py --cfg experiments/coco/litepose.yaml --superconfig litepose-XXS", "no such superconfig"),
+        ("torchrun --nproc_per_node 4 valid.py --cfg <file> --fast", "unrecognized arguments"),
+        ("pose-supernet search --fast --cfg <file>", "unrecognized arguments"),
+        ("pytest -m slow tests/test_nothing.py", "no tests/test_nothing.py"),
+        ("python tools/bench/search_speed.py --fast", "takes no --fast"),
+        ("make tea", "no target tea"),
+    ],
+)
+def test_the_checker_finds_a_wrong_command(command: str, what: str) -> None:
+    assert what in fault(command)
+
+
+def test_the_checker_finds_commands_and_anchors() -> None:
+    text = "# A `b.c` d-e\n```\npython x.py \\\n  --cfg a\nls\n```\nRun `make demo`, not `ls`.\n# A `b.c` d-e"
+    assert commands(text) == ["python x.py    --cfg a", "make demo"]
+    assert anchors(text) == {"a-bc-d-e", "a-bc-d-e-1"}
+
+
+def test_config_md_is_up_to_date() -> None:
+    """Else: ``python tools/config_reference.py``."""
+    assert (ROOT / "docs" / "config.md").read_text() == reference()
+
+
+def test_every_key_is_explained() -> None:
+    """Each has a comment in defaults.py, and a row."""
+    comments, text = comments_of(Path(defaults.__file__).read_text()), reference()
+    names = [name for name, _ in leaves(DEFAULTS)] + [f"{STAGES}[0].{key}" for key in defaults.STAGE]
+    assert len(names) > 200
+    assert not [name for name in names if not comments.get(name) or f"| `{name}` |" not in text]
+
+
+def test_read_only_means_that_nothing_reads_it() -> None:
+    """A key whose last name is its own is mentioned in the code, or said to be read only; never both."""
+    mentioned = set()
+    for path in (ROOT / "supernet" / "programs").glob("*.py"):  # nothing else sees a configuration
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                mentioned.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                mentioned.add(node.value)
+    comments = comments_of(Path(defaults.__file__).read_text())
+    last = {name: name.rpartition(".")[2] for name, _ in leaves(DEFAULTS)}
+    keys = Counter(last.values())
+    once = [name for name, key in last.items() if keys[key] == 1 and key != "RANK"]  # which torchrun sets, too
+    wrong = [name for name in once if (last[name] in mentioned) == comments[name].startswith("read only")]
+    assert not wrong
+
+
+def test_yaml_is_right(tmp_path: Path) -> None:
+    """As a configuration."""
+    texts = [block for path in DOCUMENTS.values() for block in blocks(path.read_text(), "yaml")]
+    assert texts
+    for text in texts:
+        (tmp_path / "x.yaml").write_text(text)
+        load_config(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("folder", ["coco", "crowd_pose", "mpii"])
+def test_every_published_setting_is_in_reproduce_md(folder: str) -> None:
+    """In a row with the score of its header."""
+    text = (ROOT / "docs" / "reproduce.md").read_text()
+    for path in sorted((ROOT / "experiments" / folder).glob("*.yaml")):
+        rows = [line for line in text.splitlines() if f"`{path.relative_to(ROOT).as_posix()}`" in line]
+        assert rows, path
+        score = re.search(r"Score: ((?:AP|PCKh@0\.5) [\d.]+\d)", " ".join(path.read_text().replace("#", " ").split()))
+        assert score is None or any(score[1] in row for row in rows), path
