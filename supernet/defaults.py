@@ -214,7 +214,7 @@ DEFAULTS: dict[str, Any] = {
         "CLIP_GRADIENT": 0.0,  # largest norm of a step's gradient; 0 = no limit
     },
     "SEARCH": {
-        "ALGORITHM": "nsga2",  # nsga2, evolution, predictor or random
+        "ALGORITHM": "predictor",  # predictor, nsga2, evolution or random
         "BACKEND": "local",  # who evaluates: local = this process, ray = the processes of the node RAY
         "EVALUATIONS": 1000,  # architectures judged
         "POPULATION": 20,  # architectures a generation
@@ -297,7 +297,7 @@ CHOICES = {
     "SUPERNET.SAMPLING": ("sandwich", "single_path", "best_up", "worst_up"),
     "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),
     "SEARCH.BACKEND": ("local", "ray"),
-    "SEARCH.ALGORITHM": ("nsga2", "evolution", "predictor", "random"),
+    "SEARCH.ALGORITHM": ("predictor", "nsga2", "evolution", "random"),
     "TEST.METRIC_BACKEND": ("pycocotools", "faster", "crowdposetools"),
 }
 

@@ -246,7 +246,7 @@ def test_empty_values_are_the_empty_value_of_the_key(tmp_path: Path, text: str) 
         ("SEARCH: {BUDGETS: {phone: small}}", "x.yaml: SEARCH.BUDGETS.phone takes a whole number, not 'small'"),
         (
             "SEARCH: {ALGORITHM: nsga3}",
-            "x.yaml: SEARCH.ALGORITHM is 'nsga3', not one of nsga2, evolution, predictor, random",
+            "x.yaml: SEARCH.ALGORITHM is 'nsga3', not one of predictor, nsga2, evolution, random",
         ),
         (
             "DATASET: {TRAIN_SET: a, TRAIN: b}",
