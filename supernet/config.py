@@ -61,15 +61,16 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> CfgNode:
 
 def dump(cfg: CfgNode) -> str:
     """The configuration as YAML, in the order of the defaults; ``load_config`` reads it back to an equal one."""
-    text: str = yaml.safe_dump(_plain(cfg), sort_keys=False, default_flow_style=None, width=120)
+    text: str = yaml.safe_dump(plain(cfg), sort_keys=False, default_flow_style=None, width=120)
     return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A configuration, or a part of one, as dicts and lists."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
@@ -105,7 +106,7 @@ def _load_yaml(text: str) -> Any:
             sizes[anchor] = nodes - before
         if len(opened) > _DEEPEST or nodes > _MOST_NODES:
             raise ValueError(f"more than {_DEEPEST} levels or {_MOST_NODES} values")
-    return _plain(yaml.safe_load(text))  # _plain also ends at an anchor that contains itself
+    return plain(yaml.safe_load(text))  # plain also ends at an anchor that contains itself
 
 
 def _override(key: str, text: str) -> dict[str, Any]:

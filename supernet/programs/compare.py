@@ -11,7 +11,7 @@ from typing import Any
 
 from search_spaces import codec
 
-from ..config import load_config
+from ..config import load_config, plain
 from ..errors import UserError
 from ..report.runs import Run, write_runs
 from .command import bare_parser, run
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     names = [folder.name for folder in settings]
     runs = {
-        folder.name if names.count(folder.name) == 1 else str(folder): Run(folder, _describe(setting), setting.cfg)
+        folder.name if names.count(folder.name) == 1 else str(folder): Run(folder, _describe(setting), plain(setting.cfg))
         for folder, setting in settings.items()
     }
     print(write_runs(options.out, runs, metric=metric, dataset=dataset))
