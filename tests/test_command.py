@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 from supernet.errors import UserError
 from supernet.programs import cli
@@ -35,6 +36,16 @@ def test_a_settings_file_that_is_not_there_names_the_nearest() -> None:
     options = parser("", "").parse_args(["--cfg", "experiments/synthetic/lightpose.yaml"])
     with pytest.raises(UserError, match=r"no such file; the nearest that comes with .* is synthetic/litepose\.yaml"):
         config_of(options)
+
+
+def test_a_full_gpu_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def full(_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(SystemExit) as caught:
+        run(full)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: the GPU's memory is full: lower TEST.IMAGES_PER_GPU")
 
 
 def test_a_wrong_option_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

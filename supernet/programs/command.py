@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from yacs.config import CfgNode
 
 from search_spaces import ArchitectureError
@@ -29,6 +30,10 @@ def run(main: Main, arguments: Sequence[str] | None = None) -> None:
         main(arguments)
     except (UserError, ArchitectureError) as error:
         sys.exit(_fail(error, 2))
+    except torch.cuda.OutOfMemoryError:
+        sys.exit(
+            _fail("the GPU's memory is full: lower TEST.IMAGES_PER_GPU or TRAIN.IMAGES_PER_GPU, or set DEVICE cpu", 2)
+        )
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; the same command goes on from here", 130))
     except BrokenPipeError:
