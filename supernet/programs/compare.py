@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     names = [folder.name for folder in settings]
     runs = {
-        folder.name if names.count(folder.name) == 1 else str(folder): Run(folder, _describe(setting), plain(setting.cfg))
+        folder.name if names.count(folder.name) == 1 else str(folder): Run(
+            folder, _describe(setting), plain(setting.cfg)
+        )
         for folder, setting in settings.items()
     }
     print(write_runs(options.out, runs, metric=metric, dataset=dataset))
