@@ -1,7 +1,8 @@
-"""Networks trained alone by several processes."""
+"""The measured table of the demo space, and its trainings in several processes."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,29 @@ import pandas as pd
 import pytest
 import yaml
 
-from supernet.fidelity import read_alone
+from search_spaces import litepose
+from supernet.counting import count
+from supernet.fidelity import correlations, mean_over_seeds, read_alone
 from supernet.programs import fidelity
+from tests.paths import ROOT
 from tests.test_fidelity import CFG, TINY
+
+SPACE = litepose.SMALL.restrict({"resolution": [128]})
+
+
+def test_the_measured_table_is_of_the_demo_space() -> None:
+    trainings = read_alone(ROOT / "experiments" / "synthetic" / "alone.csv")
+    table = mean_over_seeds(trainings)
+    assert len(table) >= 40 and (table.trainings >= 2).sum() >= 10 and trainings.steps.nunique() == 1
+    archs = [litepose.from_json(json.loads(text)) for text in table.arch]
+    assert len(set(archs)) == len(archs) and all(SPACE.contains(arch) for arch in archs)
+    for row in (0, 1, 17):
+        cost = count(litepose.build(archs[row], joints=14), (1, 3, 128, 128))
+        assert (table.macs[row], table.params[row]) == (cost.macs, cost.params)
+    assert table[["search", "test"]].to_numpy().min() > 0.2 and table[["search", "test"]].to_numpy().max() < 1
+    # Judged on other images, the same networks rank alike: what is measured is more than noise.
+    found = correlations(table.test, {"search": table.search}, table.macs, resamples=200)
+    assert found.kendall_low[found.band == "all"].item() > 0.3
 
 
 @pytest.mark.slow
