@@ -163,7 +163,7 @@ def test_published_networks_are_marked_beside_their_own_dataset(bare: Path) -> N
     [
         ("front.csv", None, "front.csv: no such file; run search.py first"),
         ("supernet/log.csv", "step,loss\n1,2\n", r"log.csv: no column 'stage'; there are step, loss; remove it"),
-        ("search/predictor.csv", 'a\n"', r"predictor.csv: not a table \(.*\); remove it"),
+        ("search/predictor.csv", 'a\n"', r"predictor.csv: not a table: .*; remove it"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_named(

@@ -77,12 +77,17 @@ def bare_parser(description: str | None, examples: str) -> argparse.ArgumentPars
     )
 
 
-def parser(description: str | None, examples: str, *, superconfig: str | None = None) -> argparse.ArgumentParser:
-    """``--cfg FILE [--superconfig FILE] KEY VALUE …``, with examples below the help."""
+def parser(
+    description: str | None, examples: str, *, superconfig: str | None = None, dry_run: bool = False
+) -> argparse.ArgumentParser:
+    """``--cfg FILE [--superconfig FILE] [--dry-run] KEY VALUE …``, with examples below the help."""
     result = bare_parser(description, examples)
     add_cfg(result, required=True)
     if superconfig is not None:
         result.add_argument("--superconfig", type=_superconfig, metavar="ARCH", help=superconfig)
+    if dry_run:
+        text = "print the plan and about how long it takes, do nothing"
+        result.add_argument("--dry-run", action="store_true", help=text)
     return result
 
 

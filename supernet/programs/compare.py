@@ -15,7 +15,7 @@ from ..config import load_config, plain
 from ..errors import UserError
 from ..report.runs import Run, write_runs
 from .command import bare_parser, run
-from .reports import dataset_name
+from .report import dataset_name
 from .setting import Setting
 
 EXAMPLES = """  python tools/compare.py output/synthetic/litepose output/synthetic/hrnet --out compare.html"""

@@ -25,6 +25,7 @@ from ..pose.drawing import draw_poses
 from ..pose.images import read_image
 from ..pose.people import PeopleDataset
 from ..report import Network, Pictures, read_comparison, write_html
+from ..report.interactive import evenly
 from ..skeleton import skeleton
 from .data import AnyDataset
 from .recipe import place
@@ -146,20 +147,16 @@ def _chosen(setting: Setting) -> tuple[AnyDataset, dict[int, Path], dict[int, Pe
     test = setting.test
     if not isinstance(test, PeopleDataset):
         photographs = test.annotated()
-        some = [photographs[index] for index in _evenly(len(photographs))]
+        some = [photographs[index] for index in evenly(len(photographs), PICTURES)]
         truth = {image.id: [np.asarray(person.keypoints_K3, np.float64) for person in image.people] for image in some}
         return test.subset(truth), {image.id: image.path for image in some}, truth
     numbers = list(dict.fromkeys(person.image_id for person in test))
-    wanted = {numbers[index] for index in _evenly(len(numbers))}
+    wanted = {numbers[index] for index in evenly(len(numbers), PICTURES)}
     part = test.subset(index for index, person in enumerate(test) if person.image_id in wanted)
     truth = {person.image_id: [] for person in part}
     for person in part:  # a detector's people have no annotated joints, and none is drawn
         truth[person.image_id].append(np.asarray(person.keypoints_K3, np.float64))
     return part, {person.image_id: person.path for person in part}, truth
-
-
-def _evenly(count: int) -> list[int]:
-    return list(dict.fromkeys(np.linspace(0, count - 1, min(count, PICTURES)).round().astype(int).tolist()))
 
 
 def _row(

@@ -34,7 +34,7 @@ from .costing import check_limits, costs_of, limits_of
 from .fitting import REPORTED
 from .plan import show_run
 from .progress import Progress, say
-from .reports import write_reports
+from .report import write_reports
 from .setting import Setting
 from .subnets import compare_picks
 from .train import load_supernet, train_supernet
@@ -46,10 +46,7 @@ EXAMPLES = """  python search.py --cfg experiments/synthetic/litepose.yaml
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
-    command = parser(__doc__, EXAMPLES)
-    command.add_argument(
-        "--dry-run", action="store_true", help="print the plan and about how long it takes, do nothing"
-    )
+    command = parser(__doc__, EXAMPLES, dry_run=True)
     options = command.parse_args(arguments)
     setting = Setting(config_of(options), options.cfg)
     if options.dry_run:

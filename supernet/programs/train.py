@@ -37,10 +37,7 @@ EXAMPLES = """  python train.py --cfg experiments/synthetic/litepose.yaml
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     help_text = "architecture to train: a JSON file or a published name; without it, the supernet is trained"
-    command = parser(__doc__, EXAMPLES, superconfig=help_text)
-    command.add_argument(
-        "--dry-run", action="store_true", help="print the plan and about how long it takes, do nothing"
-    )
+    command = parser(__doc__, EXAMPLES, superconfig=help_text, dry_run=True)
     options = command.parse_args(arguments)
     setting = Setting(config_of(options), options.cfg)
     if options.dry_run:

@@ -16,14 +16,13 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..errors import UserError
 from ..files import read_json, sha256, write_atomically
 from ..journal import canonical_key
 from .interactive import COSTS, Mark, Series, agreement_figure, curve_figure, score_tabs, thinned
 from .markdown import cell, environment, shown_comparison
 from .plots import BLUE, GREEN, GREY, ORANGE, RED
 from .structure import LABEL, Network, draw_networks, legend
-from .tables import published_networks, read_comparison, read_evaluated, read_front
+from .tables import published_networks, read_comparison, read_evaluated, read_front, read_table
 from .words import words
 
 PACKAGES = ("pose-supernet", "numpy", "pandas", "opencv-python-headless", "pycocotools")
@@ -253,13 +252,7 @@ def _optional(path: Path, *columns: str) -> pd.DataFrame | None:
     """
     if not path.is_file() or path.stat().st_size <= 1:  # a table without columns is a line's end
         return None
-    try:
-        table = pd.read_csv(path)
-    except ValueError as error:
-        raise UserError(f"{path}: not a table ({' '.join(str(error).split())}); remove it") from None
-    for column in columns:
-        if column not in table:
-            raise UserError(f"{path}: no column {column!r}; there are {', '.join(map(str, table.columns))}; remove it")
+    table = read_table(path, columns, "remove it")
     return table if len(table) else None
 
 

@@ -24,7 +24,7 @@ from bokeh.models.annotations.legends import Legend, LegendItem
 from bokeh.plotting import figure
 
 from ..pareto import non_dominated
-from .plots import BLUE, GREEN, ORANGE, RED
+from .plots import BLUE, GREEN, ORANGE, RED, macs_label
 
 #: Costs by their column: title, what one of them is on the axis, and how many of ours make it.
 COSTS: dict[str, tuple[str, str, float]] = {
@@ -120,7 +120,7 @@ def curve_figure(curves: Sequence[tuple[str, pd.DataFrame]], y: str) -> Any:
     plot = _plot(height=280, y_axis_type="log", x_axis_label="step", y_axis_label=y)
     lines: dict[str, list[Any]] = {}
     for index, (name, table) in enumerate(curves):
-        shown = table[table[y] > 0].iloc[_evenly(int((table[y] > 0).sum()), MOST_STEPS)]
+        shown = table[table[y] > 0].iloc[evenly(int((table[y] > 0).sum()), MOST_STEPS)]
         source = ColumnDataSource({"step": shown["step"], "value": shown[y], "name": [name] * len(shown)})
         colour = COLOURS[index % len(COLOURS)]
         lines[name] = [plot.line("step", "value", source=source, color=colour, line_width=1.6)]
@@ -145,11 +145,12 @@ def agreement_figure(table: pd.DataFrame, metric: str) -> Any:
 
 def thinned(table: pd.DataFrame) -> pd.DataFrame:
     """At most :data:`MOST_POINTS` rows, evenly."""
-    rows: pd.DataFrame = table.iloc[_evenly(len(table), MOST_POINTS)]
+    rows: pd.DataFrame = table.iloc[evenly(len(table), MOST_POINTS)]
     return rows
 
 
-def _evenly(count: int, most: int) -> Any:
+def evenly(count: int, most: int) -> Any:
+    """Indices of at most so many of ``count`` things, from the first to the last, evenly."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)) if count else []
 
 
@@ -201,7 +202,7 @@ def _columns(one: Series) -> dict[str, Any]:
 def _with_unit(name: str, value: float) -> str:
     match name:
         case "macs":
-            return f"{value / 1e9:.3g} GMACs" if value >= 0.9995e9 else f"{value / 1e6:.3g} MMACs"
+            return macs_label(value)
         case "params":
             return f"{value / 1e6:.3g} M parameters"
         case "memory":

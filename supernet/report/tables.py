@@ -6,6 +6,7 @@ Scores are fractions from 0 to 1 in every table; figures and reports show them i
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +47,7 @@ def read_front(folder: Path, metric: str) -> pd.DataFrame:
     Raises:
         UserError: when it is missing, empty, or lacks a column.
     """
-    table = _read(folder / "front.csv", (*FRONT_COLUMNS, metric), "run search.py first")
+    table = read_table(folder / "front.csv", (*FRONT_COLUMNS, metric), "run search.py first")
     if table.empty:
         raise UserError(f"{folder / 'front.csv'}: no architectures; run search.py again with more SEARCH.EVALUATIONS")
     return table.sort_values("macs", ignore_index=True)
@@ -61,7 +62,7 @@ def read_comparison(folder: Path) -> pd.DataFrame:
     path = folder / "comparison.csv"
     if path.is_file() and not path.read_text(encoding="utf-8").strip():
         return pd.DataFrame(columns=list(COMPARISON_COLUMNS))  # a run without budgets compares nothing
-    table = _read(path, COMPARISON_COLUMNS, "run search.py first").sort_values("macs", ignore_index=True)
+    table = read_table(path, COMPARISON_COLUMNS, "run search.py first").sort_values("macs", ignore_index=True)
     table[list(STAGES)] = table[list(STAGES)].astype(float)
     return table
 
@@ -75,7 +76,7 @@ def read_evaluated(folder: Path, which: str, metric: str) -> pd.DataFrame | None
     path = folder / "search" / f"{which}.csv"
     if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         return None
-    return _read(path, ("macs", metric), "run search.py again")
+    return read_table(path, ("macs", metric), "run search.py again")
 
 
 def published_networks(path: Path, dataset: str, metric: str, approach: str | None = None) -> pd.DataFrame:
@@ -94,7 +95,7 @@ def published_networks(path: Path, dataset: str, metric: str, approach: str | No
     Raises:
         UserError: when the table is missing or lacks a column.
     """
-    table = _read(path, (*PUBLISHED_COLUMNS, "source"), "give the table of published networks")
+    table = read_table(path, (*PUBLISHED_COLUMNS, "source"), "give the table of published networks")
     mine = table["dataset"].str.replace(r" \(.*\)", "", regex=True) == dataset
     mine &= table["metric"].str.split(" with ").str[0] == metric
     if approach is not None:
@@ -113,7 +114,12 @@ def published_networks(path: Path, dataset: str, metric: str, approach: str | No
     ).reset_index(drop=True)
 
 
-def _read(path: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
+    """A CSV file that has these columns.
+
+    Raises:
+        UserError: when there is none, it is no table, or lacks a column; ends with the remedy.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; {remedy}")
     try:
@@ -122,5 +128,5 @@ def _read(path: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
         raise UserError(f"{path}: not a table: {' '.join(str(error).split())}; {remedy}") from None
     for column in columns:
         if column not in table:
-            raise UserError(f"{path}: no column {column!r}; there are {', '.join(map(str, table.columns))}")
+            raise UserError(f"{path}: no column {column!r}; there are {', '.join(map(str, table.columns))}; {remedy}")
     return table
