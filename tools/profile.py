@@ -1,10 +1,17 @@
 """Parameters and multiply-accumulates of the networks of the papers, or of one architecture: see ``--help``."""
 
+import importlib
 import sys
+from pathlib import Path
 
-sys.path.pop(0)  # this folder: for whatever imports the standard library's profile, it would be this file
+FOLDER = Path(__file__).resolve().parent
 
-from supernet.programs.profile import program  # noqa: E402
+if __name__ == "profile":  # a program of this folder is running, and something wants the standard library's profile
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != FOLDER]
+    del sys.modules["profile"]
+    importlib.import_module("profile")
 
 if __name__ == "__main__":
+    from supernet.programs.profile import program
+
     program()
