@@ -56,6 +56,8 @@ def test_either_one_or_the_other(arguments: list[str], capsys: pytest.CaptureFix
 
 def test_the_tool_does_not_hide_the_standard_librarys_profile() -> None:
     """It is called profile.py, and the folder of a program that runs is where Python looks first."""
-    code = "import sys; sys.path.insert(0, 'tools'); import cProfile, profile; print(profile.run, sys.path[0] == 'tools')"
+    code = (
+        "import sys; sys.path.insert(0, 'tools'); import cProfile, profile; print(profile.run, sys.path[0] == 'tools')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "function run" in done.stdout and "False" in done.stdout, done.stderr
