@@ -149,19 +149,21 @@ def correlations(
     predictors: Mapping[str, npt.ArrayLike],
     costs: npt.ArrayLike,
     *,
+    baseline: str | None = None,
     band_count: int = 4,
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Kendall's τ and Spearman's ρ of every predictor with the truth: overall, in each band of cost, and within the bands.
 
-    "within bands" is the mean over the bands. Of the first predictor, the lead over each other one is a row of its own,
-    since both see the same resamples: an interval above 0 says that it ranks better.
+    "within bands" is the mean over the bands. The lead of every predictor over the baseline is a row of its own, since both
+    see the same resamples: an interval above 0 says that it ranks better.
 
     Args:
         truth: score of each architecture trained alone.
         predictors: name → what is thought to rank the architectures alike; larger is better.
         costs: multiply-accumulates, for the bands.
+        baseline: the predictor that the others should lead over.
         band_count: how many bands of equally many architectures.
         resamples: of the bootstrap over architectures (within each band, where bands are averaged).
         seed: of the resampling.
@@ -187,8 +189,8 @@ def correlations(
     groups |= {_label(cost[rows]): [rows] for rows in members}
     groups["within bands"] = members
 
-    names = list(known)
-    pairs = [(name, None) for name in names] + [(names[0], other) for other in names[1:]]
+    leads = [(name, baseline) for name in known if baseline is not None and name != baseline]
+    pairs = [*((name, None) for name in known), *leads]
     rows = []
     for where, parts in groups.items():
         rng = np.random.default_rng(seed)

@@ -67,7 +67,7 @@ def test_bands_tell_size_from_ranking() -> None:
     macs = np.repeat([10e6, 20e6, 30e6, 40e6], 6) + np.tile(np.arange(6), 4)
     quality = np.tile([3.0, 1, 5, 0, 4, 2], 4)
     truth = macs + 1e6 * quality
-    table = correlations(truth, {"quality": quality, "MACs": macs, "truth": truth}, macs)
+    table = correlations(truth, {"quality": quality, "MACs": macs, "truth": truth}, macs, baseline="MACs")
     assert at(table, "truth", "all").kendall == pytest.approx(1)
     assert pytest.approx(1) == at(table, "truth", "within bands").kendall_low
     assert at(table, "quality", "within bands").kendall == pytest.approx(1)
@@ -192,6 +192,7 @@ def test_a_supernet_is_judged_by_the_table(tiny: tuple[Path, list[str]], capsys:
     table = mean_over_seeds(read_alone(folder / "alone.csv"))
     assert scores.test.tolist() == pytest.approx(table.test.tolist()) and scores.trainings.tolist() == [2, 1, 1]
     found = pd.read_csv(result / "correlations.csv")
+    assert {"supernet", "supernet_test"} <= set(scores) and "supernet, same images - MACs" in set(found.predictor)
     assert set(found["judged on"]) == {"test", "search"} and set(found.band) >= {"all", "within bands"}
 
 

@@ -156,7 +156,8 @@ def _timed(shipped: Shipped) -> Callable[[Any], Timed]:
 # ----------------------------------------------------------------------------------------------------------------- values
 
 
-def _subnet(setting: Setting, supernet: Supernet[Any], arch: Any) -> nn.Module:
+def subnet(setting: Setting, supernet: Supernet[Any], arch: Any) -> nn.Module:
+    """The architecture cut out and calibrated."""
     network = supernet.extract(arch)
     calibrated(setting, network, arch)
     return network
@@ -168,7 +169,7 @@ def scores_of(setting: Setting, supernet: Supernet[Any]) -> Value:
     judge = setting.judge(dataset)
 
     def scores(arch: Any) -> dict[str, float]:
-        return setting.metrics(_subnet(setting, supernet, arch), dataset, arch, judge)
+        return setting.metrics(subnet(setting, supernet, arch), dataset, arch, judge)
 
     return scores
 
@@ -191,7 +192,7 @@ def _losses(setting: Setting, supernet: Supernet[Any]) -> Value:
 
     @torch.inference_mode()
     def losses(arch: Any) -> dict[str, float]:
-        network = _subnet(setting, supernet, arch)
+        network = subnet(setting, supernet, arch)
         looks = [_Look(number, part, 0, arch.input_hw, (arch,)) for number, part in enumerate(parts)]
         total = 0.0
         for part, samples in zip(parts, task.batches(dataset, iter(looks)), strict=True):
