@@ -124,6 +124,23 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike, counts: npt.ArrayLike 
     return _ratio((weights * ranks_one * ranks_two).sum(axis=1), spread_one * spread_two)
 
 
+def ceiling(agreement: float, trainings: float) -> float:
+    """Kendall's τ that a perfect ranking would reach with scores in which chance has a part.
+
+    Of normally distributed scores: the mean of k trainings has the reliability k·r / (1 + (k - 1)·r) (Spearman, Brown
+    1910), its correlation with the true scores is the root of that, and τ = 2/π·asin of it (Kendall & Gibbons).
+
+    Args:
+        agreement: Pearson's correlation r between the scores of two trainings of each architecture.
+        trainings: k, how many trainings each architecture's score is the mean of.
+
+    Returns:
+        0 where two trainings do not agree at all; NaN for NaN.
+    """
+    r = max(agreement, 0.0) if math.isfinite(agreement) else agreement
+    return 2 / math.pi * math.asin(math.sqrt(trainings * r / (1 + (trainings - 1) * r)))
+
+
 def _orders(values: npt.ArrayLike) -> Floats:
     """(N, N): 1 where the row's value is above the column's, -1 below, 0 for ties."""
     array = np.asarray(values, dtype=np.float64)

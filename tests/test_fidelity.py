@@ -16,7 +16,17 @@ from scipy import stats
 from search_spaces import litepose
 from supernet.counting import count
 from supernet.errors import UserError
-from supernet.fidelity import ALONE, bands, correlations, kendall, mean_over_seeds, read_alone, spearman, spread
+from supernet.fidelity import (
+    ALONE,
+    bands,
+    ceiling,
+    correlations,
+    kendall,
+    mean_over_seeds,
+    read_alone,
+    spearman,
+    spread,
+)
 from supernet.programs import alone, fidelity, train
 from supernet.programs.command import run
 from tests.paths import ROOT
@@ -103,6 +113,17 @@ def test_the_interval_is_that_of_the_seed() -> None:
     )
     pd.testing.assert_frame_equal(first, again)
     assert (first.kendall == other.kendall).all() and (first.kendall_low != other.kendall_low).any()
+
+
+@pytest.mark.parametrize("trainings", [1, 2, 4])
+def test_the_ceiling_is_what_the_truth_itself_reaches(trainings: int) -> None:
+    """True scores against means of noisy trainings, 1,000 architectures; noise as large as half of the spread."""
+    rng = np.random.default_rng(trainings)
+    truth = rng.standard_normal(1000)
+    scores = truth + 0.5 * rng.standard_normal((trainings, 1000))
+    agreement = 1 / (1 + 0.25)
+    assert ceiling(agreement, trainings) == pytest.approx(kendall(truth, scores.mean(axis=0)).item(), abs=0.03)
+    assert ceiling(1.0, trainings) == 1 and ceiling(-0.3, trainings) == 0 and np.isnan(ceiling(float("nan"), trainings))
 
 
 def test_what_has_no_correlation_is_refused() -> None:
@@ -249,6 +270,8 @@ def test_chance_in_a_training() -> None:
     scores = [(0.10, 0.12), (0.30, 0.28), (0.20, 0.24)]
     lines = [("abc"[row], seed, pair[seed]) for row, pair in enumerate(scores) for seed in (0, 1)]
     trainings = pd.DataFrame([*lines, ("d", 0, 0.9)], columns=["arch", "seed", "test"])
-    count, tau, noise = fidelity.reseeded(trainings)
-    assert (count, tau) == (3, 1.0) and noise == pytest.approx(np.sqrt((4e-4 + 4e-4 + 16e-4) / 3 / 2))
-    assert fidelity.reseeded(trainings[trainings.seed == 0])[0] == 0
+    found = fidelity.chance(trainings)
+    assert (found.architectures, found.kendall) == (3, 1.0) and found.noise == pytest.approx(
+        np.sqrt((4e-4 + 4e-4 + 16e-4) / 3 / 2)
+    )
+    assert fidelity.chance(trainings[trainings.seed == 0]).architectures == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UserError
-from ..fidelity import correlations, kendall, mean_over_seeds, read_alone
+from ..fidelity import ceiling, correlations, kendall, mean_over_seeds, read_alone
 from ..files import sha256, write_atomically
 from ..journal import Journal
 from ..report import write_csv
@@ -74,7 +75,7 @@ def compare(
     result = pd.concat(found, ignore_index=True)
     write_csv(folder / "scores.csv", table)
     write_csv(folder / "correlations.csv", result)
-    text = _report(setting, table, result, table_name, source, reseeded(trainings))
+    text = _report(setting, table, result, table_name, source, chance(trainings))
     write_atomically(folder / "report.md", text)
     say(f"{text}\n{folder}")
     return result
@@ -122,19 +123,34 @@ def _supernet_scores(setting: Setting, folder: Path, table: pd.DataFrame, source
     return table.assign(**{name: [score[name] for score in scores] for name in splits})
 
 
-def reseeded(trainings: pd.DataFrame) -> tuple[int, float, float]:
-    """What chance in a training does to the ranking: of the architectures trained with the first two seeds.
+@dataclass(frozen=True)
+class Chance:
+    """What chance in a training does to the ranking, of the architectures trained with the first two seeds.
 
-    Returns:
-        How many there are, Kendall's τ between the two seeds, and the standard deviation of one training's test score;
-        NaN for fewer than three.
+    Attributes:
+        architectures: how many there are; 0 for fewer than three, of which nothing is said.
+        kendall: τ between the test scores of the two seeds.
+        noise: standard deviation of one training's test score.
+        ceiling: τ that a perfect ranking would reach (:func:`~supernet.fidelity.ceiling`).
     """
+
+    architectures: int = 0
+    kendall: float = float("nan")
+    noise: float = float("nan")
+    ceiling: float = float("nan")
+
+
+def chance(trainings: pd.DataFrame) -> Chance:
+    """As a table of trainings shows it."""
     scores = trainings.pivot(index="arch", columns="seed", values="test")
     both = scores.iloc[:, :2].dropna().to_numpy(dtype=np.float64)
     if both.shape[1] < 2 or len(both) < 3:
-        return 0, float("nan"), float("nan")
-    difference = both[:, 0] - both[:, 1]
-    return len(both), kendall(both[:, 0], both[:, 1]).item(), float(np.sqrt(np.mean(difference**2) / 2))
+        return Chance()
+    first, second = both[:, 0], both[:, 1]
+    agreement = float(np.corrcoef(first, second)[0, 1]) if first.std() and second.std() else float("nan")
+    each = len(trainings) / trainings.arch.nunique()
+    noise = float(np.sqrt(np.mean((first - second) ** 2) / 2))
+    return Chance(len(both), kendall(first, second).item(), noise, ceiling(agreement, each))
 
 
 def _report(
@@ -143,10 +159,9 @@ def _report(
     result: pd.DataFrame,
     table_name: str,
     source: Path,
-    seeds: tuple[int, float, float],
+    by_chance: Chance,
 ) -> str:
     main_part = result[result["judged on"] == "test"].drop(columns="judged on")
-    count, tau, noise = seeds
     facts = {
         "table": f"{table_name}: {int(table.trainings.sum())} trainings of {len(table)} architectures",
         "supernet": str(source),
@@ -154,8 +169,11 @@ def _report(
         "scores in the supernet (search split)": f"{table.supernet.min():.3f} to {table.supernet.max():.3f}",
         **environment(),
     }
-    if count:
-        facts["another seed"] = f"Kendall {tau:.2f} over {count} architectures; one training varies by {noise:.3f}"
+    if by_chance.architectures:
+        facts["another seed"] = (
+            f"Kendall {by_chance.kendall:.2f} over {by_chance.architectures} architectures; one training varies by "
+            f"{by_chance.noise:.3f}, so that a perfect ranking would reach about {by_chance.ceiling:.2f} with this table"
+        )
     shown = pd.DataFrame(
         {
             "predictor": main_part.predictor,
