@@ -20,6 +20,7 @@ from supernet.fidelity import (
     ALONE,
     bands,
     ceiling,
+    chance,
     correlations,
     kendall,
     mean_over_seeds,
@@ -270,8 +271,8 @@ def test_chance_in_a_training() -> None:
     scores = [(0.10, 0.12), (0.30, 0.28), (0.20, 0.24)]
     lines = [("abc"[row], seed, pair[seed]) for row, pair in enumerate(scores) for seed in (0, 1)]
     trainings = pd.DataFrame([*lines, ("d", 0, 0.9)], columns=["arch", "seed", "test"])
-    found = fidelity.chance(trainings)
+    found = chance(trainings)
     assert (found.architectures, found.kendall) == (3, 1.0) and found.noise == pytest.approx(
         np.sqrt((4e-4 + 4e-4 + 16e-4) / 3 / 2)
     )
-    assert fidelity.chance(trainings[trainings.seed == 0]).architectures == 0
+    assert chance(trainings[trainings.seed == 0]).architectures == 0

@@ -4,10 +4,9 @@ import importlib
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
-
 if __name__ == "profile":  # a program of this folder is running, and something wants the standard library's profile
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != FOLDER]
+    folder = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != folder]
     del sys.modules["profile"]
     importlib.import_module("profile")
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..errors import UserError
-from ..fidelity import ceiling, correlations, kendall, mean_over_seeds, read_alone
+from ..fidelity import Chance, chance, correlations, mean_over_seeds, read_alone
 from ..files import sha256, write_atomically
 from ..journal import Journal
 from ..report import write_csv
@@ -121,36 +119,6 @@ def _supernet_scores(setting: Setting, folder: Path, table: pd.DataFrame, source
             scores.append(record.metrics)
             progress.to(done)
     return table.assign(**{name: [score[name] for score in scores] for name in splits})
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What chance in a training does to the ranking, of the architectures trained with the first two seeds.
-
-    Attributes:
-        architectures: how many there are; 0 for fewer than three, of which nothing is said.
-        kendall: τ between the test scores of the two seeds.
-        noise: standard deviation of one training's test score.
-        ceiling: τ that a perfect ranking would reach (:func:`~supernet.fidelity.ceiling`).
-    """
-
-    architectures: int = 0
-    kendall: float = float("nan")
-    noise: float = float("nan")
-    ceiling: float = float("nan")
-
-
-def chance(trainings: pd.DataFrame) -> Chance:
-    """As a table of trainings shows it."""
-    scores = trainings.pivot(index="arch", columns="seed", values="test")
-    both = scores.iloc[:, :2].dropna().to_numpy(dtype=np.float64)
-    if both.shape[1] < 2 or len(both) < 3:
-        return Chance()
-    first, second = both[:, 0], both[:, 1]
-    agreement = float(np.corrcoef(first, second)[0, 1]) if first.std() and second.std() else float("nan")
-    each = len(trainings) / trainings.arch.nunique()
-    noise = float(np.sqrt(np.mean((first - second) ** 2) / 2))
-    return Chance(len(both), kendall(first, second).item(), noise, ceiling(agreement, each))
 
 
 def _report(
