@@ -1,6 +1,6 @@
 """See ``python search.py --help``."""
 
-from supernet.programs.search import program
+from supernet.cli.search import program
 
 if __name__ == "__main__":
     program()

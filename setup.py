@@ -6,7 +6,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 EXPERIMENTS = Path("experiments")
-INSTALLED = Path("supernet", "programs", "experiments")  # where supernet/programs/command.py looks for them
+INSTALLED = Path("supernet", "programs", "experiments")  # where supernet/cli/command.py looks for them
 
 
 class BuildWithExperiments(build_py):

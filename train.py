@@ -1,6 +1,6 @@
 """See ``python train.py --help``."""
 
-from supernet.programs.train import program
+from supernet.cli.train import program
 
 if __name__ == "__main__":
     program()

@@ -1,6 +1,6 @@
 """See ``python valid.py --help``."""
 
-from supernet.programs.valid import program
+from supernet.cli.valid import program
 
 if __name__ == "__main__":
     program()

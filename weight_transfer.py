@@ -1,6 +1,6 @@
 """See ``python weight_transfer.py --help``."""
 
-from supernet.programs.transfer import program
+from supernet.cli.transfer import program
 
 if __name__ == "__main__":
     program()

@@ -24,7 +24,7 @@ from . import (
     transpose,
     widehrnet,
 )
-from .catalogue import Published
+from .published.catalogue import Published
 from .space import ArchitectureError, Space, choice, repeat
 
 FAMILIES: dict[str, ModuleType] = {

@@ -13,13 +13,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import codec
-from .catalogue import Published
 from .higher_hrnet import fuse_outputs, fusion_head
-from .hr import HRModule
 from .hrnet import HRStage, check_positive, check_resolution, check_stages
-from .layers import InvertedResidual, SqueezeExcite, conv_bn, make_divisible
-from .space import ArchitectureError, Space, choice, repeat
+from .layers.branches import HRModule
+from .layers.convolutions import InvertedResidual, SqueezeExcite, conv_bn, make_divisible
+from .published.catalogue import Published
+from .space import ArchitectureError, Space, choice, codec, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
 

@@ -13,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import codec
-from .catalogue import Published
-from .hr import BasicBlock
 from .hrnet import HRNet, HRNetTrunk, HRStage, backbone, check_backbone, check_positive, check_resolution
-from .layers import near_zero
-from .space import Space, choice
+from .layers.branches import BasicBlock
+from .layers.convolutions import near_zero
+from .published.catalogue import Published
+from .space import Space, choice, codec
 
 # ---------------------------------------------------------------------------------------------------- architecture
 

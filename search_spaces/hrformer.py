@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from . import codec
-from .attention import attend
-from .catalogue import Published
-from .heads import PoseNet, SimpleHead
-from .hr import HRTrunk
-from .space import ArchitectureError, Space, choice
+from .layers.attention import attend
+from .layers.branches import HRTrunk
+from .layers.heads import PoseNet, SimpleHead
+from .published.catalogue import Published
+from .space import ArchitectureError, Space, choice, codec
 
 # ---------------------------------------------------------------------------------------------------- architecture
 

@@ -17,12 +17,11 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from . import codec
-from .catalogue import Published
-from .heads import PoseNet, SimpleHead
-from .hr import BasicBlock, HRTrunk
-from .layers import near_zero
-from .space import ArchitectureError, Space, choice, repeat
+from .layers.branches import BasicBlock, HRTrunk
+from .layers.convolutions import near_zero
+from .layers.heads import PoseNet, SimpleHead
+from .published.catalogue import Published
+from .space import ArchitectureError, Space, choice, codec, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
 
@@ -115,7 +114,7 @@ class HRBranch(nn.Sequential):
 
 
 class HRNetTrunk(HRTrunk):
-    """The trunk of one architecture; see :class:`~search_spaces.hr.HRTrunk`."""
+    """The trunk of one architecture; see :class:`~search_spaces.layers.branches.HRTrunk`."""
 
     def __init__(self, arch: HRNet, multiscale: bool) -> None:
         super().__init__(

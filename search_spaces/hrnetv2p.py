@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from . import codec
-from .catalogue import Published
-from .hr import Features
 from .hrnet import HRNet, backbone, check_backbone, check_multiscale, check_positive, check_resolution
-from .space import Space, choice
+from .layers.branches import Features
+from .published.catalogue import Published
+from .space import Space, choice, codec
 
 # ---------------------------------------------------------------------------------------------------- architecture
 

@@ -14,13 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from . import codec
-from .catalogue import Published
-from .heads import PoseNet, SimpleHead
-from .hr import Features
-from .layers import SqueezeExcite, conv_bn
-from .lite import LIVE, LiteArchitecture, LiteTrunk, check, interleave, with_branches
-from .space import Space, choice, repeat
+from .layers.branches import Features
+from .layers.convolutions import SqueezeExcite, conv_bn
+from .layers.heads import PoseNet, SimpleHead
+from .layers.lite import LIVE, LiteArchitecture, LiteTrunk, check, interleave, with_branches
+from .published.catalogue import Published
+from .space import Space, choice, codec, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
 
@@ -148,7 +147,7 @@ def _stage(branches: Any, depth: Any, blocks: Any, block: Block) -> Stage:
 _STEM, _WIDTHS = 32, (40, 80, 160, 320)
 _BLOCK = Block(kernel=choice(3, 5, 7), squeeze=choice(0.0625, 0.125, 0.25))
 
-#: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.lite`; besides, the
+#: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.layers.lite`; besides, the
 #: weights across resolutions are one layer's outputs for all branches, of which only whole ones can be left out.
 SPACE: Space[LiteHRNet] = Space(
     LiteHRNet(

@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import litepose_supernet
-from .catalogue import Published
-from .layers import InvertedResidual, SeparableHead, conv_bn, make_divisible
+from .layers.convolutions import InvertedResidual, SeparableHead, conv_bn, make_divisible
+from .published import litepose_supernet
+from .published.catalogue import Published
 from .space import ArchitectureError, Space, choice, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
@@ -130,7 +130,7 @@ def build(arch: LitePose, joints: int = 14, *, reorganize: bool = False) -> Lite
     """The network of ``arch`` for ``joints`` joints (14: CrowdPose, 17: COCO), with random weights.
 
     With ``reorganize``, a checkpoint of the authors' supernet goes through their re-organisation of channels when it is
-    loaded, which changes the function (:func:`search_spaces.litepose_supernet.reorganized`).
+    loaded, which changes the function (:func:`search_spaces.published.litepose_supernet.reorganized`).
     """
     return LitePoseNet(arch, joints, reorganize)
 

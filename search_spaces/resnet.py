@@ -12,11 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import codec
-from .catalogue import Published
-from .heads import PoseNet, SimpleHead
-from .hr import Bottleneck, Features, bottlenecks
-from .space import ArchitectureError, Space, choice
+from .layers.branches import Bottleneck, Features, bottlenecks
+from .layers.heads import PoseNet, SimpleHead
+from .published.catalogue import Published
+from .space import ArchitectureError, Space, choice, codec
 
 # ---------------------------------------------------------------------------------------------------- architecture
 

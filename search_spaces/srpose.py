@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from . import codec, hrformer, hrnet, resnet, transpose
-from .catalogue import Published
-from .heads import BottomUpSimpleHead, BottomUpSRHead, PoseNet, SimpleHead, SRHead
+from . import hrformer, hrnet, resnet, transpose
 from .hrformer import HRFORMER_S, HRFormer, HRFormerPose
 from .hrnet import HRNet, HRNetPose
+from .layers.heads import BottomUpSimpleHead, BottomUpSRHead, PoseNet, SimpleHead, SRHead
+from .layers.super_resolution import SRPoseHead
+from .published.catalogue import Published
 from .resnet import RESNET50, ResNet, ResNetPose
-from .space import ArchitectureError, Space, choice
-from .srpose_head import SRPoseHead
+from .space import ArchitectureError, Space, choice, codec
 from .transpose import TRANSPOSE_R_A4, TransPose, TransPoseR
 
 # ---------------------------------------------------------------------------------------------------- architecture

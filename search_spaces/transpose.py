@@ -15,14 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from . import codec
-from .attention import attend
-from .catalogue import Published
-from .heads import deconvolutions
-from .hr import Features
-from .layers import near_zero
+from .layers.attention import attend
+from .layers.branches import Features
+from .layers.convolutions import near_zero
+from .layers.heads import deconvolutions
+from .published.catalogue import Published
 from .resnet import ResNetTrunk, Stage, check_stages
-from .space import ArchitectureError, Space, choice, repeat
+from .space import ArchitectureError, Space, choice, codec, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
 

@@ -12,13 +12,12 @@ from typing import Any
 
 from torch import nn
 
-from . import codec
-from .catalogue import Published
-from .heads import PoseNet, SimpleHead
-from .hr import Features
-from .layers import InvertedResidual, SqueezeExcite, make_divisible
-from .lite import LIVE, LiteArchitecture, LiteTrunk, check, interleave, with_branches
-from .space import ArchitectureError, Space, choice, repeat
+from .layers.branches import Features
+from .layers.convolutions import InvertedResidual, SqueezeExcite, make_divisible
+from .layers.heads import PoseNet, SimpleHead
+from .layers.lite import LIVE, LiteArchitecture, LiteTrunk, check, interleave, with_branches
+from .published.catalogue import Published
+from .space import ArchitectureError, Space, choice, codec, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
 
@@ -147,7 +146,7 @@ SMALL: Space[WideHRNet] = Space(
 
 SPACES = {"published": SPACE, "clean": CLEAN, "small": SMALL}
 
-#: Choices whose smaller options are no aligned part of larger ones, see :mod:`search_spaces.lite`.
+#: Choices whose smaller options are no aligned part of larger ones, see :mod:`search_spaces.layers.lite`.
 UNALIGNED = ("widths",)
 
 # ---------------------------------------------------------------------------------------------- published variants

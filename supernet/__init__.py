@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .algorithms import NSGA2
-from .calibration import calibrate
-from .checkpoint import load_checkpoint
-from .cost import CostModel
-from .sampling import Sampler
-from .search import search_front
-from .shrinking import audit, stages
-from .supernet import Supernet
+from .cost.cost_model import CostModel
+from .io.checkpoint import load_checkpoint
+from .search.loop import search_front
+from .search.nsga2 import NSGA2
+from .sharing.calibration import calibrate
+from .sharing.supernet import Supernet
+from .training.sampling import Sampler
+from .training.stages import audit, stages
 
 __all__ = [
     "NSGA2",

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from supernet.config import load_config
+from supernet.cli import main
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.programs import cli
-from supernet.programs.setting import Setting
+from supernet.pipeline.run import Setting
 from tests.paths import ROOT
 
 PROGRAMS = ("python ", "torchrun ", "pose-supernet ", "pytest ", "make ")
@@ -88,7 +88,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     ):
         try:
             if words[0] == "pose-supernet":
-                cli.main()
+                main.main()
             else:
                 runpy.run_path(words[0], run_name="__main__")
         except _Parsed as end:

@@ -9,7 +9,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 
-from supernet import predictor
+from supernet.search import predictor
 
 torch.set_num_threads(1)  # the networks of the tests are too small to share, and sums then have one order
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from search_spaces import codec, litepose
-from supernet.counting import operations
-from supernet.files import sha256
+from search_spaces import litepose
+from search_spaces.space import codec
+from supernet.cost.macs import operations
+from supernet.io.files import sha256
 from supernet.report import Network
-from supernet.skeleton import skeleton
+from supernet.sharing.meta import skeleton
 
 SPACE = litepose.SPACES["small"]
 NAMES = ("XS", "L")

@@ -9,10 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from search_spaces.space import Space, choice
-from supernet.algorithms import NSGA2, Evolution, RandomSearch
 from supernet.errors import UserError
-from supernet.predictor import PredictorSearch
-from supernet.protocols import Codes
+from supernet.search.evolution import Evolution
+from supernet.search.nsga2 import NSGA2
+from supernet.search.predictor import PredictorSearch
+from supernet.search.random_search import RandomSearch
+from supernet.sharing.protocols import Codes
 from tests.toy_search import (
     LARGE,
     TINY,

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from search_spaces import litepose
-from supernet.counting import count
-from supernet.fidelity import correlations, mean_over_seeds, read_alone
-from supernet.programs import fidelity
+from supernet.cli import fidelity
+from supernet.cost.macs import count
+from supernet.search.ranking import correlations, mean_over_seeds, read_alone
 from tests.paths import ROOT
 from tests.test_fidelity import CFG, TINY
 

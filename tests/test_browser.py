@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from supernet.programs import compare
+from supernet.cli import compare
 from supernet.report import Pictures, write_html
 from tests.page_run import describe, make_run, networks
 

@@ -12,17 +12,17 @@ import pytest
 import torch
 import yaml
 
-from supernet import checkpoint
-from supernet.config import load_config
+from supernet.cli.train import load_supernet
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.files import sha256
-from supernet.programs import candidates
-from supernet.programs.candidates import Shipped, Worker, evaluate_of, losses_of, scores_of
-from supernet.programs.cluster import leave
-from supernet.programs.recipe import new_supernet
-from supernet.programs.setting import Setting
-from supernet.programs.train import load_supernet
-from supernet.search import one_by_one
+from supernet.io import checkpoint
+from supernet.io.files import sha256
+from supernet.pipeline import candidates
+from supernet.pipeline.candidates import Shipped, Worker, evaluate_of, losses_of, scores_of
+from supernet.pipeline.cluster import leave
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import new_supernet
+from supernet.search.loop import one_by_one
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"

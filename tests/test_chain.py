@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from supernet import checkpoint
-from supernet.files import sha256
-from supernet.programs import search, train
-from supernet.programs.command import run
+from supernet.cli import search, train
+from supernet.cli.command import run
+from supernet.io import checkpoint
+from supernet.io.files import sha256
 from tests.killing import files_of, run_killed
 from tests.paths import ROOT
 from tests.tiny_run import CFG, configured, only_the_chain

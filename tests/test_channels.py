@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import litepose
-from supernet.channels import ChannelGroup, channel_groups, channel_importance, sort_channels
 from supernet.errors import UserError
+from supernet.sharing.channel_sorting import ChannelGroup, channel_groups, channel_importance, sort_channels
 
 SHAPE = (1, 3, 64, 64)
 

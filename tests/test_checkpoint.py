@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from search_spaces import litepose
-from supernet import checkpoint
 from supernet.errors import UserError
+from supernet.io import checkpoint
 
 XS = litepose.published()["litepose-XS"]
 

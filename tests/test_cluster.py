@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from search_spaces.space import Space, choice, repeat
-from supernet.algorithms import NSGA2
 from supernet.errors import UserError
-from supernet.journal import Journal, Record
-from supernet.programs.cluster import RETRIES, Cluster, Pool, leave
-from supernet.search import Evaluate, one_by_one, run_search
+from supernet.pipeline.cluster import RETRIES, Cluster, Pool, leave
+from supernet.search.journal import Journal, Record
+from supernet.search.loop import Evaluate, one_by_one, run_search
+from supernet.search.nsga2 import NSGA2
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def test_a_search_by_processes_that_die_is_the_search_by_one(tmp_path: Path, shu
 
 def test_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, within the time: nobody is there, somebody else is there, no port."""
-    monkeypatch.setattr("supernet.programs.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("supernet.pipeline.cluster.CONNECT_SECONDS", 0.5)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{other.getsockname()[1]}"

@@ -76,8 +76,8 @@ def test_the_family_that_contributing_shows() -> None:
     module = types.ModuleType("tiny")
     header = (
         "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import Any\nfrom torch import nn\n"
-        "from search_spaces import Space, choice, codec\nfrom search_spaces.catalogue import Published\n"
-        "from search_spaces.layers import conv_bn\n"
+        "from search_spaces import Space, choice, codec\nfrom search_spaces.published.catalogue import Published\n"
+        "from search_spaces.layers.convolutions import conv_bn\n"
     )
     sys.modules["tiny"] = module
     try:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from supernet.cli import main
+from supernet.cli.command import bare_parser, config_of, parser, run
 from supernet.errors import UserError
-from supernet.programs import cli
-from supernet.programs.command import bare_parser, config_of, parser, run
 from tests.paths import ROOT
 
 CFG = str(ROOT / "experiments" / "synthetic" / "litepose.yaml")
@@ -89,10 +89,10 @@ def test_a_root_script_alone_says_what_to_do(
 def test_the_installed_command_speaks_of_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in cli.PROGRAMS:
+    for name in main.PROGRAMS:
         monkeypatch.setattr(sys, "argv", [f"pose-supernet {name}"])
         with pytest.raises(SystemExit) as stopped:
-            run(import_module(f"supernet.programs.{name}").main, ["--help"])
+            run(import_module(f"supernet.cli.{name}").main, ["--help"])
         assert stopped.value.code == 0
         assert f"\n  pose-supernet {name} " in capsys.readouterr().out.partition("examples:")[2]
 
@@ -103,10 +103,10 @@ def test_the_installed_command_lists_its_programs(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["pose-supernet", argument])
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main.main()
     assert stopped.value.code == code
     said = capsys.readouterr().out
-    assert all(f"\n  {name} " in said for name in cli.PROGRAMS) and "examples:" in said
+    assert all(f"\n  {name} " in said for name in main.PROGRAMS) and "examples:" in said
 
 
 def test_examples_of_several_lines_become_one(capsys: pytest.CaptureFixture[str]) -> None:

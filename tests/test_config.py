@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from yacs.config import CfgNode
 
-from supernet.config import default_config, dump, load_config
-from supernet.defaults import ALIASES, CHOICES, DEFAULTS, FREE, ITEMS
+from supernet.config.loading import default_config, dump, load_config
+from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, FREE, ITEMS
 from supernet.errors import UserError
 from tests.paths import SHARED
 

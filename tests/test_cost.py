@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from search_spaces import litepose
 from search_spaces.space import Space, choice, repeat
-from supernet.cost import CostModel
-from supernet.counting import count
+from supernet.cost.cost_model import CostModel
+from supernet.cost.macs import count
 from supernet.errors import UserError
-from supernet.skeleton import skeleton
+from supernet.sharing.meta import skeleton
 from tests.paths import SHARED
 
 Codes = npt.NDArray[np.int16]

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from torch import nn
 
-from search_spaces import Space, choice, codec
-from supernet.config import load_config
-from supernet.cost import CostModel
+from search_spaces import Space, choice
+from search_spaces.space import codec
+from supernet.config.loading import load_config
+from supernet.cost.cost_model import CostModel
+from supernet.cost.latency import LatencyTable, Place
 from supernet.errors import UserError
-from supernet.latency import LatencyTable, Place
-from supernet.programs import costing
-from supernet.programs.costing import check_limits, costs_of, latency_of, limits_of
+from supernet.pipeline.costs import check_limits, costs_of, latency_of, limits_of
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from search_spaces import hrnet, litepose
-from supernet import checkpoint
-from supernet.pose.coco import PoseDataset
-from supernet.pose.crop import center_scale, crop_matrix
-from supernet.pose.images import read_image
-from supernet.pose.skeletons import COCO
-from supernet.pose.synthetic import make_synthetic
-from supernet.programs import demo
-from supernet.programs.command import run
-from supernet.programs.setting import Setting
+from supernet.cli import demo
+from supernet.cli.command import run
+from supernet.io import checkpoint
+from supernet.pipeline.run import Setting
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.images import read_image
+from supernet.pose.keypoints import COCO
+from supernet.pose.synthetic.dataset import make_synthetic
+from supernet.pose.top_down.crop import center_scale, crop_matrix
 from tools.bench.decoding_bound import perfect_outputs
 
 SIZE_HW = (96, 64)  # of the top-down network's input

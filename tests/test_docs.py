@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from supernet import defaults
-from supernet.config import load_config
-from supernet.defaults import DEFAULTS
+from supernet.config import schema
+from supernet.config.loading import load_config
+from supernet.config.schema import DEFAULTS
 from tests.commands import PROGRAMS, fault
 from tests.paths import ROOT
 from tools.config_reference import STAGES, comments_of, leaves, reference
@@ -127,9 +127,9 @@ def test_config_md_is_up_to_date() -> None:
 
 
 def test_every_key_is_explained() -> None:
-    """Each has a comment in defaults.py, and a row."""
-    comments, text = comments_of(Path(defaults.__file__).read_text()), reference()
-    names = [name for name, _ in leaves(DEFAULTS)] + [f"{STAGES}[0].{key}" for key in defaults.STAGE]
+    """Each has a comment in schema.py, and a row."""
+    comments, text = comments_of(Path(schema.__file__).read_text()), reference()
+    names = [name for name, _ in leaves(DEFAULTS)] + [f"{STAGES}[0].{key}" for key in schema.STAGE]
     assert len(names) > 200
     assert not [name for name in names if not comments.get(name) or f"| `{name}` |" not in text]
 
@@ -143,7 +143,7 @@ def test_read_only_means_that_nothing_reads_it() -> None:
                 mentioned.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 mentioned.add(node.value)
-    comments = comments_of(Path(defaults.__file__).read_text())
+    comments = comments_of(Path(schema.__file__).read_text())
     last = {name: name.rpartition(".")[2] for name, _ in leaves(DEFAULTS)}
     keys = Counter(last.values())
     once = [name for name, key in last.items() if keys[key] == 1 and key != "RANK"]  # which torchrun sets, too

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from search_spaces import ArchitectureError, efficient_hrnet
-from supernet.sharing import plan
+from supernet.sharing.slicing import plan
 from tests.paths import SHARED
 
 

@@ -14,11 +14,11 @@ import yaml
 from torch import Tensor
 
 from search_spaces import FAMILIES
-from supernet.config import load_config
-from supernet.programs.data import READERS
-from supernet.programs.models import family_name
-from supernet.programs.setting import Setting
-from supernet.skeleton import skeleton
+from supernet.config.loading import load_config
+from supernet.pipeline.data import READERS
+from supernet.pipeline.models import family_name
+from supernet.pipeline.run import Setting
+from supernet.sharing.meta import skeleton
 from tests.commands import fault
 from tests.paths import ROOT
 

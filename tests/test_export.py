@@ -15,16 +15,15 @@ import yaml
 from torch import Tensor, nn
 
 from search_spaces import FAMILIES, hrnet, litepose
-from supernet import exported
+from supernet.cli import demo, export, valid
+from supernet.cli.command import run
+from supernet.deploy.fusion import fuse_batchnorm
+from supernet.deploy.onnx_file import OnnxNetwork, quantise, write_onnx
 from supernet.errors import UserError
-from supernet.exported import OnnxNetwork, quantise, write_onnx
-from supernet.files import sha256
-from supernet.fusion import fuse_batchnorm
-from supernet.pose.graph_decoding import WithJoints
-from supernet.pose.person_decoding import peaks, quarter_shift
-from supernet.pose.synthetic import make_synthetic
-from supernet.programs import demo, export, valid
-from supernet.programs.command import run
+from supernet.io.files import sha256
+from supernet.pose.synthetic.dataset import make_synthetic
+from supernet.pose.top_down.decoding import peaks, quarter_shift
+from supernet.pose.top_down.onnx_decoding import WithJoints
 from tests.test_fusion import difference, unsettled
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from supernet.errors import UserError
-from supernet.files import read_json, replacing, sha256, write_atomically
+from supernet.io.files import read_json, replacing, sha256, write_atomically
 
 
 @contextmanager

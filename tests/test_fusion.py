@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import FAMILIES
-from supernet.fusion import fuse_batchnorm
+from supernet.deploy.fusion import fuse_batchnorm
 
 
 def unsettled(network: nn.Module) -> nn.Module:

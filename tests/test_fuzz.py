@@ -22,14 +22,14 @@ import yaml
 from torch import nn
 
 from search_spaces import FAMILIES
-from supernet.checkpoint import load_checkpoint
-from supernet.config import load_config
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.pose.coco import PoseDataset
-from supernet.pose.people import PeopleDataset
-from supernet.pose.skeletons import COCO
-from supernet.pose.targets import make_masks
-from supernet.programs.setting import architecture_of
+from supernet.io.checkpoint import load_checkpoint
+from supernet.pipeline.run import architecture_of
+from supernet.pose.bottom_up.targets import make_masks
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.keypoints import COCO
 from tests.paths import ROOT
 
 LONGEST = 10.0  # seconds for one file; most take milliseconds

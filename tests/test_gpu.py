@@ -16,16 +16,17 @@ import yaml
 from torch import Tensor
 
 from search_spaces import FAMILIES
-from supernet import Supernet, calibrate, checkpoint
-from supernet.config import load_config
+from supernet import Supernet, calibrate
+from supernet.cli import latency, train, transfer, valid
+from supernet.config.loading import load_config
+from supernet.cost.latency import LatencyModel, LatencyTable, place_of
 from supernet.errors import UserError
-from supernet.latency import LatencyModel, LatencyTable, place_of
-from supernet.programs import latency, train, transfer, valid
-from supernet.programs.fitting import optimizer
-from supernet.programs.setting import Setting
-from supernet.sampling import Sampler
-from supernet.schedule import Phase, Plan
-from supernet.training import Trainer
+from supernet.io import checkpoint
+from supernet.pipeline.fit import optimizer
+from supernet.pipeline.run import Setting
+from supernet.training.sampling import Sampler
+from supernet.training.schedule import Phase, Plan
+from supernet.training.trainer import Trainer
 from tests import tiny_training
 from tests.paths import ROOT
 from tools.bench import gpu_step

@@ -8,7 +8,7 @@ import pytest
 
 from search_spaces import litepose
 from supernet.errors import UserError
-from supernet.pose.losses import BottomUpLoss
+from supernet.pose.bottom_up.losses import BottomUpLoss
 from tools.bench import gpu_step
 
 

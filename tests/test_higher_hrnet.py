@@ -10,9 +10,9 @@ import torch
 
 from search_spaces import ArchitectureError, higher_hrnet, hrnet
 from supernet import Supernet
-from supernet.conventions import CONVENTIONS
-from supernet.counting import operations
-from supernet.sharing import plan
+from supernet.cost.conventions import CONVENTIONS
+from supernet.cost.macs import operations
+from supernet.sharing.slicing import plan
 
 
 @pytest.mark.parametrize("name", list(higher_hrnet.REBUILT))

@@ -1,4 +1,4 @@
-"""``report.html``: self-contained, safe, right, and without what a run does not have; and several runs on one page."""
+"""``report.html``: self-contained, safe, right, and without what a run does not have; and several runs on one html_page."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import FAMILIES, codec
-from supernet.config import load_config
-from supernet.counting import operations
+from search_spaces import FAMILIES
+from search_spaces.space import codec
+from supernet.cli import compare
+from supernet.cli.command import run as run_program
+from supernet.config.loading import load_config
+from supernet.cost.macs import operations
 from supernet.errors import UserError
-from supernet.pareto import hypervolume
-from supernet.programs import compare, page
-from supernet.programs.command import run as run_program
-from supernet.programs.setting import Setting
+from supernet.pipeline import html_page
+from supernet.pipeline.run import Setting
 from supernet.report import Network, Pictures, write_html
-from supernet.report.structure import KERNELS, UP, draw_networks
-from supernet.report.words import words
+from supernet.report.architecture_text import words
+from supernet.report.diagram import KERNELS, UP, draw_networks
+from supernet.search.pareto import hypervolume
 from tests.page_run import describe, make_run, networks
 from tests.paths import ROOT
 
@@ -71,7 +73,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
-    """A run that has everything, and its page."""
+    """A run that has everything, and its html_page."""
     folder = make_run(tmp_path_factory.mktemp("runs") / "run")
     path = write_html(
         folder,
@@ -135,7 +137,7 @@ def bare(finished: tuple[Path, Page], tmp_path: Path) -> Path:
 
 def test_a_page_has_no_part_for_what_a_run_lacks(bare: Path) -> None:
     """No published network either, since none was judged on this dataset."""
-    found = Page(write_html(bare, dataset="synthetic", published=page.PUBLISHED))
+    found = Page(write_html(bare, dataset="synthetic", published=html_page.PUBLISHED))
     assert found.ids - {""} == {"front", "run", "costs"}
     assert set(found.figures) == {"costs"}
     assert "random search" not in json.dumps(found.figures) and "LitePose" not in json.dumps(found.figures)
@@ -154,7 +156,7 @@ def test_names_cannot_become_code(finished: tuple[Path, Page], bare: Path) -> No
 
 
 def test_published_networks_are_marked_beside_their_own_dataset(bare: Path) -> None:
-    path = write_html(bare, dataset="crowdpose", published=page.PUBLISHED)
+    path = write_html(bare, dataset="crowdpose", published=html_page.PUBLISHED)
     assert "LitePose-Auto-S" in json.dumps(Page(path).figures)
 
 
@@ -241,8 +243,8 @@ def test_what_only_the_setting_knows(family: str, overrides: list[str], tmp_path
     pd.DataFrame(costs | scores).to_csv(setting.folder / "comparison.csv", index=False)
     about = {"title": "Tiny", "metric": setting.score, "ran": {}, "space": {}, "stages": pd.DataFrame(), "commands": []}
 
-    found = Page(page.write_page(setting, about, "synthetic"))
-    assert found.tags["img"] == 2 * page.PICTURES
+    found = Page(html_page.write_page(setting, about, "synthetic"))
+    assert found.tags["img"] == 2 * html_page.PICTURES
     assert {"poses", "structure", "deploy"} <= found.ids and found.tags["rect"] > 5
     assert (
         f"--superconfig {subnet / 'arch.json'}" in found.text

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from supernet.errors import UserError
-from supernet.journal import Journal, canonical_key, read_journal, records_frame
+from supernet.search.journal import Journal, canonical_key, read_journal, records_frame
 
 Arch = tuple[int, int]
 

@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
-from supernet.halving import Halving
-from supernet.journal import Journal
-from supernet.programs.fitting import Keeping, fit
+from supernet.pipeline.fit import Keeping, fit
 from supernet.report import write_csv
-from supernet.search import one_by_one, run_search
+from supernet.search.journal import Journal
+from supernet.search.loop import one_by_one, run_search
+from supernet.search.successive_halving import Halving
 from tests import toy_search
 from tests.killing import calls, run_killed
 from tests.tiny_training import Task, training

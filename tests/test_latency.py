@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from search_spaces import litepose
-from supernet import exported, latency
+from supernet.cli.latency import main
+from supernet.cost import latency
+from supernet.cost.latency import LatencyModel, LatencyTable, Place, measure
+from supernet.deploy.runtimes import latency_ms, runner
 from supernet.errors import UserError
-from supernet.latency import LatencyModel, LatencyTable, Place, measure
-from supernet.programs.latency import main
-from supernet.runtimes import latency_ms, runner
 
 PLACE = Place("cpu", "eager", 1, 1, "a machine")
 SPACE = litepose.SMALL.restrict({"resolution": [128], "depth": 1})
@@ -76,7 +76,7 @@ def test_one_command_measures_checks_and_goes_on(
         measured.append(code)
         return float(3 + sum(index for index in code if index > 0) / 100)
 
-    monkeypatch.setattr("supernet.programs.latency.measure", fake)
+    monkeypatch.setattr("supernet.cli.latency.measure", fake)
     cfg, out = "experiments/synthetic/litepose.yaml", tmp_path / "latency.json"
     command = ["--cfg", cfg, "--out", str(out), "DEVICE", "cpu", "DATASET.ROOT", str(tmp_path)]
     main([*command, "--measure", "20", "--check", "5"])

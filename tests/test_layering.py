@@ -11,7 +11,7 @@ import pytest
 
 from tests.paths import ROOT
 
-PACKAGES = {"search_spaces", "supernet", "supernet.pose", "supernet.report", "supernet.programs"}
+PACKAGES = {"search_spaces", "supernet", "supernet.pose", "supernet.report", "supernet.cli"}
 
 # Room -> rooms of this project that it may import. A room may import itself.
 MAY_IMPORT = {
@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "supernet": set[str](),
     "supernet.report": {"supernet"},
     "supernet.pose": {"supernet", "supernet.report"},
-    "supernet.programs": PACKAGES,
+    "supernet.cli": PACKAGES,
     "tools": PACKAGES,
     "root": PACKAGES,
     "experiments": PACKAGES,
@@ -95,7 +95,7 @@ def test_the_rooms_import_downwards_only() -> None:
         ("search_spaces.fake", "def f():\n    import scipy.stats"),
         ("search_spaces.fake", "import numpy, yaml"),
         ("supernet.fake", "from search_spaces import litepose"),
-        ("supernet.fake", "from supernet.pose.losses import ae_loss"),
+        ("supernet.fake", "from supernet.pose.bottom_up.losses import ae_loss"),
         ("supernet.fake", "from supernet import pose"),
         ("supernet.fake", "from . import programs"),
         ("supernet.fake", "from .report.tables import table"),
@@ -103,9 +103,9 @@ def test_the_rooms_import_downwards_only() -> None:
         ("supernet.pose.fake", "import search_spaces.litepose as x"),
         ("supernet.pose.data.fake", "from ...programs import cli"),
         ("supernet.report.fake", "from ..pose import metrics"),
-        ("supernet.programs.fake", "import tools.profile"),
-        ("supernet.programs.fake", "import experiments"),
-        ("supernet.programs.fake", "from tests.paths import ROOT"),
+        ("supernet.cli.fake", "import tools.profile"),
+        ("supernet.cli.fake", "import experiments"),
+        ("supernet.cli.fake", "from tests.paths import ROOT"),
         ("tools.fake", "from experiments import x"),
     ],
 )
@@ -123,11 +123,11 @@ def test_the_checker_finds_a_wrong_import(module: str, source: str) -> None:
         ("supernet.fake", "import scipy, yaml\nfrom .errors import UserError\nfrom supernet import sharing"),
         (
             "supernet.pose.fake",
-            "from ..errors import UserError\nfrom .skeletons import COCO\nfrom supernet.files import sha256",
+            "from ..errors import UserError\nfrom .skeletons import COCO\nfrom supernet.io.files import sha256",
         ),
-        ("supernet.report.fake", "import pandas\nfrom supernet.pareto import front"),
-        ("supernet.programs.fake", "import search_spaces, supernet.pose\nfrom ..report import tables"),
-        ("tools.fake", "from supernet.programs import cli\nfrom tools import other"),
+        ("supernet.report.fake", "import pandas\nfrom supernet.search.pareto import front"),
+        ("supernet.cli.fake", "import search_spaces, supernet.pose\nfrom ..report import tables"),
+        ("tools.fake", "from supernet.cli import cli\nfrom tools import other"),
     ],
 )
 def test_the_checker_lets_right_imports_pass(module: str, source: str) -> None:

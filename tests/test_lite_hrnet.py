@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from search_spaces import ArchitectureError, lite_hrnet, widehrnet
-from search_spaces.lite import LiteModule, interleave
-from supernet.skeleton import skeleton
+from search_spaces.layers.lite import LiteModule, interleave
+from supernet.sharing.meta import skeleton
 
 
 def features(*widths: int) -> list[torch.Tensor]:

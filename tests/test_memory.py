@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import FAMILIES, Space, choice, repeat
-from supernet.cost import CostModel
-from supernet.memory import activations, peak_memory
-from supernet.programs import search
-from supernet.programs.progress import Progress
-from supernet.programs.recipe import new_supernet
-from supernet.programs.train import train_supernet
-from supernet.skeleton import skeleton
+from supernet.cli import search
+from supernet.cli.train import train_supernet
+from supernet.cost.cost_model import CostModel
+from supernet.cost.peak_memory import activations, peak_memory
+from supernet.pipeline.progress import Progress
+from supernet.pipeline.training import new_supernet
+from supernet.sharing.meta import skeleton
 from tests.tiny_run import demo, small_demo
 
 

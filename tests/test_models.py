@@ -13,9 +13,9 @@ import yaml
 from yacs.config import CfgNode
 
 from search_spaces import FAMILIES, find_published, litepose, resnet
-from supernet.config import load_config
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.programs.models import MODEL, architecture_of_model, family_name, superconfig_of
+from supernet.pipeline.models import MODEL, architecture_of_model, family_name, superconfig_of
 from tests.paths import SHARED
 
 RECORDS: dict[str, Any] = {

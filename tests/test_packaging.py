@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from supernet.programs import cli, command
+from supernet.cli import command, main
 from tests.paths import ROOT
 
 PACKAGES = ("search_spaces", "supernet")
@@ -48,13 +48,13 @@ def test_every_folder_with_code_is_a_package() -> None:
 
 def test_the_console_script_and_its_programs_resolve() -> None:
     scripts = declared()["options.entry_points"]["console_scripts"].strip()
-    assert scripts == "pose-supernet = supernet.programs.cli:main"
+    assert scripts == "pose-supernet = supernet.cli.main:main"
     (script,) = entry_points(group="console_scripts", name="pose-supernet")
-    assert script.load() is cli.main
+    assert script.load() is main.main
     wanted = {"search", "train", "transfer", "valid", "profile", "export", "demo", "report"}
-    assert wanted <= set(cli.PROGRAMS)
-    for name in cli.PROGRAMS:
-        assert callable(import_module(f"supernet.programs.{name}").main), name
+    assert wanted <= set(main.PROGRAMS)
+    for name in main.PROGRAMS:
+        assert callable(import_module(f"supernet.cli.{name}").main), name
 
 
 def test_only_tested_versions_of_python_are_declared() -> None:

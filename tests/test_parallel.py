@@ -14,11 +14,11 @@ from torch import Tensor, distributed, nn
 
 from supernet import Supernet, calibrate
 from supernet.errors import UserError
-from supernet.parallel import SynchronisedBatchNorm, any_process, average, average_gradients
-from supernet.programs.team import Team
-from supernet.sampling import Sampler
-from supernet.schedule import Phase, Plan, cosine
-from supernet.training import NotFiniteError, Trainer
+from supernet.pipeline.process_group import Team
+from supernet.training.distributed import SynchronisedBatchNorm, any_process, average, average_gradients
+from supernet.training.sampling import Sampler
+from supernet.training.schedule import Phase, Plan, cosine
+from supernet.training.trainer import NotFiniteError, Trainer
 from tests.tiny_training import SPACE, Arch, Criterion, batches, build
 
 STEPS = 5

@@ -11,7 +11,7 @@ from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_dis
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from supernet.errors import UserError
-from supernet.pareto import budget_picks, crowding, front_ranks, hypervolume, non_dominated, survivors
+from supernet.search.pareto import budget_picks, crowding, front_ranks, hypervolume, non_dominated, survivors
 
 # Few different values, so that ties and equal points are common.
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=14)

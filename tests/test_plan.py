@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from search_spaces import litepose
-from supernet import checkpoint
-from supernet.config import load_config
+from supernet.cli import search, train
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.journal import Journal
-from supernet.programs import plan, search, train
-from supernet.programs.chain import searched_with
-from supernet.programs.recipe import TRAINED_BY
-from supernet.programs.setting import Setting
+from supernet.io import checkpoint
+from supernet.pipeline import dry_run
+from supernet.pipeline.provenance import searched_with
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import TRAINED_BY
+from supernet.search.journal import Journal
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
@@ -41,7 +42,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures of the whole run, though two pictures are drawn; no file remains, neither here nor in the run folder."""
-    plan.show_run(setting(tmp_path), search=True)
+    dry_run.show_run(setting(tmp_path), search=True)
     where, space, pictures, supernet, largest, kernel, width, search, *subnets, total = said(capsys)
     assert where.endswith("output/synthetic/litepose (dry run: nothing is done, nothing is written)")
     assert space == "space: litepose small, 18,063,360 architectures of 36.6 to 85.3 MMACs"
@@ -63,7 +64,7 @@ def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     folder, made_by = run.folder / "supernet", run.settings(*TRAINED_BY, "SUPERNET")
     folder.mkdir(parents=True)
     checkpoint.save(folder / "checkpoint.pt", {"trainer": {"done": 350}, "settings": made_by})
-    plan.show_run(run, search=False)
+    dry_run.show_run(run, search=False)
     _, _, pictures, supernet, largest, kernel, width, _ = said(capsys)
     assert pictures == "pictures: 800 to train on"
     assert supernet == "  supernet, 3,400 steps of 2 in 3 stages: 350 of 3,400 steps done"
@@ -81,7 +82,7 @@ def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     metrics = {"metrics": {stage: {} for stage in ("transferred", "calibrated", "retrained")}}
     (run.folder / "subnets" / "XS" / "metrics.json").write_text(json.dumps(metrics))
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
-    plan.show_run(run, search=True)
+    dry_run.show_run(run, search=True)
     _, _, _, supernet, search, smallest, *_ = said(capsys)
     assert supernet == "  supernet, 3,400 steps of 2 in 3 stages: done"
     assert search.startswith("  search, 36 architectures by nsga2 and 36 at random: 1 of 72 done, about ")
@@ -107,7 +108,7 @@ def test_results_of_other_settings_are_named(tmp_path: Path, capsys: pytest.Capt
     run = setting(tmp_path)
     made_by = run.settings(*TRAINED_BY, "SUPERNET") | {"TRAIN.LR": 0.5}
     checkpoint.save(run.folder / "supernet" / "weights.pt", {"state_dict": {}, "settings": made_by})
-    plan.show_run(run, search=False)
+    dry_run.show_run(run, search=False)
     assert said(capsys)[3].endswith("was made with other settings (TRAIN.LR 0.5, now 0.004)")
 
 
@@ -117,7 +118,7 @@ def test_one_architecture_top_down_in_epochs(tmp_path: Path, capsys: pytest.Capt
         tmp_path, "RETRAIN.EPOCHS", 2, "DATASET.SYNTHETIC.MAX_PEOPLE", 1, "DATASET.SYNTHETIC.TRAIN", 50,
         "DATASET.SEARCH_IMAGES", 10, cfg=CFG.with_name("hrnet.yaml"),
     )  # fmt: skip
-    plan.show_training(run, run.space.smallest, run.folder / "trained" / "x")
+    dry_run.show_training(run, run.space.smallest, run.folder / "trained" / "x")
     where, cost, people, training, _ = said(capsys)
     assert where.startswith(f"{run.folder / 'trained' / 'x'} (dry run")
     assert cost.startswith("1 architecture of ") and people == "people: 40 to train on"
@@ -128,11 +129,11 @@ def test_one_architecture_top_down_in_epochs(tmp_path: Path, capsys: pytest.Capt
 def test_stages_that_would_be_refused_are_refused(tmp_path: Path) -> None:
     run = setting(tmp_path, "SUPERNET.STAGES", "[{name: all, open: [width], steps: 1}]")
     with pytest.raises(UserError, match="would be searched but never trained"):
-        plan.show_run(run, search=False)
+        dry_run.show_run(run, search=False)
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"), [(89, "89 seconds"), (90, "1.5 minutes"), (7_200, "2.0 hours"), (129_600, "1.5 days")]
 )
 def test_times_in_words(seconds: float, words: str) -> None:
-    assert plan._words(seconds) == words
+    assert dry_run._words(seconds) == words

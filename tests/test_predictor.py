@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.space import Space, choice
-from supernet.ensemble import FOLDS, Ensemble
-from supernet.predictor import Fit, PredictorSearch
-from supernet.protocols import Codes
+from supernet.search.ensemble import FOLDS, Ensemble
+from supernet.search.predictor import Fit, PredictorSearch
+from supernet.sharing.protocols import Codes
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from search_spaces import FAMILIES, higher_hrnet, litepose
-from supernet.counting import count
-from supernet.programs import profile
+from supernet.cli import profile
+from supernet.cost.macs import count
 from tests.paths import ROOT
 
 CFG = str(ROOT / "experiments" / "synthetic" / "litepose.yaml")

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from search_spaces import litepose
-from supernet import checkpoint
-from supernet.config import load_config
-from supernet.programs import search, train, transfer, valid
-from supernet.programs.command import Main, run
-from supernet.programs.setting import Setting
-from supernet.shrinking import audit, stages
+from supernet.cli import search, train, transfer, valid
+from supernet.cli.command import Main, run
+from supernet.config.loading import load_config
+from supernet.io import checkpoint
+from supernet.pipeline.run import Setting
+from supernet.training.stages import audit, stages
 from tests.paths import ROOT, SHARED
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"

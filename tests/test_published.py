@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import search_spaces
 from supernet import load_checkpoint
-from supernet.conventions import CONVENTIONS
-from supernet.counting import count, operations
+from supernet.cost.conventions import CONVENTIONS
+from supernet.cost.macs import count, operations
 from tests import reference
 from tests.paths import SHARED
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from supernet.cli import report as redraw
 from supernet.errors import UserError
-from supernet.programs import report as redraw
 from supernet.report import draw, pareto_figure, published_networks, save_figure, write_report
 from supernet.report.markdown import markdown_table
 from supernet.report.plots import _ticks, macs_label

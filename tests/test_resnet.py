@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from search_spaces import ArchitectureError, resnet
-from search_spaces.heads import SimpleHead
+from search_spaces.layers.heads import SimpleHead
 
 
 def test_the_published_space_contains_resnet50() -> None:

@@ -12,13 +12,13 @@ import pytest
 import torch
 import yaml
 
-from supernet import checkpoint
-from supernet.config import load_config
-from supernet.programs import retrain
-from supernet.programs.cluster import leave
-from supernet.programs.command import run
-from supernet.programs.recipe import new_supernet
-from supernet.programs.setting import Setting
+from supernet.cli import retrain
+from supernet.cli.command import run
+from supernet.config.loading import load_config
+from supernet.io import checkpoint
+from supernet.pipeline.cluster import leave
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import new_supernet
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"

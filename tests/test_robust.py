@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-from supernet import checkpoint
 from supernet.errors import UserError
-from supernet.pose.images import read_image
-from supernet.pose.loading import load
-from supernet.programs.fitting import Keeping, finished, fit
+from supernet.io import checkpoint
+from supernet.pipeline.fit import Keeping, finished, fit
+from supernet.pose.datasets.images import read_image
+from supernet.pose.datasets.loader import load
 from tests.test_files import full_disk
 from tests.tiny_training import Task, training
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from search_spaces.space import Space, choice, repeat
-from supernet.config import load_config
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.programs.setting import Setting
-from supernet.sampling import POOL, Sampler
-from supernet.schedule import Phase, Plan, cosine
-from supernet.training import Trainer
+from supernet.pipeline.run import Setting
+from supernet.training.sampling import POOL, Sampler
+from supernet.training.schedule import Phase, Plan, cosine
+from supernet.training.trainer import Trainer
 from tests import tiny_training
 from tests.paths import ROOT
 from tests.toy_search import Block

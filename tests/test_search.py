@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from supernet.algorithms import NSGA2
 from supernet.errors import UserError
-from supernet.halving import Halving
-from supernet.journal import Journal, Record
-from supernet.search import one_by_one, run_search
+from supernet.search.journal import Journal, Record
+from supernet.search.loop import one_by_one, run_search
+from supernet.search.nsga2 import NSGA2
+from supernet.search.successive_halving import Halving
 from tests.toy_search import ALGORITHMS, LARGE, TINY, Net, each_algorithm, score, searcher
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from supernet.journal import read_journal
-from supernet.programs import search
-from supernet.programs.recipe import new_supernet
+from supernet.cli import search
+from supernet.pipeline.training import new_supernet
+from supernet.search.journal import read_journal
 from tests.tiny_run import small_demo
 
 

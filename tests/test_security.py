@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from supernet.config import load_config
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.files import read_json
-from supernet.pose.coco import PoseDataset
-from supernet.pose.people import PeopleDataset
-from supernet.pose.skeletons import COCO
+from supernet.io.files import read_json
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.keypoints import COCO
 from tests.paths import ROOT
 
 #: Calls that are refused, and what makes one harmless all the same: a keyword and its value.

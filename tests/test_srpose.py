@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from search_spaces import ArchitectureError, Space, srpose
-from search_spaces.heads import BottomUpSRHead, SRHead
-from search_spaces.srpose_head import SRPoseHead
+from search_spaces.layers.heads import BottomUpSRHead, SRHead
+from search_spaces.layers.super_resolution import SRPoseHead
 from supernet import Supernet
-from supernet.counting import count
-from supernet.sharing import plan
+from supernet.cost.macs import count
+from supernet.sharing.slicing import plan
 
 SMALL = srpose.SMALL.largest
 

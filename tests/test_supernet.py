@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from search_spaces import ArchitectureError, Space, choice, litepose
 from supernet import Supernet, calibrate
 from supernet.errors import UserError
-from supernet.sharing import SharingError, plan
+from supernet.sharing.slicing import SharingError, plan
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,15 @@ import pytest
 import torch
 
 from search_spaces import litepose
-from supernet import checkpoint
-from supernet.config import load_config
+from supernet.cli import train, transfer
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.programs import recipe, train, transfer
-from supernet.programs.broken import BrokenPictures
-from supernet.programs.recipe import new_supernet
-from supernet.programs.setting import Setting
-from supernet.programs.team import Team, team
+from supernet.io import checkpoint
+from supernet.pipeline import training
+from supernet.pipeline.corrupt_images import BrokenPictures
+from supernet.pipeline.process_group import Team, team
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import new_supernet
 from tests.test_parallel import apart, together
 
 
@@ -127,5 +128,5 @@ def test_different_networks_cannot_share_statistics(cfg: Path) -> None:
 def test_the_schedule_of_a_stage(cfg: Path, schedule: str, rates: list[float]) -> None:
     """Linear warm-up over WARMUP of it, then TRAIN.LR_STEP of END_EPOCH, or half a cosine down to a hundredth."""
     keys = ["SUPERNET.SCHEDULE", schedule, "SUPERNET.WARMUP", "0.2", "TRAIN.LR_STEP", "[70, 90]"]
-    curve = recipe._curve(Setting(load_config(cfg, [*keys, "TRAIN.END_EPOCH", "100"]), cfg), 1.0)
+    curve = training._curve(Setting(load_config(cfg, [*keys, "TRAIN.END_EPOCH", "100"]), cfg), 1.0)
     assert [curve(progress) for progress in (0.0, 0.1, 0.2, 0.7, 0.9)] == pytest.approx(rates, abs=1e-4)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from search_spaces import hrnet
-from supernet.programs import search, train, valid
+from supernet.cli import search, train, valid
 
 TINY = {
     "DEVICE": "cpu", "WORKERS": 0, "THREADS": 1,

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from search_spaces import Space, choice, litepose
 from supernet import Supernet
-from supernet.config import load_config
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.programs.setting import Setting
-from supernet.sampling import Sampler
-from supernet.schedule import Phase, Plan, cosine, multi_step
-from supernet.shrinking import audit, stages
-from supernet.training import Trainer
+from supernet.pipeline.run import Setting
+from supernet.training.sampling import Sampler
+from supernet.training.schedule import Phase, Plan, cosine, multi_step
+from supernet.training.stages import audit, stages
+from supernet.training.trainer import Trainer
 from tests import tiny_training
 
 SPACE = litepose.SMALL

@@ -18,11 +18,12 @@ import torch
 import yaml
 
 from search_spaces import hrnet, litepose
+from supernet.cli import valid
+from supernet.cli.command import run
 from supernet.errors import UserError
-from supernet.pose.synthetic import make_synthetic
-from supernet.programs import evaluation, valid
-from supernet.programs.command import run
-from supernet.programs.team import Team
+from supernet.pipeline import evaluation
+from supernet.pipeline.process_group import Team
+from supernet.pose.synthetic.dataset import make_synthetic
 from tests.paths import ROOT
 
 PEOPLE = {"DATASET": "coco", "COLOR_RGB": True}

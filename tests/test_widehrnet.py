@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from search_spaces import ArchitectureError, widehrnet
-from supernet.sharing import plan
-from supernet.skeleton import skeleton
+from supernet.sharing.meta import skeleton
+from supernet.sharing.slicing import plan
 
 
 def test_published_lie_in_the_space() -> None:

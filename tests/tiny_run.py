@@ -9,10 +9,10 @@ import pytest
 import yaml
 from torch import nn
 
-from supernet.config import load_config
-from supernet.cost import CostModel
-from supernet.programs import search
-from supernet.programs.setting import Setting
+from supernet.cli import search
+from supernet.config.loading import load_config
+from supernet.cost.cost_model import CostModel
+from supernet.pipeline.run import Setting
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from search_spaces.space import Space, choice
 from supernet import Supernet
-from supernet.sampling import Sampler
-from supernet.schedule import Phase, Plan, Step, cosine
-from supernet.training import Trainer
+from supernet.training.sampling import Sampler
+from supernet.training.schedule import Phase, Plan, Step, cosine
+from supernet.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

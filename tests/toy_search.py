@@ -10,9 +10,11 @@ import numpy.typing as npt
 import pytest
 
 from search_spaces.space import Space, choice, repeat
-from supernet.algorithms import NSGA2, Evolution, RandomSearch
-from supernet.predictor import PredictorSearch
-from supernet.protocols import Codes
+from supernet.search.evolution import Evolution
+from supernet.search.nsga2 import NSGA2
+from supernet.search.predictor import PredictorSearch
+from supernet.search.random_search import RandomSearch
+from supernet.sharing.protocols import Codes
 
 ALGORITHMS = [RandomSearch, NSGA2, Evolution, PredictorSearch]
 

@@ -1,4 +1,4 @@
-"""Write docs/config.md, which has every configuration key with its default, its unit and its meaning, from supernet/defaults.py.
+"""Write docs/config.md, which has every configuration key with its default, its unit and its meaning, from supernet/config/schema.py.
 
 python tools/config_reference.py [--out docs/config.md]
 """
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import supernet.defaults
 import yaml
 
-import supernet.defaults
-from supernet.defaults import ALIASES, CHOICES, DEFAULTS, ITEMS, STAGE
-from supernet.files import write_atomically
-from supernet.programs.command import run
+from supernet.cli.command import run
+from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, ITEMS, STAGE
+from supernet.io.files import write_atomically
 from supernet.report.markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = "SUPERNET.STAGES"
 HEAD = """# Every configuration key
 
-Written by `python tools/config_reference.py` from `supernet/defaults.py`; do not change it by hand.
+Written by `python tools/config_reference.py` from `supernet/config/schema.py`; do not change it by hand.
 
 A run is one YAML file, which names only what differs from the defaults below. Any key can also be set on the command line, as
 `KEY VALUE` pairs behind the options; a value is YAML:
@@ -43,7 +43,7 @@ file may have the key, and nothing here acts on it. The keys as they were used i
 
 def reference() -> str:
     """The whole document."""
-    comments = comments_of(Path(supernet.defaults.__file__).read_text(encoding="utf-8"))
+    comments = comments_of(Path(supernet.config.schema.__file__).read_text(encoding="utf-8"))
     single = {key: value for key, value in DEFAULTS.items() if not isinstance(value, dict)}
     parts = [HEAD, "## The run\n", _table(single, "", comments)]
     for node, keys in DEFAULTS.items():

@@ -13,13 +13,13 @@ from typing import Any
 from torch import nn
 
 from search_spaces import FAMILIES, find_published
-from supernet import checkpoint
-from supernet.channels import sort_channels
+from supernet.cli.command import bare_parser, run
 from supernet.errors import UserError
-from supernet.pose.joints import rehead
-from supernet.pose.skeletons import SKELETONS, Skeleton
-from supernet.programs.command import bare_parser, run
-from supernet.programs.setting import architecture_of
+from supernet.io import checkpoint
+from supernet.pipeline.run import architecture_of
+from supernet.pose.joint_mapping import rehead
+from supernet.pose.keypoints import SKELETONS, Skeleton
+from supernet.sharing.channel_sorting import sort_channels
 
 EXAMPLES = """  python tools/convert_checkpoint.py --network litepose_XS_coco downloaded.pth --out litepose_XS_coco.pt
   python tools/convert_checkpoint.py --network higherhrnet_w32_512_coco downloaded.pth \\

@@ -1,6 +1,6 @@
 """Find people on pictures or in a video: see ``--help``."""
 
-from supernet.programs.demo import program
+from supernet.cli.demo import program
 
 if __name__ == "__main__":
     program()

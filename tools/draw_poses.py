@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from supernet.pose.drawing import contact_sheet, draw_poses, save_image
-from supernet.pose.images import read_image
-from supernet.pose.inference import predict
-from supernet.programs.command import config_of, parser, run
-from supernet.programs.recipe import place
-from supernet.programs.setting import Setting
-from supernet.programs.weights import network_of
+from supernet.cli.command import config_of, parser, run
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import place
+from supernet.pipeline.weights import network_of
+from supernet.pose.bottom_up.inference import predict
+from supernet.pose.datasets.images import read_image
+from supernet.pose.visualisation import contact_sheet, draw_poses, save_image
 
 EXAMPLES = """  python tools/draw_poses.py --cfg experiments/synthetic/litepose.yaml --out poses.png \\
       --superconfig output/synthetic/litepose/subnets/S/arch.json \\

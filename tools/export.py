@@ -1,6 +1,6 @@
 """See ``python tools/export.py --help``."""
 
-from supernet.programs.export import program
+from supernet.cli.export import program
 
 if __name__ == "__main__":
     program()

@@ -1,6 +1,6 @@
 """Rank correlation of a supernet's scores with those of networks trained alone: see ``--help``."""
 
-from supernet.programs.fidelity import program
+from supernet.cli.fidelity import program
 
 if __name__ == "__main__":
     program()

@@ -10,9 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from supernet.cli.command import bare_parser
 from supernet.errors import UserError
-from supernet.pose.synthetic import is_made, make_synthetic
-from supernet.programs.command import bare_parser
+from supernet.pose.synthetic.dataset import is_made, make_synthetic
 
 EXAMPLES = """  python tools/make_synthetic.py --root data/synthetic --train 2000 --val 200"""
 

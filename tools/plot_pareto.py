@@ -1,6 +1,6 @@
 """Draw and describe a run again: see ``--help``."""
 
-from supernet.programs.report import program
+from supernet.cli.report import program
 
 if __name__ == "__main__":
     program()

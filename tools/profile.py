@@ -11,6 +11,6 @@ if __name__ == "profile":  # a program of this folder is running, and something 
     importlib.import_module("profile")
 
 if __name__ == "__main__":
-    from supernet.programs.profile import program
+    from supernet.cli.profile import program
 
     program()

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from supernet.config import load_config
-from supernet.files import sha256
-from supernet.journal import Journal
-from supernet.programs.candidates import scores_of
-from supernet.programs.command import config_of, parser, run
-from supernet.programs.progress import Progress
-from supernet.programs.recipe import TRAINED_BY
-from supernet.programs.search import score_table
-from supernet.programs.setting import Setting
-from supernet.programs.train import load_supernet
-from supernet.programs.transfer import supernet_file
+from supernet.cli.command import config_of, parser, run
+from supernet.cli.search import score_table
+from supernet.cli.train import load_supernet
+from supernet.cli.transfer import supernet_file
+from supernet.config.loading import load_config
+from supernet.io.files import sha256
+from supernet.pipeline.candidates import scores_of
+from supernet.pipeline.progress import Progress
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import TRAINED_BY
 from supernet.report import write_csv
+from supernet.search.journal import Journal
 
 EXAMPLES = """  python tools/tabulate.py --cfg experiments/synthetic/litepose.yaml --out table.csv \\
       --keep "{depth: [1], kernel: [3]}" TEST.MODEL_FILE output/synthetic/litepose/supernet/weights.pt"""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .diagram import Network
 from .html import Pictures, write_html
 from .markdown import environment, write_report
 from .plots import pareto_figure, save_figure
-from .structure import Network
 from .tables import published_networks, read_comparison, read_evaluated, read_front, write_csv
 
 __all__ = [

@@ -16,14 +16,14 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..files import read_json, sha256, write_atomically
-from ..journal import canonical_key
+from ..io.files import read_json, sha256, write_atomically
+from ..search.journal import canonical_key
+from .architecture_text import words
+from .diagram import LABEL, Network, draw_networks, legend
 from .interactive import COSTS, Mark, Series, agreement_figure, curve_figure, score_tabs, thinned
 from .markdown import cell, environment, shown_comparison
 from .plots import BLUE, GREEN, GREY, ORANGE, RED
-from .structure import LABEL, Network, draw_networks, legend
 from .tables import published_networks, read_comparison, read_evaluated, read_front, read_table
-from .words import words
 
 PACKAGES = ("pose-supernet", "numpy", "pandas", "opencv-python-headless", "pycocotools")
 SUBNET_SERIES: tuple[

@@ -23,7 +23,7 @@ from bokeh.models.annotations.labels import LabelSet
 from bokeh.models.annotations.legends import Legend, LegendItem
 from bokeh.plotting import figure
 
-from ..pareto import non_dominated
+from ..search.pareto import non_dominated
 from .plots import BLUE, GREEN, ORANGE, RED, macs_label
 
 #: Costs by their column: title, what one of them is on the axis, and how many of ours make it.

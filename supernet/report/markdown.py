@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..files import write_atomically
+from ..io.files import write_atomically
 from .plots import macs_label
 from .tables import STAGES, read_comparison, read_front
 

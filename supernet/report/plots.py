@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ..files import write_atomically
-from ..pareto import non_dominated
+from ..io.files import write_atomically
+from ..search.pareto import non_dominated
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; every series differs in its mark as well.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..files import write_atomically
-from ..pareto import hypervolume
+from ..io.files import write_atomically
+from ..search.pareto import hypervolume
 from .html import Describe, as_table, picks_of, points_of, render
 from .interactive import COLOURS, COSTS, Series, score_tabs
 from .markdown import cell, shown_comparison

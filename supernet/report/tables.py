@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import UserError
-from ..files import write_atomically
+from ..io.files import write_atomically
 
 FRONT_COLUMNS = ("name", "macs", "params", "resolution", "arch")
 STAGES = {

@@ -13,7 +13,7 @@ from torch import nn
 
 from search_spaces import FAMILIES, Space
 from supernet import Supernet
-from supernet.sharing import canonical_modules, plan
+from supernet.sharing.slicing import canonical_modules, plan
 
 CASES = [(family, name) for family, module in FAMILIES.items() for name in module.SPACES]
 

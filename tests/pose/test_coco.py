@@ -14,10 +14,10 @@ import pytest
 from scipy.io import savemat
 
 from supernet.errors import UserError
-from supernet.pose.coco import PoseDataset
-from supernet.pose.images import read_image
-from supernet.pose.metrics import Judge
-from supernet.pose.skeletons import COCO, CROWDPOSE
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.images import read_image
+from supernet.pose.keypoints import COCO, CROWDPOSE
+from supernet.pose.metrics.oks import Judge
 from tests.paths import SHARED
 
 COCO_FOLDER = SHARED / "data" / "coco"

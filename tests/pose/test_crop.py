@@ -12,12 +12,19 @@ import pytest
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
-from supernet.pose import crop
-from supernet.pose.coco import PoseDataset
-from supernet.pose.crop import PersonAugmentation, center_scale, crop_image, crop_matrix, crop_region, person_sample
-from supernet.pose.images import read_image
-from supernet.pose.people import PeopleDataset, PersonInstance
-from supernet.pose.skeletons import COCO, MPII
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.images import read_image
+from supernet.pose.datasets.people import PeopleDataset, PersonInstance
+from supernet.pose.keypoints import COCO, MPII
+from supernet.pose.top_down import crop
+from supernet.pose.top_down.crop import (
+    PersonAugmentation,
+    center_scale,
+    crop_image,
+    crop_matrix,
+    crop_region,
+    person_sample,
+)
 from tests.paths import SHARED
 
 DATA = SHARED / "data"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from supernet.errors import UserError
-from supernet.pose.crowdposetools import CrowdPoseTools
+from supernet.pose.metrics.crowdposetools import CrowdPoseTools
 
 
 class Index:

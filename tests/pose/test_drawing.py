@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from supernet.errors import UserError
-from supernet.pose.drawing import contact_sheet, draw_poses, save_image
-from supernet.pose.skeletons import COCO, CROWDPOSE, MPII, Skeleton
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
+from supernet.pose.visualisation import contact_sheet, draw_poses, save_image
 
 GREY = 128
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from supernet.errors import UserError
-from supernet.pose.assignment import assign_below, munkres
-from supernet.pose.grouping import GroupingSettings, find_peaks, group, match
+from supernet.pose.bottom_up.assignment import assign_below, munkres
+from supernet.pose.bottom_up.grouping import GroupingSettings, find_peaks, group, match
 from tests.paths import SHARED
 from tools.bench import grouping as bench
 

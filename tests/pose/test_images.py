@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from supernet.errors import UserError
-from supernet.pose.images import find_images, picture_path, read_image
+from supernet.pose.datasets.images import find_images, picture_path, read_image
 
 ORIENTATION = 0x0112  # EXIF tag
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from supernet.errors import UserError
-from supernet.pose.grouping import GroupingSettings
-from supernet.pose.inference import (
+from supernet.pose.bottom_up.grouping import GroupingSettings
+from supernet.pose.bottom_up.inference import (
     InferenceSettings,
     Maps,
     Prediction,
@@ -31,7 +31,7 @@ from supernet.pose.inference import (
     to_image,
     unflip,
 )
-from supernet.pose.skeletons import COCO, CROWDPOSE
+from supernet.pose.keypoints import COCO, CROWDPOSE
 from tests.paths import SHARED
 
 GOLDENS = SHARED / "reference" / "evaluation"

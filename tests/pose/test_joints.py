@@ -11,8 +11,8 @@ import search_spaces
 from search_spaces import litepose
 from supernet import load_checkpoint
 from supernet.errors import UserError
-from supernet.pose.joints import joint_sources, rehead
-from supernet.pose.skeletons import COCO, CROWDPOSE, MPII, SKELETONS, Skeleton
+from supernet.pose.joint_mapping import joint_sources, rehead
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, SKELETONS, Skeleton
 from tools import convert_checkpoint
 
 

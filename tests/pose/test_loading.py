@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from supernet.errors import UserError
-from supernet.pose.images import PictureError, read_image
-from supernet.pose.loading import IN_A_ROW, load
+from supernet.pose.datasets.images import PictureError, read_image
+from supernet.pose.datasets.loader import IN_A_ROW, load
 
 
 class Samples:

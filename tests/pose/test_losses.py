@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from supernet.errors import UserError
-from supernet.pose.losses import BottomUpLoss, heatmap_loss, tag_loss
+from supernet.pose.bottom_up.losses import BottomUpLoss, heatmap_loss, tag_loss
 
 
 def joints_at_random(batch: int, people: list[int], joints: int, cells: int, seed: int = 0) -> Tensor:

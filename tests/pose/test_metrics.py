@@ -13,9 +13,9 @@ import pytest
 import scipy.io
 
 from supernet.errors import UserError
-from supernet.pose.metrics import JUDGES, Judge, coco_ap, crowdpose_ap
-from supernet.pose.pckh import pckh
-from supernet.pose.skeletons import SKELETONS, Skeleton
+from supernet.pose.keypoints import SKELETONS, Skeleton
+from supernet.pose.metrics.oks import JUDGES, Judge, coco_ap, crowdpose_ap
+from supernet.pose.metrics.pckh import pckh
 from tests.paths import SHARED
 
 GOLDENS = SHARED / "reference" / "evaluation"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from supernet.errors import UserError
-from supernet.pose.images import read_image
-from supernet.pose.people import PeopleDataset
-from supernet.pose.skeletons import MPII
+from supernet.pose.datasets.images import read_image
+from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.keypoints import MPII
 from tests.paths import SHARED
 
 DATA = SHARED / "data"

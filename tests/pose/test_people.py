@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from supernet.errors import UserError
-from supernet.pose.coco import PoseDataset
-from supernet.pose.images import read_image
-from supernet.pose.metrics import Judge
-from supernet.pose.people import PeopleDataset, clipped_box
-from supernet.pose.skeletons import COCO, CROWDPOSE, MPII
-from supernet.pose.synthetic import make_synthetic
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.images import read_image
+from supernet.pose.datasets.people import PeopleDataset, clipped_box
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII
+from supernet.pose.metrics.oks import Judge
+from supernet.pose.synthetic.dataset import make_synthetic
 from tests.paths import SHARED
 
 DATA = SHARED / "data"

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
-from supernet.pose.crop import crop_matrix
-from supernet.pose.oks_nms import oks_nms, rescored, similarity, soft_oks_nms
-from supernet.pose.person_decoding import DecodingSettings, dark, decode, merge_mirrored, peaks, quarter_shift
-from supernet.pose.skeletons import COCO
+from supernet.pose.keypoints import COCO
+from supernet.pose.top_down.crop import crop_matrix
+from supernet.pose.top_down.decoding import DecodingSettings, dark, decode, merge_mirrored, peaks, quarter_shift
+from supernet.pose.top_down.oks_nms import oks_nms, rescored, similarity, soft_oks_nms
 
 SIGMAS = np.round(np.array(COCO.sigmas) * 10, 2) / 10
 SIZE_HW = (64, 48)

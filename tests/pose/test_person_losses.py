@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from supernet.errors import UserError
-from supernet.pose.person_losses import COARSEST_FACTOR, PersonLoss
+from supernet.pose.top_down.losses import COARSEST_FACTOR, PersonLoss
 
 B, K, H, W = 3, 5, 8, 6
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
-from supernet.pose.person_targets import person_targets
-from supernet.pose.skeletons import COCO
+from supernet.pose.keypoints import COCO
+from supernet.pose.top_down.targets import person_targets
 
 
 def keypoints_at_random(

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from supernet.errors import UserError
-from supernet.pose.coco import PoseDataset
-from supernet.pose.crop import PersonAugmentation, crop_matrix, crop_region
-from supernet.pose.metrics import Judge
-from supernet.pose.mpii_judge import MpiiJudge
-from supernet.pose.people import PeopleDataset
-from supernet.pose.person_decoding import DecodingSettings
-from supernet.pose.person_losses import PersonLoss
-from supernet.pose.person_targets import person_targets
-from supernet.pose.person_task import SuppressionSettings, TopDownTask
-from supernet.pose.skeletons import COCO, CROWDPOSE, MPII, Skeleton
-from supernet.pose.synthetic import make_synthetic
-from supernet.pose.transforms import warp_keypoints
+from supernet.pose.bottom_up.augmentation import warp_keypoints
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
+from supernet.pose.metrics.mpii import MpiiJudge
+from supernet.pose.metrics.oks import Judge
+from supernet.pose.synthetic.dataset import make_synthetic
+from supernet.pose.top_down.crop import PersonAugmentation, crop_matrix, crop_region
+from supernet.pose.top_down.decoding import DecodingSettings
+from supernet.pose.top_down.losses import PersonLoss
+from supernet.pose.top_down.targets import person_targets
+from supernet.pose.top_down.task import SuppressionSettings, TopDownTask
 from tests.paths import SHARED
 
 INPUT_HW = (128, 96)

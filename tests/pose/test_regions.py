@@ -11,9 +11,10 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from supernet.errors import UserError
-from supernet.pose.coco import Person, PoseDataset
-from supernet.pose.regions import complaint, region
-from supernet.pose.skeletons import COCO
+from supernet.pose.datasets.annotations import Person
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.masks import complaint, region
+from supernet.pose.keypoints import COCO
 
 
 def crowd(segmentation: Any, bbox: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)) -> Person:

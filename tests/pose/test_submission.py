@@ -10,7 +10,7 @@ import pytest
 import scipy.io
 
 from supernet.errors import UserError
-from supernet.pose.submission import write_coco, write_mpii
+from supernet.pose.metrics.submissions import write_coco, write_mpii
 
 
 def test_mpii_counts_pixels_from_one(tmp_path: Path) -> None:

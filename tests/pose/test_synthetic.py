@@ -18,11 +18,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO as CocoReader
 
 from supernet.errors import UserError
-from supernet.pose.figure import PARTS, sample_figure
-from supernet.pose.figure_drawing import draw_figure, sample_look
-from supernet.pose.scene import Scene, sample_scene
-from supernet.pose.skeletons import COCO, CROWDPOSE, MPII
-from supernet.pose.synthetic import crowd_index, is_made, make_synthetic, mask_polygons
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII
+from supernet.pose.synthetic.dataset import crowd_index, is_made, make_synthetic, mask_polygons
+from supernet.pose.synthetic.figure import PARTS, sample_figure
+from supernet.pose.synthetic.figure_drawing import draw_figure, sample_look
+from supernet.pose.synthetic.scene import Scene, sample_scene
 
 # pycocotools and numpy 2.4 disagree about __array__; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from supernet.pose.transforms import Augmentation, sample_matrix
+from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 427), (427, 640), (400, 400)])

@@ -35,13 +35,14 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch.utils.data import default_collate
 
-from supernet.pose.coco import Person, PoseDataset, PoseImage
-from supernet.pose.images import find_images, read_image
-from supernet.pose.inference import MEAN, STD, normalise
-from supernet.pose.skeletons import COCO
-from supernet.pose.synthetic import make_synthetic
-from supernet.pose.targets import Sample, collate, training_sample
-from supernet.pose.transforms import Augmentation, Matrix, sample_matrix
+from supernet.pose.bottom_up.augmentation import Augmentation, Matrix, sample_matrix
+from supernet.pose.bottom_up.inference import MEAN, STD, normalise
+from supernet.pose.bottom_up.targets import Sample, collate, training_sample
+from supernet.pose.datasets.annotations import Person, PoseImage
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.images import find_images, read_image
+from supernet.pose.keypoints import COCO
+from supernet.pose.synthetic.dataset import make_synthetic
 
 SIDE, STRIDES, SIGMA, ROWS, BATCH = 512, (4, 2), 2.0, 30, 8
 Arrays = list[NDArray[Any]]

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from search_spaces import FAMILIES
-from supernet.cost import CostModel, image_batch
-from supernet.counting import count
-from supernet.memory import peak_memory
-from supernet.skeleton import skeleton
+from supernet.cost.cost_model import CostModel, image_batch
+from supernet.cost.macs import count
+from supernet.cost.peak_memory import peak_memory
+from supernet.sharing.meta import skeleton
 
 QUANTITIES = ("macs", "params", "memory")
 

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from supernet.pose.coco import PoseDataset, PoseImage
-from supernet.pose.grouping import GroupingSettings
-from supernet.pose.images import read_image
-from supernet.pose.inference import InferenceSettings, affine, predict, resized_size, results
-from supernet.pose.metrics import Judge
-from supernet.pose.skeletons import COCO
-from supernet.pose.targets import make_targets
-from supernet.pose.transforms import warp_keypoints
+from supernet.pose.bottom_up.augmentation import warp_keypoints
+from supernet.pose.bottom_up.grouping import GroupingSettings
+from supernet.pose.bottom_up.inference import InferenceSettings, affine, predict, resized_size, results
+from supernet.pose.bottom_up.targets import make_targets
+from supernet.pose.datasets.annotations import PoseImage
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.images import read_image
+from supernet.pose.keypoints import COCO
+from supernet.pose.metrics.oks import Judge
 
 TAG_STEP = 3.0  # tags of two people differ by at least this
 SPREAD = 2  # cells around a joint that carry its tag

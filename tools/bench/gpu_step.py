@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from search_spaces import Space, litepose, widehrnet
 from supernet import Supernet
 from supernet.errors import UserError
-from supernet.pose.losses import BottomUpLoss
-from supernet.pose.person_losses import PersonLoss
-from supernet.sampling import Sampler
-from supernet.schedule import Phase, Plan, Step
-from supernet.skeleton import skeleton
-from supernet.training import Trainer
+from supernet.pose.bottom_up.losses import BottomUpLoss
+from supernet.pose.top_down.losses import PersonLoss
+from supernet.sharing.meta import skeleton
+from supernet.training.sampling import Sampler
+from supernet.training.schedule import Phase, Plan, Step
+from supernet.training.trainer import Trainer
 
 JOINTS, PEOPLE = 17, 30
 WARM_UP = 3  # steps that are not timed

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from supernet.pose.grouping import GroupingSettings, group
+from supernet.pose.bottom_up.grouping import GroupingSettings, group
 
 Maps = NDArray[np.float32]
 ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)

@@ -19,12 +19,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from supernet.pose.coco import PoseDataset
-from supernet.pose.crop import PersonAugmentation, person_sample
-from supernet.pose.images import read_image
-from supernet.pose.people import PeopleDataset, PersonInstance
-from supernet.pose.skeletons import COCO
-from supernet.pose.synthetic import make_synthetic
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.images import read_image
+from supernet.pose.datasets.people import PeopleDataset, PersonInstance
+from supernet.pose.keypoints import COCO
+from supernet.pose.synthetic.dataset import make_synthetic
+from supernet.pose.top_down.crop import PersonAugmentation, person_sample
 
 INPUT_HW, STRIDE, SIGMA = (256, 192), 4, 2
 AUGMENTATION = PersonAugmentation(0.35, 45.0, 0.5, 0.3, 8)

@@ -24,15 +24,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from search_spaces.space import Gene, Space, choice, repeat
-from supernet.algorithms import NSGA2, Evolution, RandomSearch
+from search_spaces.space.space import Gene, Space, choice, repeat
 from supernet.errors import UserError
-from supernet.journal import read_journal, records_frame
-from supernet.pareto import hypervolume
-from supernet.predictor import PredictorSearch
-from supernet.programs.costing import CostTable
-from supernet.protocols import Codes
-from supernet.searcher import Searcher
+from supernet.pipeline.costs import CostTable
+from supernet.search.base import Searcher
+from supernet.search.evolution import Evolution
+from supernet.search.journal import read_journal, records_frame
+from supernet.search.nsga2 import NSGA2
+from supernet.search.pareto import hypervolume
+from supernet.search.predictor import PredictorSearch
+from supernet.search.random_search import RandomSearch
+from supernet.sharing.protocols import Codes
 
 ALGORITHMS: dict[str, Any] = {
     "nsga2": NSGA2,

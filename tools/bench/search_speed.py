@@ -18,9 +18,11 @@ from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 
 from search_spaces import litepose
-from supernet.algorithms import NSGA2, Evolution, RandomSearch
-from supernet.cost import CostModel
-from supernet.programs.costing import CostTable
+from supernet.cost.cost_model import CostModel
+from supernet.pipeline.costs import CostTable
+from supernet.search.evolution import Evolution
+from supernet.search.nsga2 import NSGA2
+from supernet.search.random_search import RandomSearch
 
 CANDIDATES = 50_000
 ALGORITHMS: tuple[tuple[Any, dict[str, Any]], ...] = (

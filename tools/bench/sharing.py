@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from search_spaces import FAMILIES, litepose
-from supernet import Supernet, checkpoint
+from supernet import Supernet
+from supernet.io import checkpoint
 
 
 def exactness(families: list[str], count: int) -> None:

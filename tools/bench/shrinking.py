@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from supernet.config import load_config
+from supernet.cli.command import parser, run
+from supernet.cli.train import load_supernet, train_supernet
+from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.files import sha256
-from supernet.journal import Journal
-from supernet.pareto import hypervolume
-from supernet.programs.candidates import scores_of
-from supernet.programs.command import parser, run
-from supernet.programs.progress import Progress
-from supernet.programs.recipe import TRAINED_BY
-from supernet.programs.setting import Setting
-from supernet.programs.train import load_supernet, train_supernet
-from supernet.protocols import Codes
+from supernet.io.files import sha256
+from supernet.pipeline.candidates import scores_of
+from supernet.pipeline.progress import Progress
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import TRAINED_BY
 from supernet.report import write_csv
+from supernet.search.journal import Journal
+from supernet.search.pareto import hypervolume
+from supernet.sharing.protocols import Codes
 
 EXAMPLES = """  python tools/bench/shrinking.py --cfg experiments/synthetic/litepose.yaml --seeds 3
   python tools/bench/shrinking.py --cfg experiments/synthetic/litepose.yaml --compare sampling SUPERNET.RANDOM 1"""

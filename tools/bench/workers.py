@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from supernet import checkpoint
-from supernet.config import load_config
-from supernet.programs.candidates import cluster_of, evaluate_of
-from supernet.programs.command import run
-from supernet.programs.recipe import new_supernet
-from supernet.programs.setting import Setting
-from supernet.programs.train import load_supernet
+from supernet.cli.command import run
+from supernet.cli.train import load_supernet
+from supernet.config.loading import load_config
+from supernet.io import checkpoint
+from supernet.pipeline.candidates import cluster_of, evaluate_of
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import new_supernet
 
 
 def main(arguments: Any = None) -> None:

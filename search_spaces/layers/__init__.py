@@ -1,0 +1,1 @@
+"""Layers that several families share: convolutions, parallel branches, attention, heads. Names follow the authors' checkpoints."""

@@ -1,0 +1,1 @@
+"""Published architectures and figures (JSON, CSV), and the catalogue that reads them."""

@@ -1,0 +1,121 @@
+"""What every program does with its command line, and with an error of the user's: one line, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from yacs.config import CfgNode
+
+from search_spaces import ArchitectureError
+
+from ..config.loading import load_config
+from ..errors import UserError
+
+Main = Callable[[Sequence[str] | None], None]
+PACKAGE = Path(__file__).resolve().parent
+#: The settings files: of the installed package, or of the repository.
+EXPERIMENTS = next((f for f in (PACKAGE / "experiments", PACKAGE.parents[1] / "experiments") if f.is_dir()), PACKAGE)
+
+
+def run(main: Main, arguments: Sequence[str] | None = None) -> None:
+    """Run a program's ``main``; what the user did wrong ends it with one line and exit code 2."""
+    try:
+        main(arguments)
+    except (UserError, ArchitectureError) as error:
+        sys.exit(_fail(error, 2))
+    except torch.cuda.OutOfMemoryError:
+        sys.exit(
+            _fail("the GPU's memory is full: lower TEST.IMAGES_PER_GPU or TRAIN.IMAGES_PER_GPU, or set DEVICE cpu", 2)
+        )
+    except KeyboardInterrupt:
+        sys.exit(_fail("stopped; the same command goes on from here", 130))
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _fail(message: object, code: int) -> int:
+    line = " ".join(str(message).split())
+    print(f"error: {line}" if code == 2 else line, file=sys.stderr)  # noqa: T201
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Options may stand before, between and after ``KEY VALUE``; without any, the user learns what to begin with."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's own, with options and positional arguments in any order."""
+        given = sys.argv[1:] if args is None else args
+        if not given and any(action.required and action.nargs != "*" for action in self._actions):
+            does, example = str(self.description).strip().partition("\n")[0], _first(str(self.epilog))
+            self.exit(2, f"{does}\nBegin with: {example}   (all options: --help)\n")
+        return self.parse_intermixed_args(given, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """One line, like every other error of the user's."""
+        self.exit(2, f"error: {message}; --help says what there is\n")
+
+
+def _first(epilog: str) -> str:
+    """The first of the examples, in one line."""
+    example, _, _ = epilog.partition("\n")[2].replace("\\\n", " ").partition("\n")
+    return " ".join(example.split())
+
+
+def bare_parser(description: str | None, examples: str) -> argparse.ArgumentParser:
+    """A parser without options, with examples (indented lines) below the help, in the words of the installed command."""
+    if sys.argv[0].startswith("pose-supernet "):
+        examples = re.sub(r"python (tools/)?\w+\.py", sys.argv[0], examples)
+    return _Parser(
+        description=description, epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def parser(
+    description: str | None, examples: str, *, superconfig: str | None = None, dry_run: bool = False
+) -> argparse.ArgumentParser:
+    """``--cfg FILE [--superconfig FILE] [--dry-run] KEY VALUE …``, with examples below the help."""
+    result = bare_parser(description, examples)
+    add_cfg(result, required=True)
+    if superconfig is not None:
+        result.add_argument("--superconfig", type=_superconfig, metavar="ARCH", help=superconfig)
+    if dry_run:
+        text = "print the plan and about how long it takes, do nothing"
+        result.add_argument("--dry-run", action="store_true", help=text)
+    return result
+
+
+def add_cfg(command: argparse.ArgumentParser, *, required: bool) -> None:
+    """``--cfg FILE`` and ``KEY VALUE …``."""
+    text = "YAML file of the run, or one that comes with the programs, such as synthetic/litepose.yaml"
+    command.add_argument("--cfg", type=settings_file, required=required, metavar="FILE", help=text)
+    command.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="configuration keys set on top of the file")
+
+
+def settings_file(name: str) -> Path:
+    """The file of this name here, or else the one that comes with the programs."""
+    own = EXPERIMENTS / name.removeprefix("experiments/")
+    return own if own.is_file() and not Path(name).exists() else Path(name)
+
+
+def _superconfig(name: str) -> str:
+    return str(settings_file(name))
+
+
+def config_of(options: argparse.Namespace) -> CfgNode:
+    """The configuration that a command line asks for.
+
+    Raises:
+        UserError: there is no such file; names the nearest that comes with the programs.
+    """
+    if not options.cfg.exists():
+        known = [file.relative_to(EXPERIMENTS).as_posix() for file in sorted(EXPERIMENTS.glob("*/*.yaml"))]
+        near = get_close_matches(str(options.cfg).removeprefix("experiments/"), known, n=1, cutoff=0.0)
+        raise UserError(f"--cfg {options.cfg}: no such file; the nearest that comes with the programs is {near[0]}")
+    return load_config(options.cfg, options.overrides)

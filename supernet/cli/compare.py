@@ -1,0 +1,63 @@
+"""Several runs on one page: fronts in one figure, hypervolumes, networks side by side, and the settings that differ.
+
+All runs have to be judged on one dataset by one metric. The page opens without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from search_spaces.space import codec
+
+from ..config.loading import load_config, plain
+from ..errors import UserError
+from ..pipeline.run import Setting
+from ..report.runs import Run, write_runs
+from .command import bare_parser, run
+from .report import dataset_name
+
+EXAMPLES = """  python tools/compare.py output/synthetic/litepose output/synthetic/hrnet --out compare.html"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, read the runs, write the page, print its name."""
+    command = bare_parser(__doc__, EXAMPLES)
+    command.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders that search.py finished")
+    command.add_argument("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="default compare.html")
+    options = command.parse_args(arguments)
+    settings = {folder: _setting(folder) for folder in dict.fromkeys(options.runs)}
+    judged = {folder: (dataset_name(setting), setting.score) for folder, setting in settings.items()}
+    first, (dataset, metric) = next(iter(judged.items()))
+    for folder, other in judged.items():
+        if other != (dataset, metric):
+            raise UserError(
+                f"{folder} is judged on {other[0]} by {other[1]}, {first} on {dataset} by {metric}; compare runs of one "
+                "dataset and metric"
+            )
+    names = [folder.name for folder in settings]
+    runs = {
+        folder.name if names.count(folder.name) == 1 else str(folder): Run(
+            folder, _describe(setting), plain(setting.cfg)
+        )
+        for folder, setting in settings.items()
+    }
+    print(write_runs(options.out, runs, metric=metric, dataset=dataset))
+
+
+def _setting(folder: Path) -> Setting:
+    config = folder / "config.yaml"
+    if not config.is_file():
+        raise UserError(f"{folder}: no run folder, it has no config.yaml; give a folder that search.py made")
+    return Setting(load_config(config), config)
+
+
+def _describe(setting: Setting) -> Callable[[Any], Any]:
+    family = setting.family
+    return lambda arch: codec.to_json(family.from_json(arch))
+
+
+def program() -> None:
+    """``python tools/compare.py``."""
+    run(main)

@@ -1,0 +1,280 @@
+"""Find people on a picture, on the pictures of a folder or in a video: drawn, and as JSON.
+
+TEST.MODEL_FILE may be a file of tools/export.py, net.onnx, too, which says its architecture itself.
+
+The folder of --out gets each picture (or the video, .mp4) with the people drawn on it, and poses.json. Coordinates there
+are x before y in pixels of the picture as it is stored, (0, 0) the centre of the upper left pixel.
+
+A bottom-up network (DATASET.DATASET coco_kpt or crowd_pose_kpt) finds everybody by itself. A top-down one (coco,
+crowdpose, mpii) is shown one box after the other: those of --boxes, else the whole picture as one box. --boxes is a COCO
+annotation file, or a list of {"file_name" or "image_id", "bbox": [x, y, width, height], "score"}; an image_id belongs to
+the picture whose name is that number, as COCO's are.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..errors import UserError
+from ..io.files import read_json, write_atomically
+from ..pipeline.progress import Progress, say
+from ..pipeline.run import Setting
+from ..pipeline.training import place
+from ..pipeline.weights import network_of
+from ..pose.bottom_up.inference import predict
+from ..pose.datasets.images import read_image
+from ..pose.datasets.people import PeopleDataset, PersonInstance
+from ..pose.top_down.crop import center_scale, crop_image
+from ..pose.top_down.decoding import decode, merge_mirrored
+from ..pose.top_down.task import TopDownTask
+from ..pose.visualisation import draw_poses, save_image
+from .command import config_of, parser, run
+
+EXAMPLES = """  python tools/demo.py --cfg experiments/synthetic/litepose.yaml --input photos --out poses \\
+      --superconfig output/synthetic/litepose/subnets/S/arch.json \\
+      TEST.MODEL_FILE output/synthetic/litepose/subnets/S/retrained/weights.pt
+  python tools/demo.py --cfg experiments/synthetic/litepose.yaml --input film.mp4 TEST.MODEL_FILE net.onnx"""
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+LARGEST_FILE = 4 * 2**30  # bytes of --boxes
+
+Image = NDArray[np.uint8]
+Shown = tuple[str, Image]  # name of a picture, or number of a frame, and its pixels
+Box = tuple[float, float, float, float, float]  # x, y, width, height, score
+Poses = list[
+    tuple[NDArray[np.float64], float]
+]  # of each person: x, y, score of its joints (K, 3), and the person's score
+
+
+# ------------------------------------------------------------------------------------------------------------ networks
+
+
+def bottom_up(setting: Setting, network: nn.Module, input_hw: tuple[int, int]) -> Callable[[list[Shown]], list[Poses]]:
+    """From pictures to everybody on them."""
+    task: Any = setting.task
+    settings = replace(task.inference, input_size=input_hw[0])
+
+    def poses(pictures: list[Shown]) -> list[Poses]:
+        images = [image for _, image in pictures]
+        found = predict(network, images, settings, device=task.device, channels_last=task.channels_last)
+        return [list(zip(f.keypoints.astype(float), f.scores.tolist(), strict=True)) for f in found]
+
+    return poses
+
+
+def top_down(
+    setting: Setting, network: nn.Module, input_hw: tuple[int, int], boxes: dict[str, list[Box]] | None
+) -> Callable[[list[Shown]], list[Poses]]:
+    """From pictures to the people in their boxes; without boxes, one person fills the picture."""
+    task: Any = setting.task
+    nobody = np.zeros((setting.skeleton.num_joints, 3), np.float32)
+
+    def poses(pictures: list[Shown]) -> list[Poses]:
+        people: list[PersonInstance] = []
+        crops, places = [], []
+        for number, (name, image) in enumerate(pictures):
+            whole = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]), 1.0)
+            for *box, score in boxes.get(name, []) if boxes is not None else [whole]:
+                bbox, index = (box[0], box[1], box[2], box[3]), len(people)
+                area = bbox[2] * bbox[3]
+                people.append(PersonInstance(Path(name), number, index, bbox, None, None, nobody, score, area))
+                places.append(center_scale(bbox, input_hw[1] / input_hw[0]))
+                crops.append(crop_image(image, *places[-1], input_hw))
+        if not people:
+            return [[] for _ in pictures]
+        found = _joints(task, network, np.stack(crops), places)
+        dataset = PeopleDataset(people, setting.skeleton, range(len(pictures)), Path("--boxes"), None)
+        of_picture: defaultdict[int, Poses] = defaultdict(list)
+        for result in task.results(dataset, [person.ravel().tolist() for person in found], input_hw):
+            joints = np.array(result["keypoints"]).reshape(-1, 3)
+            of_picture[result["image_id"]].append((joints, result["score"]))
+        return [of_picture[number] for number in range(len(pictures))]
+
+    return poses
+
+
+def _joints(task: TopDownTask, network: nn.Module, crops: Image, places: list[Any]) -> NDArray[np.float32]:
+    """Joints (B, K, 3) of crops (B, H, W, 3), in pixels of their pictures."""
+    inputs = task.inputs(torch.from_numpy(crops))
+    heatmaps = network(inputs)
+    if task.decoding.flip:
+        heatmaps = merge_mirrored(heatmaps, network(inputs.flip(3)), task.skeleton.flip_index, task.decoding.shift)
+    centers, scales = (np.array(values) for values in zip(*places, strict=True))
+    return decode(heatmaps.float().cpu().numpy(), centers, scales, task.decoding)
+
+
+def read_boxes(file: Path, names: Sequence[str]) -> dict[str, list[Box]]:
+    """The boxes of each picture by its name.
+
+    Raises:
+        UserError: the file is neither of the two kinds, an entry has no box, or none is for these pictures.
+    """
+    raw = read_json(file, max_bytes=LARGEST_FILE)
+    entries: Any = raw.get("annotations") if isinstance(raw, dict) else raw
+    if not isinstance(entries, list):
+        raise UserError(f"{file}: neither a list of boxes nor a COCO annotation file; see --help")
+    numbers: dict[Any, str] = {int(Path(name).stem): name for name in names if Path(name).stem.isdecimal()}
+    if isinstance(raw, dict):
+        numbers = {image["id"]: image["file_name"] for image in raw.get("images", [])}
+    boxes: dict[str, list[Box]] = {name: [] for name in names}
+    for index, entry in enumerate(entries):
+        try:
+            x, y, width, height, score = map(float, (*entry["bbox"], entry.get("score", 1)))
+            name = entry["file_name"] if "file_name" in entry else numbers.get(entry["image_id"])
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise UserError(
+                f"{file}: entry {index} needs 'bbox' (4 numbers) and 'file_name' or 'image_id': correct or remove it"
+            ) from None
+        if name in boxes and width > 0 and height > 0 and not entry.get("iscrowd"):
+            boxes[name].append((x, y, width, height, score))
+    if not any(boxes.values()):
+        raise UserError(f"{file}: no box for any of the pictures ({names[0]}, …): give boxes for these")
+    return boxes
+
+
+# ------------------------------------------------------------------------------------------------- pictures and videos
+
+
+def pictures_of(source: Path) -> list[Path]:
+    """The pictures of a folder in order of their names, or the one picture.
+
+    Raises:
+        UserError: there is no such thing, or no picture in the folder.
+    """
+    if not source.exists():
+        raise UserError(f"--input {source} does not exist: give a picture, a folder of pictures or a video")
+    if source.is_file():
+        return [source]
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+    if not found:
+        raise UserError(f"--input {source} holds no picture ({', '.join(PICTURES)}): give another folder")
+    return found
+
+
+class Video:
+    """The frames of a video, and a video of the same size and speed to draw them into.
+
+    Raises:
+        UserError: the video cannot be read, or the other cannot be written.
+    """
+
+    def __init__(self, source: Path, target: Path) -> None:
+        self.source, self.target = source, target
+        self._reader = cv2.VideoCapture(str(source))
+        if not self._reader.isOpened():
+            raise UserError(f"--input {source} cannot be read as a video: give another file")
+        self.count = max(0, int(self._reader.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._rate = self._reader.get(cv2.CAP_PROP_FPS) or 25.0
+        self._writer: cv2.VideoWriter | None = None
+
+    def frames(self) -> Iterator[Shown]:
+        """Number and RGB pixels of each frame."""
+        number = 0
+        while True:
+            whole, frame = self._reader.read()
+            if not whole:
+                self._reader.release()
+                return
+            yield str(number), cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+            number += 1
+
+    def write(self, image: Image) -> None:
+        """Add a drawn frame."""
+        if self._writer is None:
+            size_wh = (image.shape[1], image.shape[0])
+            self._writer = cv2.VideoWriter(str(self.target), cv2.VideoWriter.fourcc(*"mp4v"), self._rate, size_wh)
+            if not self._writer.isOpened():
+                raise UserError(f"{self.target} cannot be written as a video: give another folder with --out")
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Finish the drawn video."""
+        if self._writer is not None:
+            self._writer.release()
+
+
+# ------------------------------------------------------------------------------------------------------------- program
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, find people, draw them, write poses.json, print the speed."""
+    command = parser(__doc__, EXAMPLES, superconfig="the network: a JSON file or a published name")
+    command.add_argument("--input", type=Path, required=True, help="a picture, a folder of pictures or a video")
+    command.add_argument("--out", type=Path, default=Path("poses"), metavar="FOLDER", help="where to draw (poses)")
+    command.add_argument("--boxes", type=Path, metavar="FILE", help="where people are, for a top-down network")
+    command.add_argument("--score", type=float, default=0.3, help="people of a lower score are left out")
+    command.add_argument("--batch", type=int, default=1, help="pictures that the network sees at once")
+    options = command.parse_args(arguments)
+    setting = Setting(config_of(options), options.cfg)
+    if options.out.resolve() in (options.input.resolve(), options.input.resolve().parent):
+        raise UserError(f"--out {options.out} is where the input lies, which would be overwritten: give another folder")
+
+    is_video = options.input.suffix.lower() in VIDEOS and options.input.is_file()
+    video = Video(options.input, options.out / f"{options.input.stem}.mp4") if is_video else None
+    paths = [] if video else pictures_of(options.input)
+    network, arch = network_of(setting, options.superconfig)
+    place(network, setting)
+    if isinstance(setting.task, TopDownTask):
+        if options.boxes and video:
+            raise UserError(
+                "--boxes are for pictures, a video has no names: leave them out, or give its frames as pictures"
+            )
+        boxes = read_boxes(options.boxes, [path.name for path in paths]) if options.boxes else None
+        poses = top_down(setting, network, arch.input_hw, boxes)
+    elif options.boxes:
+        raise UserError(
+            f"--boxes: DATASET.DATASET {setting.cfg.DATASET.DATASET} is bottom-up and finds people by itself"
+        )
+    else:
+        poses = bottom_up(setting, network, arch.input_hw)
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    source = video.frames() if video else ((path.name, read_image(path)) for path in paths)
+    records, seconds = [], 0.0
+    with Progress("poses", video.count if video else len(paths)) as progress:
+        while batch := list(islice(source, options.batch)):
+            started = time.perf_counter()
+            with torch.inference_mode():
+                found = poses(batch)
+            seconds += time.perf_counter() - started
+            for (name, image), people in zip(batch, found, strict=True):
+                kept = [person for person in people if person[1] >= options.score]
+                records.append(_record(name, image, kept))
+                joints = np.array([person for person, _ in kept]).reshape(-1, setting.skeleton.num_joints, 3)
+                drawn = draw_poses(image, joints, setting.skeleton)
+                video.write(drawn) if video else save_image(options.out / name, drawn)
+            progress.to(len(records))
+    if video:
+        video.close()
+    head = {"skeleton": setting.skeleton.name, "joints": setting.skeleton.joints}
+    write_atomically(options.out / "poses.json", json.dumps(head | {"pictures": records}) + "\n")
+    count = sum(len(record["people"]) for record in records)
+    say(
+        f"{count} people on {len(records)} {'frames' if video else 'pictures'}; {len(records) / seconds:.1f} a second "
+        f"({setting.device.type}, network and decoding); {options.out}"
+    )
+
+
+def _record(name: str, image: Image, people: Poses) -> dict[str, Any]:
+    """One picture of poses.json."""
+    height, width = image.shape[:2]
+    found = [{"score": round(score, 4), "keypoints": np.round(joints, 3).tolist()} for joints, score in people]
+    return {"name": name, "width": width, "height": height, "people": found}
+
+
+def program() -> None:
+    """``python tools/demo.py``."""
+    run(main)

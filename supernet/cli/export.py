@@ -1,0 +1,246 @@
+"""Export a network as ONNX for deployment, prove that it computes the same on real pictures, and measure it.
+
+BatchNorm is folded into the convolutions. The file takes normalised pictures (B, 3, H, W) and answers as the network does;
+with --decode a top-down one answers with joints. Beside it net.certificate.json says how far it is from PyTorch on pictures
+of the split to judge, what it costs, and how long it takes here. valid.py and tools/demo.py take it as TEST.MODEL_FILE, without
+--superconfig. People of bottom-up maps are grouped outside of the file, as tools/demo.py does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..cost.latency import place_of
+from ..cost.macs import count
+from ..deploy.fusion import fuse_batchnorm
+from ..deploy.onnx_file import DYNAMIC, MULTIPLE, SUFFIX, OnnxNetwork, check_installed, quantise, write_onnx
+from ..deploy.runtimes import latency_ms, runner
+from ..errors import UserError
+from ..io.files import sha256, write_atomically
+from ..pipeline.data import AnyDataset
+from ..pipeline.progress import say
+from ..pipeline.run import Setting
+from ..pipeline.weights import family_name_of, network_of
+from ..pose.bottom_up.inference import MEAN, STD
+from ..pose.top_down.onnx_decoding import WithJoints
+from ..pose.top_down.task import TopDownTask
+from ..report.markdown import markdown_table
+from .command import config_of, parser, run
+
+LARGEST_DIFFERENCE = 1e-4  # to PyTorch, of the largest absolute value of an output
+MOVED_CELLS = 0.01  # part of the joints that may lie elsewhere: where two cells are equally high, rounding decides
+
+EXAMPLES = """  python tools/export.py --cfg experiments/synthetic/litepose.yaml --out net.onnx --dynamic size --int8 64 \\
+      --superconfig output/synthetic/litepose/subnets/S/arch.json \\
+      TEST.MODEL_FILE output/synthetic/litepose/subnets/S/weights.pt
+  python valid.py --cfg experiments/synthetic/litepose.yaml TEST.MODEL_FILE net-int8.onnx"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program."""
+    command = parser(__doc__, EXAMPLES, superconfig="the network: a JSON file or a published name")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, .onnx")
+    command.add_argument("--dynamic", choices=DYNAMIC, default="", help="leave the batch open, or height and width too")
+    command.add_argument(
+        "--decode", action="store_true", help="answer with joints in pixels of the input, and their heat"
+    )
+    command.add_argument(
+        "--int8", type=int, default=0, metavar="N", help="8-bit file beside it, ranges from N pictures"
+    )
+    command.add_argument("--pictures", type=int, default=8, help="of the split to judge, to compare with PyTorch on")
+    command.add_argument("--batch", type=int, default=1, help="pictures at once, in the file and when it is measured")
+    command.add_argument("--threads", type=int, default=1, help="of the CPU when it is measured")
+    command.add_argument("--repeats", type=int, default=20, help="timed calls of each runtime; 0 measures nothing")
+    command.add_argument("--no-compile", action="store_true", help="do not measure torch.compile, which takes a minute")
+    options = command.parse_args(arguments)
+    setting = Setting(config_of(options), options.cfg)
+    _check(setting, options)
+    network, arch = network_of(setting, options.superconfig)
+    if isinstance(network, OnnxNetwork):
+        raise UserError(f"{setting.cfg.TEST.MODEL_FILE} is exported already; give the weights it was made from")
+    network = network.float().cpu().eval()
+    pictures = list(_inputs(setting, setting.test[: options.pictures], arch.input_hw, options.batch))
+    certificate = export(setting, network, arch, pictures, options)
+
+    files = {"onnxruntime": options.out}
+    if options.int8:
+        files["onnxruntime int8"] = options.out.with_name(f"{options.out.stem}-int8{SUFFIX}")
+        chosen = setting.calibration[: options.int8]
+        quantise(options.out, files["onnxruntime int8"], _inputs(setting, chosen, arch.input_hw, options.batch))
+        certificate["int8"] = {
+            "file": files["onnxruntime int8"].name,
+            "sha256": sha256(files["onnxruntime int8"]),
+            "pictures": len(chosen),
+            **compared(_reference(setting, network, options), OnnxNetwork(files["onnxruntime int8"]), pictures),
+        }
+    if options.repeats:
+        table = measured(network, fuse_batchnorm(network, pictures[0]), files, pictures[0], options)
+        place = place_of(torch.device("cpu"), "", options.threads, options.batch)
+        certificate["latency"] = {key: getattr(place, key) for key in ("machine", "threads", "batch")}
+        certificate["latency"]["rows"] = table.to_dict("records")
+        say(markdown_table(table))
+    write_atomically(options.out.with_suffix(".certificate.json"), json.dumps(certificate, indent=2) + "\n")
+    say(
+        f"{options.out}: {certificate['macs'] / 1e6:,.1f} MMACs, {certificate['params']:,} parameters, ONNX operators of "
+        f"version {certificate['opset']}; difference to PyTorch {certificate['difference']:.1e} of the largest value on "
+        f"{certificate['pictures']} pictures"
+    )
+    if not options.decode:
+        for file in files.values():
+            say(f"next: python valid.py --cfg {options.cfg} TEST.MODEL_FILE {file}")
+
+
+def export(
+    setting: Setting, network: nn.Module, arch: Any, pictures: Sequence[Tensor], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Write the file and compare it with PyTorch; returns the certificate.
+
+    Raises:
+        UserError: the network cannot be exported so, or the file differs from PyTorch; it is removed then.
+    """
+    reference = _reference(setting, network, options)
+    with torch.no_grad():
+        answer = reference(pictures[0])
+    several = isinstance(answer, list)
+    names = ["joints", "heat"] if options.decode else [f"maps{index}" for index in range(len(answer) if several else 1)]
+    facts = {
+        "family": family_name_of(setting),
+        "arch": json.dumps(setting.family.to_json(arch)),
+        "joints": str(setting.skeleton.num_joints),
+        "several": "true" if several else "false",
+        "decoded": "true" if options.decode else "false",
+        "colours": "RGB" if getattr(setting.task, "rgb", True) else "BGR",  # of the input: (pixel / 255 - mean) / std
+        "mean": json.dumps(MEAN),
+        "std": json.dumps(STD),
+    }
+    shapes = [*pictures, *_others(setting, reference, pictures[0], arch.input_hw, options.dynamic)]
+    fused = _reference(setting, fuse_batchnorm(network, pictures[0]), options)
+    opset = write_onnx(fused, pictures[0], options.out, names, facts, options.dynamic)
+    found = compared(reference, OnnxNetwork(options.out), shapes)
+    if found["difference"] > LARGEST_DIFFERENCE or found.get("moved", 0) > MOVED_CELLS:
+        options.out.unlink()
+        raise UserError(
+            f"{options.out}: differs from PyTorch by {found['difference']:.1e} of the largest value, more than "
+            f"{LARGEST_DIFFERENCE:.0e}, and is not kept; report this with the architecture"
+        )
+    cost, source = count(network, tuple(pictures[0][:1].shape)), Path(setting.cfg.TEST.MODEL_FILE)
+    return {
+        "file": options.out.name,
+        "sha256": sha256(options.out),
+        "source": str(source),
+        "source_sha256": sha256(source),
+        "family": facts["family"],
+        "arch": json.loads(facts["arch"]),
+        "input": list(pictures[0].shape),
+        **{key: facts[key] for key in ("colours", "mean", "std")},
+        "dynamic": options.dynamic,
+        "outputs": names,
+        "opset": opset,
+        "macs": cost.macs,
+        "params": cost.params,
+        "pictures": sum(len(batch) for batch in pictures),
+        "largest_difference": LARGEST_DIFFERENCE,
+        **found,
+    }
+
+
+def _others(
+    setting: Setting, reference: nn.Module, images: Tensor, input_hw: tuple[int, int], dynamic: str
+) -> list[Tensor]:
+    """Batches of other shapes than those the file is made with, as far as these are left open.
+
+    Raises:
+        UserError: the network itself takes no other height and width.
+    """
+    if not dynamic:
+        return []
+    larger = torch.cat([images] * 3)
+    if dynamic == "batch":
+        return [larger]
+    (other,) = _inputs(setting, setting.test[:1], (input_hw[0] + MULTIPLE, input_hw[1] + 2 * MULTIPLE), 1)
+    try:
+        with torch.no_grad():
+            reference(other)
+    except RuntimeError:
+        raise UserError(
+            f"--dynamic size: this network takes pictures of {input_hw[0]} x {input_hw[1]} only; write --dynamic batch"
+        ) from None
+    return [larger, other]
+
+
+def compared(reference: nn.Module, exported: OnnxNetwork, batches: Sequence[Tensor]) -> dict[str, float]:
+    """``difference``: the largest to the reference, as a part of the largest absolute value of an output.
+
+    Of a network that answers with joints this is that of their heat, and ``moved`` the part of the joints that lie elsewhere.
+    """
+    difference, moved = 0.0, []
+    for images in batches:
+        with torch.no_grad():
+            wanted, found = _listed(reference(images)), _listed(exported(images))
+        if isinstance(reference, WithJoints):
+            moved.append((wanted.pop(0) - found.pop(0)).abs().amax(dim=2) > 0.01)
+        for one, other in zip(wanted, found, strict=True):
+            difference = max(difference, float((one - other).abs().max() / one.abs().max()))
+    return {"difference": difference} | ({"moved": float(torch.cat(moved).float().mean())} if moved else {})
+
+
+def measured(
+    network: nn.Module, fused: nn.Module, files: dict[str, Path], images: Tensor, options: argparse.Namespace
+) -> pd.DataFrame:
+    """Milliseconds of a batch under each runtime, and how many times as fast as the plain network it is."""
+    calls = {"eager": runner(network, images, "eager", options.threads)}
+    calls["eager, BatchNorm folded"] = runner(fused, images, "eager", options.threads)
+    if not options.no_compile:
+        try:
+            calls["torch.compile"] = runner(fused, images, "compile", options.threads)
+        except UserError as error:
+            say(f"not measured: {error}")
+    calls |= {name: OnnxNetwork(file, options.threads) for name, file in files.items()}
+    times = {name: latency_ms(call, images, options.threads, options.repeats) for name, call in calls.items()}
+    rows = [{"runtime": name, "ms": round(ms, 3), "ratio": round(times["eager"] / ms, 2)} for name, ms in times.items()]
+    return pd.DataFrame(rows)
+
+
+def _check(setting: Setting, options: argparse.Namespace) -> None:
+    """Refuse what cannot be done, before anything is read."""
+    check_installed()
+    if options.out.suffix != SUFFIX:
+        raise UserError(f"--out {options.out} has to end in {SUFFIX}")
+    if min(options.pictures, options.batch, options.threads) < 1 or min(options.int8, options.repeats) < 0:
+        raise UserError("--pictures, --batch and --threads have to be 1 or more, --int8 and --repeats 0 or more")
+    if options.decode and not isinstance(setting.task, TopDownTask):
+        raise UserError(
+            f"--decode: DATASET.DATASET {setting.cfg.DATASET.DATASET} is bottom-up, whose people are grouped outside of the "
+            "file; leave it out"
+        )
+    if options.decode and setting.cfg.TEST.POST_PROCESS and setting.cfg.TEST.BLUR_KERNEL:
+        raise UserError("--decode has a quarter of a cell and no DARK; set TEST.BLUR_KERNEL 0")
+
+
+def _reference(setting: Setting, network: nn.Module, options: argparse.Namespace) -> nn.Module:
+    """The network as it is to answer."""
+    return WithJoints(network, setting.cfg.TEST.POST_PROCESS).eval() if options.decode else network
+
+
+def _inputs(setting: Setting, dataset: AnyDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
+    """Whole batches (B, 3, H, W) of the pictures of a dataset, the last filled up by repeating it."""
+    for images in setting.task.calibration_batches(dataset, input_hw, batch):
+        whole = images.cpu().contiguous()
+        yield whole.repeat(-(-batch // len(whole)), 1, 1, 1)[:batch]
+
+
+def _listed(outputs: Any) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+def program() -> None:
+    """``python tools/export.py``."""
+    run(main)

@@ -1,0 +1,173 @@
+"""Can the supernet's ranking be believed? Its scores against those of the same networks, each trained alone.
+
+Without --supernet only the table of networks trained alone is made (or goes on). With --table that step is left out, and
+any supernet of the space is judged by a table that is there.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import UserError
+from ..io.files import sha256, write_atomically
+from ..pipeline.candidates import subnet
+from ..pipeline.progress import Progress, say
+from ..pipeline.run import Setting
+from ..pipeline.standalone import alone_table
+from ..pipeline.training import TRAINED_BY
+from ..report import write_csv
+from ..report.markdown import bullets, environment, markdown_table
+from ..search.journal import Journal
+from ..search.ranking import Chance, chance, correlations, mean_over_seeds, read_alone
+from .command import config_of, parser, run
+from .train import load_supernet
+
+EXAMPLES = """  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --workers 2 FIDELITY.EPOCHS 6
+  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --table experiments/synthetic/alone.csv \\
+      --supernet output/synthetic/litepose/supernet/weights.pt"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program."""
+    command = parser(__doc__, EXAMPLES)
+    command.add_argument("--supernet", type=Path, metavar="FILE", help="weights of the supernet to judge")
+    command.add_argument(
+        "--table", type=Path, metavar="FILE", help="CSV of networks trained alone, to be used as it is"
+    )
+    command.add_argument("--workers", type=int, default=1, help="processes that train, of one thread each (default 1)")
+    options = command.parse_args(arguments)
+    if options.workers < 1:
+        raise UserError(f"--workers {options.workers}: at least one process has to train; to train none, give --table")
+    setting = Setting(config_of(options), options.cfg)
+    folder = setting.folder / "fidelity"
+    digest = sha256(options.supernet) if options.supernet else ""  # a wrong name is told before hours of training
+    table = options.table or alone_table(setting, folder, options.workers)
+    if options.supernet is None:
+        say(f"{table}\nnext: python tools/fidelity.py --cfg {options.cfg} --table {table} --supernet FILE")
+        return
+    compare(setting, folder / digest[:12], read_alone(table), options.supernet, str(table), digest)
+
+
+def compare(
+    setting: Setting, folder: Path, trainings: pd.DataFrame, source: Path, table_name: str, digest: str
+) -> pd.DataFrame:
+    """Score the table's architectures in the supernet; writes scores.csv, correlations.csv, report.md; prints the report."""
+    table = mean_over_seeds(trainings)
+    table = _supernet_scores(setting, folder, table, source, digest)
+    found = []
+    for split in ("test", "search"):
+        predictors = {"supernet": table.supernet, "MACs": table.macs}
+        if split == "test":  # what it costs to judge on other images: with the supernet, and with no supernet in it
+            predictors |= {"supernet, same images": table.supernet_test, "alone, search split": table.search}
+        part = correlations(
+            table[split], predictors, table.macs, baseline="MACs", band_count=setting.cfg.FIDELITY.BANDS
+        )
+        part.insert(0, "judged on", split)
+        found.append(part)
+    result = pd.concat(found, ignore_index=True)
+    write_csv(folder / "scores.csv", table)
+    write_csv(folder / "correlations.csv", result)
+    text = _report(setting, table, result, table_name, source, chance(trainings))
+    write_atomically(folder / "report.md", text)
+    say(f"{text}\n{folder}")
+    return result
+
+
+def _supernet_scores(setting: Setting, folder: Path, table: pd.DataFrame, source: Path, digest: str) -> pd.DataFrame:
+    """The table with the score of every architecture after calibration; a stopped run goes on.
+
+    ``supernet`` is on the search split, which is what a search sees, and ``supernet_test`` on the reported one.
+    """
+    archs = [setting.family.from_json(json.loads(text)) for text in table.arch]
+    for arch in archs:
+        reason = setting.space.why_not(arch)
+        if reason is not None:
+            raise UserError(
+                f"the table holds an architecture that the space does not: {reason}; give the table's --cfg"
+            )
+    journal: Journal[object] = Journal(
+        folder / "scores.jsonl",
+        space=setting.space.fingerprint,
+        seed=0,
+        settings=setting.settings(*TRAINED_BY, "TEST") | {"supernet_sha256": digest},
+        to_json=setting.family.to_json,
+    )
+    supernet = load_supernet(setting, source)
+    splits = {"supernet": setting.search, "supernet_test": setting.test}
+    judges = {name: setting.judge(dataset) for name, dataset in splits.items()}
+
+    def evaluate(arch: Any) -> dict[str, float]:
+        network = subnet(setting, supernet, arch)
+        return {
+            name: setting.metrics(network, dataset, arch, judges[name])[setting.score]
+            for name, dataset in splits.items()
+        }
+
+    scores = []
+    with Progress("scores in the supernet", len(archs)) as progress:
+        for done, (arch, macs) in enumerate(zip(archs, table.macs, strict=True), 1):
+            started = time.monotonic()
+            record = journal.find(arch) or journal.add(
+                arch, algorithm="table", macs=macs, metrics=evaluate(arch), seconds=time.monotonic() - started
+            )
+            scores.append(record.metrics)
+            progress.to(done)
+    return table.assign(**{name: [score[name] for score in scores] for name in splits})
+
+
+def _report(
+    setting: Setting,
+    table: pd.DataFrame,
+    result: pd.DataFrame,
+    table_name: str,
+    source: Path,
+    by_chance: Chance,
+) -> str:
+    main_part = result[result["judged on"] == "test"].drop(columns="judged on")
+    facts = {
+        "table": f"{table_name}: {int(table.trainings.sum())} trainings of {len(table)} architectures",
+        "supernet": str(source),
+        "scores alone (test split)": f"{table.test.min():.3f} to {table.test.max():.3f}",
+        "scores in the supernet (search split)": f"{table.supernet.min():.3f} to {table.supernet.max():.3f}",
+        **environment(),
+    }
+    if by_chance.architectures:
+        facts["another seed"] = (
+            f"Kendall {by_chance.kendall:.2f} over {by_chance.architectures} architectures; one training varies by "
+            f"{by_chance.noise:.3f}, so that a perfect ranking would reach about {by_chance.ceiling:.2f} with this table"
+        )
+    shown = pd.DataFrame(
+        {
+            "predictor": main_part.predictor,
+            "MACs of": main_part.band,
+            "n": main_part.architectures,
+            **{
+                f"{name} (95 %)": [
+                    f"{value:.2f} ({low:.2f} to {high:.2f})"
+                    for value, low, high in main_part[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
+                ]
+                for name in ("kendall", "spearman")
+            },
+        }
+    )
+    return "\n\n".join(
+        [
+            f"# Does the supernet rank as training alone does? {setting.cfg.SPACE.FAMILY} {setting.cfg.SPACE.NAME}",
+            bullets(facts),
+            f"Rank correlation with {setting.score} of each network trained alone, on the reported split. \"supernet\" was "
+            "judged on the search split, as a search does; \"within bands\" is the mean over the bands of equal MACs; "
+            "\"supernet - MACs\" is the supernet's lead over ranking by MACs.",
+            markdown_table(shown),
+        ]
+    ) + "\n"  # fmt: skip
+
+
+def program() -> None:
+    """``python tools/fidelity.py``."""
+    run(main)

@@ -1,0 +1,224 @@
+"""The whole loop: train the supernet, search it, and bring the best architecture of every budget to a comparison.
+
+Every step that is done already is left as it is; a run that was stopped goes on where it was. Where a key has changed, the
+steps that depend on it are done again, and what they had made is put aside in the run folder, in old-1, old-2 and so on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UserError
+from ..io.files import sweep
+from ..pipeline.candidates import cluster_of, evaluate_of, losses_of
+from ..pipeline.cluster import leave
+from ..pipeline.costs import check_limits, costs_of, limits_of
+from ..pipeline.dry_run import show_run
+from ..pipeline.fit import REPORTED
+from ..pipeline.progress import Progress, say
+from ..pipeline.provenance import Aside, renew_search, renew_supernet, searched_with
+from ..pipeline.run import Setting
+from ..pipeline.subnets import compare_picks
+from ..report import write_csv
+from ..search.base import Searcher
+from ..search.evolution import Evolution
+from ..search.journal import Journal, Record
+from ..search.loop import run_search
+from ..search.nsga2 import NSGA2
+from ..search.pareto import budget_picks, non_dominated
+from ..search.predictor import Fit, PredictorSearch
+from ..search.random_search import RandomSearch
+from ..search.successive_halving import Halving
+from ..sharing.supernet import Supernet
+from .command import config_of, parser, run
+from .report import write_reports
+from .train import load_supernet, train_supernet
+
+EXAMPLES = """  python search.py --cfg experiments/synthetic/litepose.yaml
+  python search.py --cfg experiments/synthetic/litepose.yaml --dry-run
+  python search.py --cfg experiments/synthetic/litepose.yaml SEARCH.EVALUATIONS 100 OUTPUT_DIR output-100"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program."""
+    command = parser(__doc__, EXAMPLES, dry_run=True)
+    options = command.parse_args(arguments)
+    setting = Setting(config_of(options), options.cfg)
+    if options.dry_run:
+        _check_budgets(setting)
+        return show_run(setting, search=True)
+    started = time.monotonic()
+    setting.keep_config()
+    for folder in (setting.folder, setting.folder / "search"):
+        sweep(folder)
+    _check_budgets(setting)
+    if setting.cfg.SEARCH.BACKEND == "ray":
+        cluster_of(setting).check()
+    aside = Aside(setting.folder)
+    renew_supernet(setting, aside)
+    source = train_supernet(setting)
+    supernet = load_supernet(setting, source)
+    renew_search(setting, source, aside)
+    found, baseline = search(setting, supernet, source)
+    front = _front(setting, found)
+    write_csv(setting.folder / "front.csv", front)
+    say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
+    rows = compare_picks(setting, picks_of(setting, front), supernet, source, aside)
+    write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
+    files = write_reports(setting, len(found), len(baseline))
+    say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    say(f"{'  '.join(map(str, files))}  ({(time.monotonic() - started) / 60:.1f} minutes)")
+
+
+def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:
+    """Judge SEARCH.EVALUATIONS architectures, and SEARCH.RANDOM_BASELINE random ones, on the search split.
+
+    With SEARCH.HALVING they are the survivors of as many more whose loss alone was measured; the baseline is never halved.
+    """
+    cfg = setting.cfg.SEARCH
+    journal = Journal(
+        setting.folder / "search" / "journal.jsonl",
+        space=setting.space.fingerprint,
+        seed=cfg.SEED,
+        settings=searched_with(setting, source),
+        to_json=setting.family.to_json,
+        may_differ=REPORTED,
+    )
+    evaluate, halving = evaluate_of(setting, supernet, source), None
+    if cfg.HALVING.IMAGES:
+        stage = f"loss on {cfg.HALVING.IMAGES} images"
+        halving = Halving(losses_of(setting, supernet, source), stage, cfg.HALVING.KEEP)
+
+    def search_with(algorithm: str, evaluations: int, title: str, halving: Halving[Any] | None) -> list[Record]:
+        with Progress(title, evaluations) as progress:
+            return run_search(
+                _searcher(setting, algorithm),
+                evaluate,
+                journal,
+                evaluations,
+                setting.score,
+                lambda done, record: progress.to(
+                    done, **{setting.score: record.metrics[setting.score], "MMACs": record.macs / 1e6}
+                ),
+                halving,
+            )
+
+    found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})", halving)
+    if halving is not None:
+        looks = sum(record.stage == halving.stage for record in journal.records)
+        say(f"search: {looks:,} architectures had their {halving.stage}, {len(found):,} of them were judged")
+    baseline: list[Record] = []
+    if cfg.RANDOM_BASELINE:
+        baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)", None)
+    leave()
+    write_csv(setting.folder / "search" / "found.csv", score_table(setting, found))
+    write_csv(setting.folder / "search" / "random.csv", score_table(setting, baseline))
+    return found, baseline
+
+
+def _searcher(setting: Setting, algorithm: str) -> Searcher[Any]:
+    cfg = setting.cfg.SEARCH
+    common: dict[str, Any] = {
+        "space": setting.space,
+        "costs": costs_of(setting),
+        "rng": np.random.default_rng(cfg.SEED),
+        "population": cfg.POPULATION,
+        "limits": limits_of(setting),
+    }
+    objectives: dict[str, Any] = {"objectives": setting.cfg.COST.OBJECTIVES}
+    mutation: dict[str, Any] = {
+        "mutation_probability": cfg.MUTATION_PROBABILITY or 1 / max(1, len(setting.space.genes))
+    }
+    match algorithm:
+        case "random":
+            return RandomSearch(**common, **objectives)
+        case "evolution":
+            generations = -(-cfg.EVALUATIONS // cfg.POPULATION)
+            return Evolution(**common, **mutation, parent_ratio=cfg.PARENT_RATIO, iterations=generations)
+        case "predictor":
+            return PredictorSearch(**common, **objectives, **mutation, on_fit=_fit_log(setting.folder / "search"))
+        case _:
+            return NSGA2(**common, **objectives, **mutation)
+
+
+def _fit_log(folder: Path) -> Callable[[Fit], None]:
+    """Says how good the predictor was in each generation, and keeps it in ``predictor.csv``."""
+    fits: list[Fit] = []
+
+    def on_fit(fit: Fit) -> None:
+        fits.append(fit)
+        write_csv(folder / "predictor.csv", pd.DataFrame(fits))
+        say(
+            f"predictor after {fit.evaluated} evaluations: τ {fit.kendall:.2f}, ρ {fit.spearman:.2f}, error {fit.error:.4g}, "
+            f"{100 * fit.coverage:.0f} % within two deviations; the next candidates have ± {fit.deviation:.4g}"
+        )
+
+    return on_fit
+
+
+def score_table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
+    """What was evaluated: macs, params, resolution, other costs of the search, every metric, the architecture as JSON."""
+    if not records:
+        return pd.DataFrame()
+    archs = [setting.family.from_json(record.arch) for record in records]
+    codes = np.stack([setting.space.encode(arch) for arch in archs])
+    costs = costs_of(setting)
+    table = pd.DataFrame(
+        {
+            "macs": [record.macs for record in records],
+            "params": setting.costs.params(codes),
+            "resolution": [arch.input_hw[0] for arch in archs],
+        }
+    )
+    for name, column in zip(costs.names, costs(codes).T, strict=True):
+        if name not in table:
+            table[name] = column
+    metrics = pd.DataFrame([record.metrics for record in records])
+    return table.join(metrics).assign(arch=[json.dumps(record.arch) for record in records])
+
+
+def _front(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
+    table = score_table(setting, records)
+    best = non_dominated(table[[*setting.cfg.COST.OBJECTIVES, setting.score]].to_numpy(dtype=float))
+    front = table[best].sort_values("macs").reset_index(drop=True)
+    front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
+    return front
+
+
+def picks_of(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
+    """The best architecture of the front within each budget; one that serves two budgets goes by the smaller one's name."""
+    budgets = dict(sorted(setting.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
+    if not budgets:
+        return {}
+    rows = budget_picks(front.macs.to_numpy(dtype=float), front[setting.score].to_numpy(dtype=float), budgets)
+    picks: dict[str, str] = {}
+    for name, row in rows.items():
+        arch = str(front.arch[row])
+        if arch in picks.values():
+            say(f"{name}: no better architecture than the smaller budget's was found")
+        else:
+            picks[name] = arch
+    return picks
+
+
+def _check_budgets(setting: Setting) -> None:
+    """Before hours of training: can every budget be met, and every limit?"""
+    check_limits(setting)
+    smallest = int(setting.costs.macs(setting.space.encode(setting.space.smallest)[None])[0])
+    for name, macs in setting.cfg.SEARCH.BUDGETS.items():
+        if macs < smallest:
+            raise UserError(
+                f"SEARCH.BUDGETS {name}: {macs:,} MACs, the smallest architecture of the space has {smallest:,}"
+            )
+
+
+def program() -> None:
+    """``python search.py``."""
+    run(main)

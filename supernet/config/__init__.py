@@ -1,0 +1,1 @@
+"""The configuration: schema of every key, reading YAML and command lines."""

@@ -1,0 +1,1 @@
+"""Networks for devices: BatchNorm fusion, ONNX files, runtimes."""

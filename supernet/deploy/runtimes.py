@@ -1,0 +1,84 @@
+"""Networks under a named runtime, and how long they take there.
+
+``eager`` is PyTorch as it is, ``compile`` is ``torch.compile`` (it needs a C++ compiler on the CPU), ``onnxruntime`` runs the
+exported network. All take a batch on their device and run without gradients.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .onnx_file import model_of, session
+
+RUNTIMES = ("eager", "compile", "onnxruntime")
+_WARM_UP = 3  # calls that are not timed
+_MS = 1e3
+
+
+def runner(network: nn.Module, images: Tensor, runtime: str, threads: int) -> Callable[[Tensor], Any]:
+    """A function from a batch like ``images`` (B, 3, H, W) to the network's output, under a runtime of RUNTIMES.
+
+    Args:
+        network: on the device of ``images``; it is put into evaluation mode.
+        images: an example of the batch; its shape is the only one that an exported network takes.
+        runtime: ``eager``, ``compile`` or ``onnxruntime``.
+        threads: of the CPU. For the first two they are PyTorch's own, for the whole process, from here on.
+
+    Raises:
+        UserError: the runtime is not known, not installed, or cannot run here.
+    """
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime {runtime!r} is not known; there are {', '.join(RUNTIMES)}")
+    network.eval()
+    if runtime == "onnxruntime":
+        return _onnxruntime(network, images, threads)
+    torch.set_num_threads(threads)
+    call: Any = torch.compile(network) if runtime == "compile" else network
+
+    def run(batch: Tensor) -> Any:
+        with torch.inference_mode():
+            return call(batch)
+
+    if runtime == "compile":
+        try:
+            run(images)
+        except Exception as error:  # noqa: BLE001  # the compiler's own errors have no common class
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"torch.compile fails here ({reason[:160]}); install a C++ compiler, or use the runtime eager"
+            ) from error
+    return run
+
+
+def latency_ms(call: Callable[[Tensor], Any], images: Tensor, threads: int, repeats: int = 20) -> float:
+    """How long one call takes: median of ``repeats`` after a warm-up, milliseconds, the device's work included.
+
+    On one CPU thread it is that thread's own time, so that other programs disturb less; else it is what a clock shows.
+    """
+    clock = time.thread_time if threads == 1 and not images.is_cuda else time.perf_counter
+    seconds = []
+    for _ in range(_WARM_UP + repeats):
+        start = clock()
+        call(images)
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        seconds.append(clock() - start)
+    return _MS * statistics.median(seconds[_WARM_UP:])
+
+
+def _onnxruntime(network: nn.Module, images: Tensor, threads: int) -> Callable[[Tensor], Any]:
+    content = model_of(network, images).SerializeToString()
+    opened = session(content, threads, images.device.type)
+    name = opened.get_inputs()[0].name
+
+    def run(batch: Tensor) -> Any:
+        return opened.run(None, {name: batch.cpu().numpy()})
+
+    return run

@@ -1,0 +1,238 @@
+"""Checkpoints: written so that the old one survives, read as data only, and read in the layouts that others write."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .files import replacing
+
+PREFIXES = ("module.", "1.")  # DataParallel; the (to half, network, to float) sequence of fp16 trainings
+WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` to a temporary name, flush it to the disk, and rename it to ``path``."""
+    with replacing(path) as temporary:
+        _write(temporary, content)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with path.open("wb") as file:  # given a name, torch would write it into the file, and equal contents would differ
+        torch.save(dict(content), file)
+
+
+def previous(path: Path) -> Path:
+    """Where :func:`save_beside_previous` puts what was at ``path``: ``checkpoint.previous.pt``."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def save_beside_previous(path: Path, content: Mapping[str, Any]) -> None:
+    """As :func:`save`, and the file that was at ``path`` is kept beside it. At every moment one of the two is whole."""
+    with replacing(path) as temporary:
+        _write(temporary, content)
+        if path.exists():
+            path.replace(previous(path))
+
+
+def newest(path: Path, keys: Sequence[str] = ()) -> tuple[dict[str, Any] | None, str]:
+    """What :func:`save_beside_previous` wrote last, or the time before where that is damaged.
+
+    Args:
+        path: the newest file.
+        keys: what it has to hold.
+
+    Returns:
+        The content, None where there is no file; and what is wrong with the newest, "" where nothing is.
+
+    Raises:
+        UserError: neither can be read.
+    """
+    damage = ""
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            return _whole(candidate, keys), damage
+        except UserError as error:
+            damage = damage or str(error)
+    if damage:
+        raise UserError(f"{damage.partition(';')[0]}, and so is the one before; remove both to begin anew")
+    return None, ""
+
+
+def _whole(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """The content of a checkpoint, its check sums compared, which torch does not do."""
+    content = read(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            intact = archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        intact = False
+    if not intact or not isinstance(content, dict) or any(key not in content for key in keys):
+        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again")
+    return content
+
+
+def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights on the CPU, contiguous, in one storage per type: hundreds of small ones are slow to write."""
+    result: dict[str, Tensor] = {}
+    for dtype in dict.fromkeys(tensor.dtype for tensor in weights.values()):
+        chosen = {name: tensor for name, tensor in weights.items() if tensor.dtype == dtype}
+        flat = torch.cat([tensor.detach().cpu().contiguous().flatten() for tensor in chosen.values()])
+        pieces = torch.split(flat, [tensor.numel() for tensor in chosen.values()])
+        result |= {name: piece.view(chosen[name].shape) for name, piece in zip(chosen, pieces, strict=True)}
+    return {name: result[name] for name in weights}
+
+
+def read(path: Path) -> Any:
+    """What a checkpoint holds: tensors and plain values. Nothing in it is ever executed.
+
+    Raises:
+        UserError: when the file is missing, damaged, not a checkpoint, or holds more than data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such checkpoint; give the path of a file written by train.py or weight_transfer.py"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of a stranger's pickle is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() and "Unsupported" in str(error):
+            raise UserError(f"{path}: holds more than tensors and plain values, and is refused for safety") from None
+        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
+    except Exception:  # torch's readers raise whatever the damage leads them to
+        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
+
+
+def state_dict_of(content: Any, source: str) -> dict[str, Tensor]:
+    """The state dict within a checkpoint: unwrapped, and without the prefixes that training programs put before names.
+
+    Raises:
+        UserError: when there is none.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    tensors = (
+        {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        if isinstance(content, Mapping)
+        else {}
+    )
+    if not tensors or not all(isinstance(key, str) for key in tensors):
+        raise UserError(f"{source}: holds no weights; give a state dict, or a file with one under 'state_dict'")
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint lacked and what it had besides."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+#: How other programs name the same tensors: prefixes to take away, then one to put before (in this order, first fit wins).
+LAYOUTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    ((), ("",)),
+    (("head.",), ("keypoint_head.", "")),  # mmpose 1.x calls the keypoint_head of 0.x head
+    (("backbone.", "keypoint_head.", "head."), ("",)),  # mmpose's files into a network that is one module
+    ((), ("backbone.", "keypoint_head.")),  # the reverse, and backbones pretrained on ImageNet
+)
+
+
+def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], *, strict: bool = True) -> Loaded:
+    """Load weights of our files, or of the authors', into a network.
+
+    Understood are a plain state dict, one within ``state_dict`` or ``model``, names behind ``module.`` or ``1.``, the layouts
+    of mmpose 0.x and 1.x, and whatever the network's own ``from_authors`` turns into its names.
+
+    Args:
+        network: changed in place, only if the weights fit.
+        source: a file, or what such a file holds.
+        strict: refuse missing and unexpected names. A missing ``num_batches_tracked`` never matters.
+
+    Raises:
+        UserError: in one line, when the weights belong to another architecture.
+    """
+    name = "checkpoint" if isinstance(source, Mapping) else str(source)
+    weights = state_dict_of(source if isinstance(source, Mapping) else read(Path(source)), name)
+    own = network.state_dict()
+    weights = in_layout_of(own, weights)
+    from_authors = getattr(network, "from_authors", None)
+    if from_authors is not None:
+        try:
+            weights = from_authors(weights)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}; give the --superconfig of a network within it") from None
+    missing = tuple(key for key in own if key not in weights and not key.endswith("num_batches_tracked"))
+    unexpected = tuple(key for key in weights if key not in own)
+    wrong = [key for key in own if key in weights and own[key].shape != weights[key].shape]
+    if wrong:
+        raise UserError(f"{name}: {_difference(network, wrong, own, weights)}")
+    if strict and (missing or unexpected):
+        first = f"{missing[0]} is missing" if missing else f"{unexpected[0]} is not part of this network"
+        raise UserError(
+            f"{name}: is of another architecture: {first} "
+            f"({len(missing)} missing, {len(unexpected)} unexpected names); give the --superconfig it was trained with"
+        )
+    if not strict and len(missing) == sum(not key.endswith("num_batches_tracked") for key in own):
+        raise UserError(
+            f"{name}: has no tensor of this network (it begins with {unexpected[0]}); give a file of its family"
+        )
+    kept = {key: weights.get(key, own[key]) for key in own}
+    network.load_state_dict({key: value.to(own[key].dtype) for key, value in kept.items()})
+    return Loaded(missing, unexpected)
+
+
+def in_layout_of(own: Container[str], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights under the names of the network ``own``, by the layout that fits most of them."""
+
+    def renamed(key: str, removed: tuple[str, ...], added: tuple[str, ...]) -> str:
+        bare = next((key.removeprefix(prefix) for prefix in removed if key.startswith(prefix)), None)
+        if removed and bare is None:
+            return key
+        return next((prefix + (bare or key) for prefix in added if prefix + (bare or key) in own), key)
+
+    candidates = [{renamed(key, *layout): value for key, value in weights.items()} for layout in LAYOUTS]
+    return max(candidates, key=lambda candidate: sum(key in own for key in candidate))
+
+
+def _difference(network: nn.Module, wrong: list[str], own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """Why the shapes differ: another number of joints, if that explains every one of them, or another architecture."""
+    joints = getattr(network, "joints", 0)
+    pairs = [(tuple(own[key].shape), tuple(weights[key].shape)) for key in wrong]
+    for other in range(1, 4 * joints):
+        if other != joints and all(_by_joints(mine, theirs, joints, other) for mine, theirs in pairs):
+            return (
+                f"is for {other} joints, this network has {joints} ({wrong[0]}); set MODEL.NUM_JOINTS, or convert the "
+                "file with tools/convert_checkpoint.py --joints"
+            )
+    key = wrong[0]
+    return (
+        f"is of another architecture: {key} is {tuple(weights[key].shape)} there, {tuple(own[key].shape)} here; "
+        "give the --superconfig (and MODEL.NUM_JOINTS) it was trained with"
+    )
+
+
+def _by_joints(mine: tuple[int, ...], theirs: tuple[int, ...], joints: int, other: int) -> bool:
+    """Whether two shapes may differ by the number of joints alone: each dimension is base + n joints, n at least 0."""
+    if len(mine) != len(theirs):
+        return False
+    each = [divmod(a - b, joints - other) for a, b in zip(mine, theirs, strict=True)]
+    return all(rest == 0 and 0 <= n <= a // joints for (n, rest), a in zip(each, mine, strict=True))

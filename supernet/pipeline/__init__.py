@@ -1,0 +1,1 @@
+"""One run: settings of each step, run folder, provenance, data, and the steps themselves. Sees configurations and search spaces."""

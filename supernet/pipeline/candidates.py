@@ -1,0 +1,215 @@
+"""What an architecture is worth before it has weights of its own: cut out, calibrated, and judged on the search split.
+
+Where it is judged makes no difference: a process of a cluster does what this one would do, with as many threads.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from yacs.config import CfgNode
+
+from ..cli.transfer import calibrated
+from ..errors import UserError
+from ..io.files import sha256
+from ..pose.bottom_up.augmentation import Augmentation
+from ..pose.bottom_up.task import BottomUpTask
+from ..pose.top_down.crop import PersonAugmentation
+from ..pose.top_down.task import TopDownTask
+from ..search.loop import Evaluate, one_by_one
+from ..sharing.supernet import Supernet
+from .cluster import Cluster, Pool
+from .run import Setting
+from .tasks import Task
+from .training import new_supernet
+
+Value = Callable[[Any], Mapping[str, float]]  # the metrics of one architecture
+Timed = tuple[Mapping[str, float], float]  # metrics, and the seconds they took
+
+
+def evaluate_of(setting: Setting, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
+    """Official metrics on the search split, by this process or a cluster as SEARCH.BACKEND says.
+
+    Args:
+        setting: the run.
+        supernet: trained, in eval mode.
+        source: the file it came from.
+    """
+    return _evaluate("scores", setting, supernet, source)
+
+
+def losses_of(setting: Setting, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
+    """``loss``, the task's own, on SEARCH.HALVING.IMAGES images of the search split; arguments as :func:`evaluate_of`."""
+    return _evaluate("losses", setting, supernet, source)
+
+
+def _evaluate(kind: str, setting: Setting, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
+    if setting.cfg.SEARCH.BACKEND == "local":
+        return one_by_one(VALUES[kind](setting, supernet))
+
+    @cache
+    def pool() -> Pool[Shipped, Any, Timed]:  # when there is something to evaluate: a finished search needs none
+        weights = io.BytesIO()
+        torch.save(supernet.state_dict(), weights)
+        shipped = Shipped(kind, Worker.of(setting), weights.getvalue(), sha256(source))
+        return Pool(cluster_of(setting), _timed, shipped)
+
+    def evaluate(archs: Sequence[Any]) -> Iterator[tuple[int, Mapping[str, float], float]]:
+        for position, (metrics, seconds) in pool().map(archs):
+            yield position, metrics, seconds
+
+    return evaluate
+
+
+def cluster_of(setting: Setting) -> Cluster:
+    """The cluster of the node RAY."""
+    ray = setting.cfg.RAY
+    return Cluster(ray.ADDRESS, ray.WORKERS, ray.CPUS, ray.GPUS)
+
+
+# ---------------------------------------------------------------------------------------------------- in a worker process
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A setting on its way to another process. Data sets have to lie on its machine where the configuration says.
+
+    Attributes:
+        cfg: the resolved configuration.
+        source: the YAML file it came from.
+        folder: where relative paths begin.
+        threads: torch threads of the process.
+    """
+
+    cfg: CfgNode
+    source: Path
+    folder: Path
+    threads: int
+
+    @classmethod
+    def of(cls, setting: Setting) -> Worker:
+        """For a setting of this process. A worker has THREADS threads, or else RAY.CPUS."""
+        threads = int(setting.cfg.THREADS or setting.cfg.RAY.CPUS)
+        return cls(setting.cfg, setting.source.resolve(), Path.cwd(), threads)
+
+    def begin(self) -> Setting:
+        """The setting, in the worker process.
+
+        Raises:
+            UserError: when its machine lacks the folder.
+        """
+        try:
+            os.chdir(self.folder)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: {error.strerror}; start the program in a folder that all machines have"
+            ) from None
+        torch.set_num_threads(self.threads)
+        return Setting(self.cfg, self.source)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What a worker process needs to evaluate."""
+
+    kind: str
+    worker: Worker
+    weights: bytes
+    digest: str  # of the supernet's file
+
+
+_opened: dict[tuple[str, str], tuple[Setting, Supernet[Any]]] = {}  # one entry: data and weights are large
+
+
+def _open(shipped: Shipped) -> tuple[Setting, Supernet[Any]]:
+    """Setting and supernet, kept for the other kind of value."""
+    key = shipped.digest, str(shipped.worker)
+    if key not in _opened:
+        _opened.clear()
+        setting = shipped.worker.begin()
+        supernet = new_supernet(setting)
+        supernet.load_state_dict(torch.load(io.BytesIO(shipped.weights), map_location="cpu", weights_only=True))
+        _opened[key] = setting, supernet.eval()
+    return _opened[key]
+
+
+def _timed(shipped: Shipped) -> Callable[[Any], Timed]:
+    value = VALUES[shipped.kind](*_open(shipped))
+
+    def measured(arch: Any) -> Timed:
+        started = time.perf_counter()
+        metrics = value(arch)
+        return metrics, time.perf_counter() - started
+
+    return measured
+
+
+# ----------------------------------------------------------------------------------------------------------------- values
+
+
+def subnet(setting: Setting, supernet: Supernet[Any], arch: Any) -> nn.Module:
+    """The architecture cut out and calibrated."""
+    network = supernet.extract(arch)
+    calibrated(setting, network, arch)
+    return network
+
+
+def scores_of(setting: Setting, supernet: Supernet[Any]) -> Value:
+    """From an architecture to its official metrics on the search split, by this process."""
+    dataset = setting.search  # never what is reported
+    judge = setting.judge(dataset)
+
+    def scores(arch: Any) -> dict[str, float]:
+        return setting.metrics(subnet(setting, supernet, arch), dataset, arch, judge)
+
+    return scores
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A batch of the first images, in the form of a training step."""
+
+    number: int
+    images: Sequence[int]
+    offset: int
+    input_hw: tuple[int, int]
+    architectures: Sequence[Any]
+
+
+def _losses(setting: Setting, supernet: Supernet[Any]) -> Value:
+    task, dataset = _without_augmentation(setting.task), setting.search
+    wanted, batch = min(setting.cfg.SEARCH.HALVING.IMAGES, len(dataset)), setting.cfg.TEST.IMAGES_PER_GPU
+    parts = [range(first, min(first + batch, wanted)) for first in range(0, wanted, batch)]
+
+    @torch.inference_mode()
+    def losses(arch: Any) -> dict[str, float]:
+        network = subnet(setting, supernet, arch)
+        looks = [_Look(number, part, 0, arch.input_hw, (arch,)) for number, part in enumerate(parts)]
+        total = 0.0
+        for part, samples in zip(parts, task.batches(dataset, iter(looks)), strict=True):
+            prepared = task.prepare(samples)
+            loss, _ = task.loss(network(prepared["inputs"]), prepared)
+            total += float(loss) * len(part)
+        return {"loss": total / wanted}
+
+    return losses
+
+
+def _without_augmentation(task: Task) -> Task:
+    """The same task that shows every image as it is, read by the process itself."""
+    if isinstance(task, TopDownTask):
+        return replace(task, augmentation=PersonAugmentation(0.0, 0.0, 0.0, 0.0), workers=0)
+    assert isinstance(task, BottomUpTask)
+    return replace(task, augmentation=Augmentation.none(task.augmentation.scale_type), workers=0)
+
+
+VALUES: dict[str, Callable[[Setting, Supernet[Any]], Value]] = {"scores": scores_of, "losses": _losses}

@@ -1,0 +1,212 @@
+"""From the DATASET node to photographs or people, their parts, and the official metric on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+from ..errors import UserError
+from ..pose.datasets.coco import PoseDataset
+from ..pose.datasets.images import find_images
+from ..pose.datasets.people import PeopleDataset
+from ..pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
+from ..pose.metrics.crowdposetools import CrowdPoseTools
+from ..pose.metrics.mpii import MpiiJudge
+from ..pose.metrics.oks import Judge
+from ..pose.synthetic.dataset import is_made, make_synthetic
+from ..pose.top_down.task import AnyJudge
+from .progress import Progress
+
+AnyDataset = PoseDataset | PeopleDataset
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a value of DATASET.DATASET means: whose joints, and whether a network sees one person or the photograph."""
+
+    skeleton: Skeleton
+    top_down: bool
+
+    @property
+    def name(self) -> str:
+        """What the dataset is called."""
+        return self.skeleton.name
+
+
+#: HigherHRNet's names are bottom-up, HRNet's top-down.
+READERS = {
+    "coco_kpt": Reader(COCO, False),
+    "crowd_pose_kpt": Reader(CROWDPOSE, False),
+    "crowd_pose": Reader(CROWDPOSE, False),
+    "coco": Reader(COCO, True),
+    "crowdpose": Reader(CROWDPOSE, True),
+    "mpii": Reader(MPII, True),
+}
+
+
+@dataclass
+class Data:
+    """The data of one configuration, read on first use. Numbers of images are of photographs, also for people."""
+
+    cfg: CfgNode
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Joints, and bottom-up or top-down."""
+        name = self.cfg.DATASET.DATASET
+        if name not in READERS:
+            raise UserError(f"DATASET.DATASET {name!r} is not known; there are {', '.join(READERS)}")
+        return READERS[name]
+
+    @cached_property
+    def root(self) -> Path:
+        """The dataset's folder; a synthetic one is drawn when it is not there yet."""
+        data, name = self.cfg.DATASET, self.reader.name
+        root = self._path(data.ROOT)
+        if data.SYNTHETIC.TRAIN:
+            made = data.SYNTHETIC
+            wanted: dict[str, Any] = {
+                "train": made.TRAIN,
+                "val": made.VAL,
+                "width": made.SIZE[0],
+                "height": made.SIZE[1],
+                "max_people": made.MAX_PEOPLE,
+                "seed": made.SEED,
+            }
+            if not is_made(root, **wanted):
+                with Progress(f"drawing the synthetic crowd into {root}", made.TRAIN + made.VAL) as progress:
+                    make_synthetic(root, **wanted, progress=lambda done, _: progress.to(done))
+            return root / name
+        if not root.is_dir() or not data.ROOT:
+            raise UserError(f"DATASET.ROOT {str(root)!r} is not a folder; set it to where {name} lies")
+        return root
+
+    def _path(self, name: str) -> Path:
+        return Path(self.cfg.DATA_DIR) / name
+
+    def _files(self, part: str) -> tuple[Path, Path]:
+        """Annotations and pictures of DATASET.TRAIN or DATASET.TEST, in their usual place or where the keys say."""
+        data, split, root = self.cfg.DATASET, self.cfg.DATASET[part], self.root
+        if self.reader.skeleton is MPII:
+            annotations, images = root / "annot" / f"{split}.json", root / "images"
+        elif self.reader.skeleton is CROWDPOSE:
+            annotations, images = root / "json" / f"crowdpose_{split}.json", root / "images"
+        else:
+            hidden = "test" in split  # COCO keeps the annotations of its test photographs
+            annotations = root / "annotations" / f"{'image_info' if hidden else 'person_keypoints'}_{split}.json"
+            folder = "test2017" if hidden else split
+            images = find_images(root / "images" / folder, root / folder)
+        if data.ANNOTATIONS[part]:
+            annotations = root / data.ANNOTATIONS[part]
+        if data.IMAGES[part]:
+            images = root / data.IMAGES[part]
+        return annotations, images
+
+    @cached_property
+    def photographs(self) -> PoseDataset:
+        """The photographs of the split to judge (not MPII's), with the people on them where they are annotated."""
+        return PoseDataset(*self._files("TEST"), self.reader.skeleton)
+
+    @cached_property
+    def test(self) -> AnyDataset:
+        """The split that is reported, and never searched on; people are in TEST.COCO_BBOX_FILE's boxes or their own."""
+        test = self.cfg.TEST
+        if self.reader.skeleton is MPII:
+            return PeopleDataset.from_mpii(*self._files("TEST"))
+        if not self.reader.top_down:
+            return self.photographs
+        if test.USE_GT_BBOX:
+            return PeopleDataset.from_annotations(self.photographs)
+        if not test.COCO_BBOX_FILE:
+            raise UserError(
+                "TEST.COCO_BBOX_FILE is empty; set it to a detector's boxes, or TEST.USE_GT_BBOX true for annotated ones"
+            )
+        return PeopleDataset.from_detections(self.photographs, self.boxes, test.IMAGE_THRE)
+
+    @property
+    def boxes(self) -> Path:
+        """The file of detected boxes, below DATA_DIR as HRNet has it."""
+        return self._path(self.cfg.TEST.COCO_BBOX_FILE)
+
+    @cached_property
+    def _whole(self) -> AnyDataset:
+        """The training split: its photographs, or the people annotated on them."""
+        annotations, images = self._files("TRAIN")
+        if self.reader.skeleton is MPII:
+            return PeopleDataset.from_mpii(annotations, images)
+        photographs = PoseDataset(annotations, images, self.reader.skeleton)
+        return PeopleDataset.from_annotations(photographs) if self.reader.top_down else photographs
+
+    @cached_property
+    def _parts(self) -> dict[str, AnyDataset]:
+        whole: Any = self._whole.annotated()
+        images, searching = _images(whole), self.cfg.DATASET.SEARCH_IMAGES
+        if searching == 0:
+            return {"train": whole}
+        if searching >= images:
+            raise UserError(
+                f"DATASET.SEARCH_IMAGES is {searching}, the training split has {images} images; set it lower"
+            )
+        parts: dict[str, AnyDataset] = whole.split(
+            {"search": searching, "train": images - searching}, self.cfg.DATASET.SPLIT_SEED
+        )
+        return parts
+
+    @property
+    def train(self) -> AnyDataset:
+        """What is trained on: the annotated part of the training split without the search split."""
+        return self._parts["train"]
+
+    @property
+    def search(self) -> AnyDataset:
+        """What architectures are compared on; taken from the training split, people in their own boxes."""
+        if "search" not in self._parts:
+            raise UserError("DATASET.SEARCH_IMAGES is 0: set how many training images architectures are compared on")
+        return self._parts["search"]
+
+    @cached_property
+    def calibration(self) -> AnyDataset:
+        """Training images for BatchNorm statistics; of people, equally many crops."""
+        images = _images(self.train)
+        wanted = min(self.cfg.DATASET.CALIBRATION_IMAGES, images)
+        parts = {"calibrate": wanted} | ({"rest": images - wanted} if wanted < images else {})
+        chosen = self.train.split(parts, self.cfg.DATASET.SPLIT_SEED + 1)["calibrate"]
+        return chosen[:wanted]
+
+    # -------------------------------------------------------------------------------------------------------- judging
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the annotations of the split to judge are the organisers' secret: a submission is written, no score."""
+        return "test" in self.cfg.DATASET.TEST if self.reader.skeleton is MPII else not self.photographs.has_annotations
+
+    @property
+    def category_id(self) -> int:
+        """What results on the split to judge call a person."""
+        return 1 if self.reader.skeleton is MPII else self.photographs.category_id
+
+    def judge(self, dataset: AnyDataset) -> AnyJudge:
+        """The official metric on a dataset: :attr:`test`, or a part of the training split."""
+        backend = self.cfg.TEST.METRIC_BACKEND
+        if backend == "crowdposetools" and self.reader.skeleton is CROWDPOSE:
+            return CrowdPoseTools(dataset.ground_truth())
+        if backend == "crowdposetools":
+            raise UserError("TEST.METRIC_BACKEND crowdposetools judges CrowdPose only; write pycocotools")
+        if self.reader.skeleton is not MPII:
+            return Judge(dataset.ground_truth(), self.reader.skeleton, backend=backend)
+        assert isinstance(dataset, PeopleDataset)
+        part, everybody = ("TEST", self.test) if dataset is self.test else ("TRAIN", self._whole)
+        annotations, _ = self._files(part)
+        file = annotations.with_name(f"gt_{annotations.stem}.mat")
+        if part == "TEST" and self.cfg.DATASET.MPII_GT:
+            file = self._path(self.cfg.DATASET.MPII_GT)
+        return MpiiJudge(file, [person.annotation_id for person in dataset], len(everybody))
+
+
+def _images(dataset: AnyDataset) -> int:
+    """How many photographs a dataset has."""
+    return len(dataset.image_ids) if isinstance(dataset, PeopleDataset) else len(dataset)

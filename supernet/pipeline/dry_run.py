@@ -1,0 +1,261 @@
+"""What search.py or train.py would do, what of it is done already, and about how long the rest takes: ``--dry-run``.
+
+Nothing is written but into a temporary folder, where a few pictures of a drawn crowd are made. The times are those of some
+steps of every stage and of some pictures judged with fresh weights, on this machine as busy as it is: right within a factor.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from ..cli.transfer import calibrated
+from ..cost.macs import count
+from ..io import checkpoint
+from ..io.files import read_json
+from ..search.journal import FULL, differences, read_journal
+from ..sharing.meta import skeleton
+from ..training.sampling import Sampler
+from ..training.schedule import Phase, Plan, cosine
+from ..training.stages import audit
+from ..training.trainer import Trainer
+from .fit import CHECKPOINT, NOT_OF_TRAINING, REPORTED, WEIGHTS, made_with
+from .process_group import ALONE
+from .progress import say
+from .provenance import searched_with
+from .run import Setting
+from .subnets import STAGES
+from .training import TRAINED_BY, batch_of, new_supernet, phases_of, place, schedule_of, trainer_of
+
+SAMPLE = 8  # pictures that are judged, and drawn for a training's steps
+STEPS = 3  # timed of each stage, after a first one that is not
+LONG = 20.0  # seconds for one stage, after which fewer steps have to do
+NOTHING = "(dry run: nothing is done, nothing is written)"
+
+
+@dataclass(frozen=True)
+class _Item:
+    """Something to do: what, how much of it is done, and how many seconds the rest takes."""
+
+    title: str
+    state: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"  {self.title}: {self.state}" + (f", about {_words(self.seconds)}" if self.seconds else "")
+
+
+def show_run(setting: Setting, *, search: bool) -> None:
+    """Print the plan of the supernet's training, and with ``search`` of all that search.py does after it."""
+    say(f"{setting.folder} {NOTHING}\n{_space(setting)}")
+    with _sampled(setting) as sample:
+        sizes = _sizes(setting, sample, ("train", "search", "calibration", "test") if search else ("train",))
+        items = _supernet(setting, sample, sizes)
+        if search:
+            calibration, judging = _judging(sample)
+            one = sizes["calibration"] * calibration + sizes["search"] * judging
+            items += [_search(setting, one), *_picks(setting, sample, sizes, judging)]
+    _say_all(items)
+
+
+def show_training(setting: Setting, arch: Any, folder: Path) -> None:
+    """Print the plan of the training of one architecture in a folder."""
+    say(f"{folder} {NOTHING}\n1 architecture of {_macs(setting, arch):,.1f} MMACs")
+    with _sampled(setting) as sample:
+        sizes = _sizes(setting, sample, ("train",))
+        steps = _retraining_steps(setting, sizes)
+        wanted = setting.settings(*TRAINED_BY, "RETRAIN") | {"arch": setting.family.to_json(arch)}
+        state, done = _training(folder, wanted, steps)
+        _say_all([_Item(f"training, {steps:,} steps", state, (steps - done) * _alone(sample, arch))])
+
+
+def _say_all(items: Sequence[_Item]) -> None:
+    for item in items:
+        say(str(item))
+    seconds = sum(item.seconds for item in items)
+    say(f"about {_words(seconds)} in all, by a few steps and pictures on this machine" if seconds else "nothing to do")
+
+
+def _words(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _macs(setting: Setting, arch: Any) -> float:
+    return count(skeleton(setting.build, arch), (1, 3, *arch.input_hw)).macs / 1e6
+
+
+def _space(setting: Setting) -> str:
+    space, cfg = setting.space, setting.cfg.SPACE
+    ends = [f"{_macs(setting, arch):,.1f}" for arch in (space.smallest, space.largest)]
+    return f"space: {cfg.FAMILY} {cfg.NAME}, {space.size:,} architectures of {' to '.join(ends)} MMACs"
+
+
+# -------------------------------------------------------------------------------------------------------------------- data
+
+
+@contextmanager
+def _sampled(setting: Setting) -> Iterator[Setting]:
+    """The setting with data to measure on: its own, or of a crowd that would be drawn a few pictures."""
+    if not setting.cfg.DATASET.SYNTHETIC.TRAIN:
+        yield setting
+        return
+    with TemporaryDirectory() as folder:
+        cfg = setting.cfg.clone()
+        cfg.defrost()
+        cfg.DATASET.ROOT = str(Path(folder, "crowd").resolve())
+        cfg.DATASET.SYNTHETIC.TRAIN, cfg.DATASET.SYNTHETIC.VAL = 2 * SAMPLE, 1
+        cfg.DATASET.SEARCH_IMAGES = cfg.DATASET.CALIBRATION_IMAGES = SAMPLE
+        cfg.freeze()
+        yield Setting(cfg, setting.source)
+
+
+def _sizes(setting: Setting, sample: Setting, splits: Sequence[str]) -> dict[str, int]:
+    """How many pictures, or people for a top-down network, each split has; said aloud. Of a drawn crowd, about."""
+    data = setting.cfg.DATASET
+    if sample is setting:
+        sizes = {split: len(getattr(setting, split)) for split in splits}
+    else:
+        train, people = data.SYNTHETIC.TRAIN - data.SEARCH_IMAGES, len(sample.train) / SAMPLE
+        pictures = {"train": train, "search": data.SEARCH_IMAGES, "test": data.SYNTHETIC.VAL}
+        sizes = {split: round(number * people) for split, number in pictures.items()}
+        sizes["calibration"] = min(data.CALIBRATION_IMAGES, train)
+    unit = "people" if setting.data.reader.top_down else "pictures"
+    names = {"train": "to train on", "search": "to search on", "calibration": "to calibrate on", "test": "to report on"}
+    say(f"{unit}: " + ", ".join(f"{sizes[split]:,} {names[split]}" for split in splits))
+    return sizes
+
+
+# ---------------------------------------------------------------------------------------------------------------- trainings
+
+
+def _training(folder: Path, wanted: Mapping[str, Any], steps: int) -> tuple[str, int]:
+    """What the folder of a training holds, and how many of its steps are done."""
+    found = made_with(folder)
+    changes = differences({key: found.get(key) for key in wanted}, wanted, NOT_OF_TRAINING) if found else {}
+    if changes:
+        key, (old, new) = next(iter(changes.items()))
+        return f"was made with other settings ({key} {old!r}, now {new!r})", 0
+    if (folder / WEIGHTS).exists():
+        return "done", steps
+    state = checkpoint.newest(folder / CHECKPOINT)[0]
+    done = int(state["trainer"]["done"]) if state else 0
+    return (f"{done:,} of {steps:,} steps done" if done else "to do"), done
+
+
+def _supernet(setting: Setting, sample: Setting, sizes: Mapping[str, int]) -> list[_Item]:
+    """The stages of the supernet's training."""
+    cfg = setting.cfg
+    schedule = schedule_of(setting)
+    audit(setting.build, setting.space, schedule, setting.required)
+    batch = batch_of(setting, ALONE)
+    steps = [stage.steps or math.ceil(stage.epochs * sizes["train"] / batch) for stage in schedule]
+    state, done = _training(
+        setting.folder / "supernet", setting.settings(*TRAINED_BY, "SUPERNET"), sum(steps)
+    )  # fmt: skip
+    title = f"supernet, {sum(steps):,} steps of {batch} in {len(steps)} stages"
+    if done == sum(steps):
+        return [_Item(title, state, 0.0)]
+    network = place(new_supernet(sample), sample)
+    distillation = "none" if cfg.SUPERNET.DISTILLATION == "teacher" else cfg.SUPERNET.DISTILLATION
+    trainer = trainer_of(sample, network, network, distillation, None)
+    items = [_Item(title, state, 0.0)]
+    for stage, phase, length in zip(schedule, phases_of(sample, schedule, None, ALONE), steps, strict=True):
+        now, done = min(done, length), max(0, done - length)
+        words = f"{now:,} of {length:,} steps done" if now else f"{length:,} steps"
+        seconds = (length - now) * _step_seconds(sample, trainer, phase) if now < length else 0.0
+        items.append(_Item(f"  stage {stage.name!r}", words, seconds))
+    return items
+
+
+def _retraining_steps(setting: Setting, sizes: Mapping[str, int]) -> int:
+    epochs = setting.cfg.RETRAIN.EPOCHS or setting.cfg.TRAIN.END_EPOCH
+    return math.ceil(int(epochs) * sizes["train"] / batch_of(setting, ALONE))
+
+
+def _alone(sample: Setting, arch: Any) -> float:
+    """Seconds of a step that trains one architecture."""
+    network = place(sample.build(arch), sample)
+    trainer = trainer_of(sample, lambda images, _: network(images), network, "none", None)
+    return _step_seconds(sample, trainer, Phase("one", Sampler(type(sample.space)(arch)), 1, cosine(1e-4)))
+
+
+def _step_seconds(sample: Setting, trainer: Trainer[Any], phase: Phase[Any]) -> float:
+    """Seconds of a step of a phase: reading, running, and the optimiser."""
+    phase = replace(phase, steps=STEPS + 1, before=None)
+    plan = Plan([phase], len(sample.train), batch_of(sample, ALONE), sample.cfg.SEED)
+    parts = (step.part(index, trainer.accumulate) for step in plan.steps(0) for index in range(trainer.accumulate))
+    batches = sample.task.batches(sample.train, parts)
+    trainer.model.train()
+    seconds: list[float] = []
+    for step in plan.steps(0):
+        started = time.perf_counter()
+        trainer.step(step, (_prepared(trainer, batch) for batch in islice(batches, trainer.accumulate)))
+        seconds.append(time.perf_counter() - started)
+        if len(seconds) > 1 and sum(seconds) > LONG:
+            break
+    return median(seconds[1:])
+
+
+def _prepared(trainer: Trainer[Any], batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    return trainer.prepare({name: value for name, value in batch.items() if name != "broken"})
+
+
+# ----------------------------------------------------------------------------------------------------------------- judging
+
+
+def _judging(sample: Setting) -> tuple[float, float]:
+    """Seconds to calibrate the largest network on one picture, and to judge it on one."""
+    arch = sample.space.largest
+    network = sample.build(arch)
+    started = time.perf_counter()
+    images = calibrated(sample, network, arch)
+    middle = time.perf_counter()
+    few = sample.search[:SAMPLE]
+    with torch.inference_mode():
+        sample.metrics(network, few, arch)
+    return (middle - started) / images, (time.perf_counter() - middle) / len(few)
+
+
+def _search(setting: Setting, one: float) -> _Item:
+    """The search; ``one`` is how many seconds an architecture takes."""
+    cfg, source = setting.cfg.SEARCH, setting.folder / "supernet" / WEIGHTS
+    wanted, done, state = cfg.EVALUATIONS + cfg.RANDOM_BASELINE, 0, "to do"
+    journal = setting.folder / "search" / "journal.jsonl"
+    if journal.exists():
+        header, records = read_journal(journal)
+        done = min(wanted, sum(record.stage == FULL for record in records))
+        state = f"{done:,} of {wanted:,} done"
+        if not source.exists() or differences(header["settings"], searched_with(setting, source), REPORTED):
+            done, state = 0, "was made with other settings"
+    title = f"search, {cfg.EVALUATIONS:,} architectures by {cfg.ALGORITHM} and {cfg.RANDOM_BASELINE:,} at random"
+    return _Item(title, state, (wanted - done) * one)
+
+
+def _picks(setting: Setting, sample: Setting, sizes: Mapping[str, int], judging: float) -> list[_Item]:
+    """For each budget: transfer, calibration, retraining, and judging after each."""
+    cfg = setting.cfg
+    steps, step = _retraining_steps(setting, sizes), _alone(sample, sample.space.largest)
+    trainings = 2 if cfg.RETRAIN.FROM_SCRATCH else 1
+    items = []
+    for name, macs in sorted(cfg.SEARCH.BUDGETS.items(), key=lambda budget: budget[1]):
+        path = setting.folder / "subnets" / name / "metrics.json"
+        found: Any = read_json(path) if path.exists() else {"metrics": {}}
+        done = [stage for stage in STAGES.values() if stage in found["metrics"]]
+        left = trainings - sum(stage in ("retrained", "from scratch") for stage in done)
+        seconds = left * steps * step + (2 + trainings - len(done)) * sizes["test"] * judging
+        title = f"subnet {name} within {macs / 1e6:,.1f} MMACs, {trainings * steps:,} steps of retraining"
+        items.append(_Item(title, f"{', '.join(done)} done" if done else "to do", max(0.0, seconds)))
+    return items

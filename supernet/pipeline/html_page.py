@@ -1,0 +1,171 @@
+"""``report.html`` of a run: gathers what only the setting knows, such as networks, pictures and commands, and writes it.
+
+Written again, nothing is trained, searched or judged: the finished networks look at a few pictures.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import search_spaces
+from search_spaces.space import codec
+
+from ..cost.macs import operations
+from ..io import checkpoint
+from ..io.files import read_json
+from ..pose.datasets.images import read_image
+from ..pose.datasets.people import PeopleDataset
+from ..pose.visualisation import draw_poses
+from ..report import Network, Pictures, read_comparison, write_html
+from ..report.interactive import evenly
+from ..sharing.meta import skeleton
+from .data import AnyDataset
+from .run import Setting
+from .training import place
+
+PUBLISHED = Path(search_spaces.__file__).parent / "published" / "networks.csv"
+PICTURES = 4  # of each network
+SIDE = 256  # of the longer side of a picture, pixels
+LEAST_SCORE = 0.3  # of a person that is drawn
+JPEG_QUALITY = 88
+
+People = list[NDArray[np.float64]]  # of each person (K, 3): x, y in pixels of the picture, score or visibility
+
+
+@dataclass(frozen=True)
+class _Subnet:
+    """A compared subnet: its folder, architecture and best weights."""
+
+    folder: Path
+    arch: Any
+    weights: Path
+
+    @property
+    def note(self) -> str:
+        return "retrained" if self.weights.parent != self.folder else "calibrated"
+
+
+def write_page(setting: Setting, about: Mapping[str, Any], dataset: str) -> Path:
+    """Write ``report.html`` of a finished run.
+
+    Args:
+        setting: the run's.
+        about: ``title``, ``metric``, ``ran``, ``space`` and ``stages``, as report.md has them.
+        dataset: by which published networks are found.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: a table, an architecture, weights or a picture of the run cannot be read.
+    """
+    subnets = {name: _subnet(setting, name) for name in read_comparison(setting.folder)["name"]}
+    return write_html(
+        setting.folder,
+        dataset=dataset,
+        approach=approach_of(setting),
+        published=PUBLISHED,
+        describe=lambda arch: codec.to_json(setting.family.from_json(arch)),
+        networks={name: _network(setting, subnet.arch) for name, subnet in subnets.items()},
+        pictures=_pictures(setting, subnets) if subnets else (),
+        deploy={name: _commands(setting, name, subnet) for name, subnet in subnets.items()},
+        **{name: about[name] for name in ("title", "metric", "ran", "space", "stages")},
+    )
+
+
+def approach_of(setting: Setting) -> str:
+    """Which published networks stand beside the run's."""
+    return "top-down" if setting.data.reader.top_down else "bottom-up"
+
+
+def _subnet(setting: Setting, name: str) -> _Subnet:
+    folder = setting.folder / "subnets" / name
+    retrained = folder / "retrained" / "weights.pt"
+    weights = retrained if retrained.is_file() else folder / "weights.pt"
+    return _Subnet(folder, setting.family.from_json(read_json(folder / "arch.json")), weights)
+
+
+def _network(setting: Setting, arch: Any) -> Network:
+    height, width = arch.input_hw
+    return Network(operations(skeleton(setting.build, arch), (1, 3, height, width)), height * width)
+
+
+def _commands(setting: Setting, name: str, subnet: _Subnet) -> list[tuple[str, str]]:
+    """What a reader may do with a subnet, and how."""
+    cfg, arch, weights = (
+        shlex.quote(str(path)) for path in (setting.source, subnet.folder / "arch.json", subnet.weights)
+    )
+    given, model = f"--cfg {cfg} --superconfig {arch}", f"TEST.MODEL_FILE {weights}"
+    onnx = shlex.quote(f"{name}.onnx")
+    return [
+        ("Poses on your own pictures", f"python tools/demo.py {given} --input photos --out poses {model}"),
+        ("As an ONNX file, checked against PyTorch", f"python tools/export.py {given} --out {onnx} {model}"),
+        ("Its score again, by the official metric", f"python valid.py {given} {model}"),
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+
+class _NoJudge:
+    """Stands in for the metric where only the poses are wanted."""
+
+    def judge(self, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        return {}
+
+
+def _pictures(setting: Setting, subnets: Mapping[str, _Subnet]) -> list[Pictures]:
+    """The same pictures of the reported split with the poses as annotated, and as each subnet finds them."""
+    part, paths, truth = _chosen(setting)
+    images = {number: read_image(path) for number, path in paths.items()}
+    rows = [_row(setting, "Truth", "annotated", images, truth)]
+    for name, subnet in subnets.items():
+        network = setting.build(subnet.arch)
+        checkpoint.load_checkpoint(network, subnet.weights)
+        batch = setting.cfg.TEST.IMAGES_PER_GPU
+        _, results = setting.task.evaluate(
+            place(network, setting), part, _NoJudge(), subnet.arch.input_hw, batch=batch
+        )  # fmt: skip
+        found: dict[int, People] = {number: [] for number in images}
+        for result in results:
+            if result["score"] >= LEAST_SCORE:
+                found[result["image_id"]].append(np.array(result["keypoints"], dtype=np.float64).reshape(-1, 3))
+        rows.append(_row(setting, name, subnet.note, images, found))
+    return rows
+
+
+def _chosen(setting: Setting) -> tuple[AnyDataset, dict[int, Path], dict[int, People]]:
+    """Some photographs, evenly from the reported split: what networks are shown, and files and annotated people by number."""
+    test = setting.test
+    if not isinstance(test, PeopleDataset):
+        photographs = test.annotated()
+        some = [photographs[index] for index in evenly(len(photographs), PICTURES)]
+        truth = {image.id: [np.asarray(person.keypoints_K3, np.float64) for person in image.people] for image in some}
+        return test.subset(truth), {image.id: image.path for image in some}, truth
+    numbers = list(dict.fromkeys(person.image_id for person in test))
+    wanted = {numbers[index] for index in evenly(len(numbers), PICTURES)}
+    part = test.subset(index for index, person in enumerate(test) if person.image_id in wanted)
+    truth = {person.image_id: [] for person in part}
+    for person in part:  # a detector's people have no annotated joints, and none is drawn
+        truth[person.image_id].append(np.asarray(person.keypoints_K3, np.float64))
+    return part, {person.image_id: person.path for person in part}, truth
+
+
+def _row(
+    setting: Setting, title: str, note: str, images: Mapping[int, NDArray[np.uint8]], people: Mapping[int, People]
+) -> Pictures:
+    jpegs = []
+    for number, image in images.items():
+        joints = np.array(people[number]).reshape(-1, setting.skeleton.num_joints, 3)
+        drawn = draw_poses(image, joints, setting.skeleton, scale=SIDE / max(image.shape[:2]))
+        _, jpeg = cv2.imencode(".jpg", drawn[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+        jpegs.append(jpeg.tobytes())
+    return Pictures(title, note, jpegs)

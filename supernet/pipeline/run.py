@@ -1,0 +1,229 @@
+"""What a configuration stands for: folders, space, network, data and task, made on first use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from yacs.config import CfgNode
+
+from search_spaces import FAMILIES, Space
+
+from ..config.loading import dump
+from ..config.schema import DEFAULTS, INDIFFERENT, LATER
+from ..cost.cost_model import CostModel
+from ..cost.latency import LatencyModel
+from ..errors import UserError
+from ..io.files import read_json, write_atomically
+from ..pose.keypoints import MPII, Skeleton
+from ..pose.top_down.task import AnyJudge
+from .costs import latency_of
+from .data import AnyDataset, Data
+from .models import MODEL, architecture_of_model, family_name
+from .tasks import Task, bottom_up_task, heatmap_stride, top_down_task
+
+
+@dataclass
+class Setting:
+    """One run: its configuration, and what that stands for.
+
+    Args:
+        cfg: the resolved configuration.
+        source: the YAML file it came from, which names the run folder.
+    """
+
+    cfg: CfgNode
+    source: Path
+
+    def __post_init__(self) -> None:
+        if self.cfg.THREADS:
+            torch.set_num_threads(self.cfg.THREADS)
+        for key in ("SCALE_AWARE_SIGMA", "WITH_CENTER"):
+            if self.cfg.DATASET[key]:
+                raise UserError(
+                    f"DATASET.{key} true would train something else here, where it does not exist: set it to false"
+                )
+        cudnn, wanted = torch.backends.cudnn, self.cfg.CUDNN
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = wanted.ENABLED, wanted.BENCHMARK, wanted.DETERMINISTIC
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the run keeps everything: OUTPUT_DIR / folder of the YAML / name of the YAML."""
+        return Path(self.cfg.OUTPUT_DIR) / self.source.resolve().parent.name / self.source.stem
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device of DEVICE; ``auto`` takes a GPU where there is one."""
+        name = self.cfg.DEVICE
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            raise UserError(f"DEVICE {name!r} is not a device; write auto, cpu or cuda") from None
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError(f"DEVICE is {name}, but PyTorch sees no GPU; write DEVICE cpu")
+        return device
+
+    # ------------------------------------------------------------------------------------------------------ network
+
+    @cached_property
+    def family(self) -> ModuleType:
+        """The family's module in search_spaces."""
+        name = family_name(self.cfg)
+        if name not in FAMILIES:
+            raise UserError(f"SPACE.FAMILY {name!r} is not known; there are {', '.join(FAMILIES)}")
+        return FAMILIES[name]
+
+    @cached_property
+    def space(self) -> Space[Any]:
+        """The search space, with SPACE.RESTRICT applied."""
+        spaces, name = self.family.SPACES, self.cfg.SPACE.NAME
+        if name not in spaces:
+            raise UserError(
+                f"SPACE.NAME {name!r} is not a space of {self.cfg.SPACE.FAMILY}; there are {', '.join(spaces)}"
+            )
+        space: Space[Any] = spaces[name]
+        return space.restrict(dict(self.cfg.SPACE.RESTRICT)) if self.cfg.SPACE.RESTRICT else space
+
+    @cached_property
+    def build(self) -> Callable[[Any], nn.Module]:
+        """From an architecture to its network for MODEL.NUM_JOINTS joints."""
+        if self.cfg.MODEL.NUM_JOINTS != self.skeleton.num_joints:
+            raise UserError(
+                f"MODEL.NUM_JOINTS is {self.cfg.MODEL.NUM_JOINTS}, DATASET.DATASET {self.cfg.DATASET.DATASET} has "
+                f"{self.skeleton.num_joints} joints; make them equal"
+            )
+        return partial(self.family.build, joints=self.skeleton.num_joints)
+
+    def architecture(self, name: str) -> Any:
+        """The architecture of a superconfig file, of a published name such as ``litepose-XS``, or of the MODEL node."""
+        if name == MODEL:
+            return architecture_of_model(self.cfg)[1]
+        return architecture_of(self.family, name)
+
+    @cached_property
+    def required(self) -> dict[str, Any]:
+        """The architectures of SPACE.MUST_CONTAIN, by name."""
+        return {name: self.architecture(name) for name in self.cfg.SPACE.MUST_CONTAIN}
+
+    @cached_property
+    def costs(self) -> CostModel[Any]:
+        """MACs, parameters and peak memory of architectures of the space, many at once."""
+        return CostModel(self.build, self.space)
+
+    @cached_property
+    def latency(self) -> LatencyModel[Any]:
+        """The latency of architectures of the space by COST.LATENCY_TABLE, many at once."""
+        return latency_of(self)
+
+    # ------------------------------------------------------------------------------------------------- data and task
+
+    @cached_property
+    def data(self) -> Data:
+        """Photographs or people, and the metric on them."""
+        return Data(self.cfg)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Joints of the training data."""
+        return self.data.reader.skeleton
+
+    @property
+    def test(self) -> AnyDataset:
+        """The split that is reported, and never searched on."""
+        return self.data.test
+
+    @property
+    def train(self) -> AnyDataset:
+        """What is trained on."""
+        return self.data.train
+
+    @property
+    def search(self) -> AnyDataset:
+        """What architectures are compared on; taken from the training split."""
+        return self.data.search
+
+    @property
+    def calibration(self) -> AnyDataset:
+        """Training images for BatchNorm statistics."""
+        return self.data.calibration
+
+    def judge(self, dataset: AnyDataset) -> AnyJudge:
+        """The official metric on a dataset."""
+        return self.data.judge(dataset)
+
+    def metrics(
+        self, network: nn.Module, dataset: AnyDataset, arch: Any, judge: AnyJudge | None = None
+    ) -> dict[str, float]:
+        """The official metrics of a network of an architecture on a dataset, by its judge if that is at hand."""
+        batch = self.cfg.TEST.IMAGES_PER_GPU
+        return self.task.evaluate(network, dataset, judge or self.judge(dataset), arch.input_hw, batch=batch)[0]
+
+    @property
+    def score(self) -> str:
+        """The number of the metric by which networks are compared: AP, or MPII's Mean."""
+        return "Mean" if self.skeleton is MPII else "AP"
+
+    @cached_property
+    def task(self) -> Task:
+        """Samples, loss and decoding: bottom-up or top-down, as DATASET.DATASET says."""
+        if self.data.reader.top_down:
+            return top_down_task(self.cfg, self.skeleton, self.device, partial(heatmap_stride, self.build))
+        return bottom_up_task(self.cfg, self.skeleton, self.device)
+
+    # -------------------------------------------------------------------------------------------------------- files
+
+    def keep_config(self) -> None:
+        """Write the resolved configuration into the run folder."""
+        write_atomically(self.folder / "config.yaml", dump(self.cfg))
+
+    def settings(self, *nodes: str) -> dict[str, Any]:
+        """What these nodes of the configuration say, flat, as JSON values: to know a result's settings again."""
+        flat: dict[str, Any] = {}
+
+        def walk(value: Any, name: str) -> None:
+            if isinstance(value, dict) and value:
+                for key in value:
+                    walk(value[key], f"{name}.{key}")
+            elif name not in INDIFFERENT and not (name.startswith(LATER) and value == _default(name)):
+                flat[name] = json.loads(json.dumps(value))
+
+        for node in nodes:
+            value: Any = self.cfg
+            for key in node.split("."):
+                value = value[key]
+            walk(value, node)
+        return flat
+
+
+def _default(key: str) -> Any:
+    value: Any = DEFAULTS
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def architecture_of(family: ModuleType, name: str) -> Any:
+    """The architecture of a superconfig file, or of a published name such as ``litepose-XS``.
+
+    Raises:
+        UserError: when there is no such file or name, or the file holds something else.
+    """
+    published = family.published()
+    if name in published:
+        return published[name]
+    path = Path(name)
+    if not path.exists():
+        raise UserError(f"{name}: no such superconfig; give a JSON file, or one of {', '.join(published)}")
+    try:
+        return family.from_json(read_json(path))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None

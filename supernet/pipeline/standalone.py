@@ -1,0 +1,179 @@
+"""The table of networks trained alone: what a supernet's ranking is measured against, and a small tabular benchmark.
+
+Every line is one training of one architecture from fresh weights, by the same recipe, judged on the search split and on
+the split that is reported. A journal holds the lines; whatever stops the program, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from yacs.config import CfgNode
+
+from ..report import write_csv
+from ..search.journal import Journal, canonical_key
+from ..search.ranking import spread
+from .process_group import ALONE
+from .progress import Progress, say
+from .run import Setting
+from .subnets import trained
+from .training import TRAINED_BY, steps_of
+
+POOL = 20_000  # random architectures of which those at the wanted MACs are taken
+Job = tuple[Any, int]  # an architecture and the seed of its training
+
+
+def alone_table(setting: Setting, folder: Path, workers: int) -> Path:
+    """Train what the table does not hold yet, and write it as ``alone.csv``.
+
+    Args:
+        setting: the run; its FIDELITY node says how many architectures, how long, and which seeds.
+        folder: for the table, its journal, and a folder for each training.
+        workers: processes of one thread each; 1 trains in this one.
+    """
+    recipe = Setting(recipe_of(setting, 0), setting.source)
+    journal: Journal[Job] = Journal(
+        folder / "alone.jsonl",
+        space=setting.space.fingerprint,
+        seed=setting.cfg.FIDELITY.SEED,
+        settings=recipe.settings(*(node for node in TRAINED_BY if node != "SEED"), "RETRAIN", "TEST"),
+        to_json=lambda job: {"arch": setting.family.to_json(job[0]), "seed": job[1]},
+    )
+    jobs = wanted(setting)
+    left = [job for job in jobs if journal.find(job) is None]
+    say(f"{folder / 'alone.csv'}: {len(jobs) - len(left)} of {len(jobs)} trainings are done")
+    with Progress("networks trained alone", len(jobs), len(jobs) - len(left)) as progress:
+        for job, scores, seconds in _results(setting, folder, left, workers):
+            macs = int(setting.costs.macs(setting.space.encode(job[0])[None])[0])
+            journal.add(job, algorithm="alone", macs=macs, metrics=scores, seconds=seconds)
+            write_csv(folder / "alone.csv", _table(recipe, journal))
+            progress.to(sum(journal.find(job) is not None for job in jobs))
+    write_csv(folder / "alone.csv", _table(recipe, journal))
+    return folder / "alone.csv"
+
+
+def wanted(setting: Setting) -> list[Job]:
+    """All trainings of the table: every architecture with the first seed, then the first REPEATED with the others.
+
+    More architectures or seeds add to the list and change nothing in it.
+    """
+    fidelity, space = setting.cfg.FIDELITY, setting.space
+    codes = np.unique(space.sample_codes(POOL, np.random.default_rng(fidelity.SEED)), axis=0)
+    archs = [space.decode(codes[row]) for row in spread(setting.costs.macs(codes), fidelity.ARCHITECTURES)]
+    repeats = [(arch, seed) for seed in range(1, fidelity.SEEDS) for arch in archs[: fidelity.REPEATED]]
+    return [(arch, 0) for arch in archs] + repeats
+
+
+def recipe_of(setting: Setting, seed: int) -> CfgNode:
+    """The configuration of a training alone: length, rate and batch of FIDELITY, and this seed."""
+    cfg = setting.cfg.clone()
+    cfg.defrost()
+    cfg.SEED = seed
+    cfg.RETRAIN.EPOCHS = cfg.FIDELITY.EPOCHS or cfg.TRAIN.END_EPOCH
+    cfg.RETRAIN.LR, cfg.RETRAIN.LR_STEP = cfg.FIDELITY.LR or cfg.TRAIN.LR, []
+    cfg.TRAIN.IMAGES_PER_GPU = cfg.FIDELITY.IMAGES_PER_GPU or cfg.TRAIN.IMAGES_PER_GPU
+    cfg.freeze()
+    return cfg
+
+
+def train_alone(setting: Setting, arch: Any, folder: Path) -> dict[str, float]:
+    """Train one architecture from fresh weights and judge it: its score on the ``search`` and on the ``test`` split."""
+    network, splits = trained(setting, arch, folder, initial=None), {"search": setting.search, "test": setting.test}
+    return {split: setting.metrics(network, dataset, arch)[setting.score] for split, dataset in splits.items()}
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A job with all that another process needs to do it."""
+
+    cfg: CfgNode
+    source: Path
+    folder: Path
+    arch: Any
+
+    @cached_property
+    def setting(self) -> Setting:
+        return Setting(self.cfg, self.source)
+
+    def __call__(self) -> tuple[dict[str, float], float]:
+        """Scores, and seconds taken (by this run of the program)."""
+        started = time.monotonic()
+        return train_alone(self.setting, self.arch, self.folder), time.monotonic() - started
+
+
+def _results(
+    setting: Setting, folder: Path, jobs: Sequence[Job], workers: int
+) -> Iterator[tuple[Job, dict[str, float], float]]:
+    """What every job comes to, in the order in which they end, with its seconds."""
+
+    def training(job: Job) -> _Training:
+        arch, seed = job
+        name = hashlib.sha256(canonical_key(setting.family.to_json(arch)).encode()).hexdigest()[:12]
+        cfg = recipe_of(setting, seed)
+        if workers > 1:
+            cfg.defrost()
+            cfg.THREADS = 1
+            cfg.freeze()
+        return _Training(cfg, setting.source, folder / "networks" / f"{name}-{seed}", arch)
+
+    if workers == 1:
+        yield from ((job, *training(job)()) for job in jobs)
+        return
+    say(f"{setting.data.root}: {workers} processes read it")  # a synthetic crowd is drawn here, before they look for it
+    with _processes(workers) as pool:
+        running = {pool.submit(training(job)): job for job in jobs}
+        yield from ((running[future], *future.result()) for future in as_completed(running))
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes; when this one is stopped, each of them saves its training and ends."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _table(setting: Setting, journal: Journal[Job]) -> pd.DataFrame:
+    """A line for every training, in the journal's order: architecture, costs, seed, steps, seconds, scores."""
+    steps = steps_of(setting, setting.cfg.RETRAIN.EPOCHS, ALONE)
+    codes = [setting.space.encode(setting.family.from_json(record.arch["arch"])) for record in journal.records]
+    params = setting.costs.params(np.stack(codes)).tolist() if codes else []
+    return pd.DataFrame(
+        {
+            "macs": record.macs,
+            "params": parameters,
+            "seed": record.arch["seed"],
+            "steps": steps,
+            "seconds": round(record.seconds, 1),
+            "search": record.metrics["search"],
+            "test": record.metrics["test"],
+            "arch": json.dumps(record.arch["arch"]),
+        }
+        for record, parameters in zip(journal.records, params, strict=True)
+    )

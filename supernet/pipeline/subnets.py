@@ -1,0 +1,138 @@
+"""From an architecture of the front to a network worth comparing: transfer, calibrate, retrain, and judge each on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..cli.train import train_subnet
+from ..cli.transfer import calibrated, cut, finish
+from ..io import checkpoint
+from ..io.files import read_json, sha256, sweep, write_atomically
+from ..sharing.supernet import Supernet
+from .fit import check_settings
+from .progress import say
+from .provenance import Aside, renew_subnet
+from .run import Setting
+from .training import TRAINED_BY, place
+
+#: Columns of comparison.csv and the stage of a subnet's life behind each.
+STAGES = {
+    "ap_transferred": "transferred",
+    "ap_calibrated": "calibrated",
+    "ap_retrained": "retrained",
+    "ap_scratch": "from scratch",
+}
+
+
+def compare_picks(
+    setting: Setting, picks: Mapping[str, str], supernet: Supernet[Any], source: Path, aside: Aside | None = None
+) -> list[dict[str, Any]]:
+    """:func:`compare` for several architectures, by name, as JSON texts."""
+    archs = {name: setting.family.from_json(json.loads(text)) for name, text in picks.items()}
+    return [compare(setting, name, arch, supernet, source, aside) for name, arch in archs.items()]
+
+
+def compare(
+    setting: Setting, name: str, arch: Any, supernet: Supernet[Any], source: Path, aside: Aside | None = None
+) -> dict[str, Any]:
+    """Bring one architecture to the end and judge it on the reported split after every stage; a row of comparison.csv.
+
+    What a former run has done is read, not done again. Where its settings were others, it is put aside, or without ``aside``
+    refused.
+    """
+    folder = setting.folder / "subnets" / name
+    sweep(folder)
+    record = _Record(folder / "metrics.json", setting, arch, source, aside)
+
+    if not record.has("calibrated"):
+        network, certificate = cut(setting, supernet, arch)
+        record.measure("transferred", lambda: place(network, setting))
+        finish(setting, folder, arch, network, certificate, source)
+        record.costs(certificate)
+        record.measure("calibrated", lambda: network)
+
+    teacher = _largest(setting, supernet) if setting.cfg.RETRAIN.DISTILLATION else None
+    record.measure(
+        "retrained",
+        lambda: trained(setting, arch, folder / "retrained", initial=folder / "weights.pt", teacher=teacher),
+    )
+    if setting.cfg.RETRAIN.FROM_SCRATCH:
+        record.measure("from scratch", lambda: trained(setting, arch, folder / "scratch", initial=None))
+    say(f"{name}: " + ", ".join(f"{stage} {record.score(stage):.3f}" for stage in STAGES.values() if record.has(stage)))
+    return record.row(name)
+
+
+def trained(
+    setting: Setting, arch: Any, folder: Path, *, initial: Path | None, teacher: nn.Module | None = None
+) -> nn.Module:
+    """The network that :func:`.train.train_subnet` trains (same arguments), with its weights."""
+    path = train_subnet(setting, arch, folder, initial=initial, teacher=teacher)
+    network = setting.build(arch)
+    checkpoint.load_checkpoint(network, path)
+    return place(network, setting)
+
+
+def _largest(setting: Setting, supernet: Supernet[Any]) -> nn.Module:
+    """The supernet's largest network, calibrated at its own resolution, as a teacher."""
+    arch = setting.space.largest
+    network = supernet.extract(arch)
+    calibrated(setting, network, arch)
+    return network.requires_grad_(False)
+
+
+class _Record:
+    """``metrics.json`` of one subnet: what it costs, and the official metric after every stage."""
+
+    def __init__(self, path: Path, setting: Setting, arch: Any, source: Path, aside: Aside | None) -> None:
+        self.path, self.setting, self.arch = path, setting, arch
+        made_with = setting.settings(*TRAINED_BY, "SUPERNET", "RETRAIN", "TEST") | {
+            "arch": setting.family.to_json(arch),
+            "source_sha256": sha256(source),
+        }
+        self.content: dict[str, Any] = {"made_with": made_with, "metrics": {}}
+        if path.exists():
+            found = read_json(path)
+            if isinstance(found, dict) and "made_with" in found:
+                if aside is None:
+                    check_settings(path, found["made_with"], made_with, ("RETRAIN.FROM_SCRATCH",))
+                    self.content = found
+                else:
+                    self.content = renew_subnet(path.parent, found, made_with, aside)
+                if self.content is not found:
+                    self._write()
+
+    def has(self, stage: str) -> bool:
+        return stage in self.content["metrics"]
+
+    def score(self, stage: str) -> float:
+        return float(self.content["metrics"][stage][self.setting.score])
+
+    def costs(self, certificate: dict[str, Any]) -> None:
+        self.content |= {key: certificate[key] for key in ("macs", "params")}
+        self._write()
+
+    def measure(self, stage: str, network: Callable[[], nn.Module]) -> None:
+        """Judge ``network()`` on the reported split, unless that was done before."""
+        if self.has(stage):
+            return
+        self.content["metrics"][stage] = self.setting.metrics(network(), self.setting.test, self.arch)
+        self._write()
+
+    def _write(self) -> None:
+        write_atomically(self.path, json.dumps(self.content, indent=2) + "\n")
+
+    def row(self, name: str) -> dict[str, Any]:
+        """The subnet's row of comparison.csv."""
+        scores = {column: self.score(stage) if self.has(stage) else None for column, stage in STAGES.items()}
+        return {
+            "name": name,
+            "macs": self.content["macs"],
+            "params": self.content["params"],
+            "resolution": self.arch.input_hw[0],
+            **scores,
+        }

@@ -1,0 +1,108 @@
+"""A training as the configuration describes it: stages, steps, learning rates, optimiser, batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..cost.cost_model import CostModel
+from ..errors import UserError
+from ..sharing.supernet import Supernet
+from ..training.sampling import Sampler
+from ..training.schedule import Phase, cosine, multi_step
+from ..training.stages import Stage, stages
+from ..training.trainer import Trainer
+from .fit import optimizer
+from .process_group import Team
+from .run import Setting
+
+TRAINED_BY = ("SEED", "DATASET", "MODEL", "LOSS", "TRAIN", "SPACE", "FP16")  # what makes two trainings different
+WIDTHS = ("width", "expansion")
+
+
+def new_supernet(setting: Setting) -> Supernet[Any]:
+    """The setting's supernet with fresh weights."""
+    return Supernet(setting.build, setting.space, kernel_transforms=setting.cfg.SUPERNET.KERNEL_TRANSFORMS)
+
+
+def place(module: nn.Module, setting: Setting) -> nn.Module:
+    """The module on the device and in the memory format of the setting."""
+    module.to(setting.device)
+    if setting.cfg.CHANNELS_LAST:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
+
+
+def trainer_of(
+    setting: Setting, network: Any, model: nn.Module, distillation: Any, teacher: nn.Module | None
+) -> Trainer[Any]:
+    """The trainer that the configuration asks for."""
+    cfg, half = setting.cfg, setting.cfg.FP16
+    return Trainer(
+        network,
+        model,
+        setting.task.loss,
+        optimizer(model, cfg.TRAIN.OPTIMIZER, cfg.TRAIN.WD, cfg.TRAIN.MOMENTUM, cfg.TRAIN.NESTEROV),
+        setting.task.prepare,
+        distillation=distillation,
+        distillation_weight=cfg.SUPERNET.DISTILLATION_WEIGHT,
+        teacher=teacher,
+        clip=cfg.SUPERNET.CLIP_GRADIENT,
+        ema=cfg.SUPERNET.EMA,
+        accumulate=cfg.TRAIN.ACCUMULATE,
+        sync_bn=cfg.MODEL.SYNC_BN,
+        precision=getattr(torch, half.DTYPE) if half.ENABLED else None,
+        loss_scale=0.0 if half.DYNAMIC_LOSS_SCALE else half.STATIC_LOSS_SCALE,
+    )
+
+
+def schedule_of(setting: Setting) -> list[Stage[Any]]:
+    """The stages of SUPERNET.STAGES; without any, one of TRAIN.END_EPOCH epochs that opens everything."""
+    cfg = setting.cfg
+    everything = {"name": "all", "open": list(setting.space.kinds), "steps": 0, "epochs": cfg.TRAIN.END_EPOCH}
+    return stages(setting.space, cfg.SUPERNET.STAGES or [everything])
+
+
+def phases_of(setting: Setting, schedule: Sequence[Stage[Any]], sort: Any, processes: Team) -> list[Phase[Any]]:
+    """The stages as phases; ``sort`` runs before the first that opens widths."""
+    cfg, phases = setting.cfg, []
+    for stage in schedule:
+        sampler = _sampler(setting, stage.space)
+        opens_widths = any(gene.kind.endswith(WIDTHS) for gene in stage.space.genes)
+        before, sort = (sort, None) if opens_widths else (None, sort)
+        steps = stage.steps or steps_of(setting, stage.epochs, processes)
+        phases.append(Phase(stage.name, sampler, steps, _curve(setting, stage.lr or cfg.TRAIN.LR), before))
+    return phases
+
+
+def _sampler(setting: Setting, space: Any) -> Sampler[Any]:
+    node = setting.cfg.SUPERNET
+    chooses = node.SAMPLING in ("best_up", "worst_up") and space.size > 1
+    cost = CostModel(setting.build, space).macs if chooses else None
+    return Sampler(space, node.SAMPLING, node.RANDOM, candidates=node.CANDIDATES, cost=cost)
+
+
+def _curve(setting: Setting, lr: float) -> Callable[[float], float]:
+    """The learning rate within a stage."""
+    train, warmup = setting.cfg.TRAIN, setting.cfg.SUPERNET.WARMUP
+    if setting.cfg.SUPERNET.SCHEDULE == "cosine":
+        return cosine(lr, warmup)
+    return multi_step(lr, [epoch / train.END_EPOCH for epoch in train.LR_STEP], train.LR_FACTOR, warmup)
+
+
+def steps_of(setting: Setting, epochs: int, processes: Team) -> int:
+    """Steps in so many passes over the training images."""
+    return math.ceil(epochs * len(setting.train) / batch_of(setting, processes))
+
+
+def batch_of(setting: Setting, processes: Team) -> int:
+    """Images of a step, those of all processes together."""
+    train = setting.cfg.TRAIN
+    if train.IMAGES_PER_GPU < 1 or train.ACCUMULATE < 1:
+        raise UserError("TRAIN.IMAGES_PER_GPU and TRAIN.ACCUMULATE have to be at least 1")
+    images: int = train.IMAGES_PER_GPU * train.ACCUMULATE * processes.size
+    return images

@@ -1,0 +1,1 @@
+"""Bottom-up pose estimation: augmentation, targets, losses, inference, grouping by associative embedding."""

@@ -1,0 +1,1 @@
+"""Images and annotations: COCO, CrowdPose, MPII, masks, and the loader of batches."""

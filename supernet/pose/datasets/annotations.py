@@ -1,0 +1,50 @@
+"""Annotations of one image, whatever file they came from: people with keypoints, boxes and masks.
+
+Coordinates are x before y in pixels of the image. Shape legend: K joints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One annotated person, or a region of a crowd.
+
+    Attributes:
+        keypoints_K3: float32 (x, y, v); v is 0 not labelled, 1 hidden, 2 visible.
+        bbox: x, y, width, height.
+        area: Square pixels; where the file has none, CrowdPose's share of the box.
+        iscrowd: A region with many people, not one person.
+        num_keypoints: As the file says. CrowdPose does not count head and neck.
+        segmentation: The file's own polygons or run lengths; None where it has none.
+    """
+
+    keypoints_K3: NDArray[np.float32]
+    bbox: tuple[float, float, float, float]
+    area: float
+    iscrowd: bool
+    num_keypoints: int
+    segmentation: Any
+
+    @property
+    def ignored(self) -> bool:
+        """Whether nothing is to be learnt or judged here: a crowd, or a person without labelled keypoints."""
+        return self.iscrowd or self.num_keypoints == 0
+
+
+@dataclass(frozen=True, eq=False)
+class PoseImage:
+    """One photograph: its file, its size in pixels, and everybody annotated on it (also who is ignored)."""
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    people: tuple[Person, ...]

@@ -1,0 +1,266 @@
+"""Photographs with people's keypoints, from COCO-format annotations (COCO: 17 joints, CrowdPose: 14).
+
+Sources: COCO keypoint annotations (Lin et al., ECCV 2014) and CrowdPose (Li et al., CVPR 2019; the same format without
+``area`` and ``segmentation``). Coordinates are x before y in pixels of the photograph. Shape legend: K joints.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from supernet.errors import UserError
+from supernet.io.files import read_json
+from supernet.pose.datasets.annotations import Person, PoseImage
+from supernet.pose.datasets.images import find_images, picture_path
+from supernet.pose.datasets.masks import complaint
+from supernet.pose.keypoints import Skeleton
+from supernet.pose.metrics.oks import CROWDPOSE_AREA
+
+_LARGEST_NUMBER = 1e9  # pixels, or square pixels
+_LARGEST_FILE = 4 * 2**30  # bytes; COCO train2017 is 0.23 GiB
+_NUMBER = (int, float)
+
+
+class PoseDataset(Sequence[PoseImage]):
+    """The photographs of one annotation file, in its order; pixels are read by :func:`supernet.pose.datasets.images.read_image`.
+
+    A file without ``annotations`` (COCO's ``image_info_test-dev2017.json``) has photographs on which nobody is
+    annotated: they can be predicted on, not trained or judged on.
+
+    Args:
+        annotations: The JSON file.
+        images: The folder, or zip archive, in which the file's ``file_name`` entries lie; for a folder that does not
+            exist the archive beside it is taken (``val2017.zip`` for ``val2017``).
+        skeleton: The joints that the file must have.
+
+    Raises:
+        UserError: A file or folder is missing, the file is no COCO-format JSON, is empty, has another number of joints,
+            or contradicts itself.
+    """
+
+    def __init__(self, annotations: Path, images: Path, skeleton: Skeleton) -> None:
+        """Read and check the annotation file."""
+        images = find_images(images)
+        if not images.exists():
+            raise UserError(f"dataset folder {images} does not exist: set DATASET.ROOT to the folder that holds it")
+        if not annotations.is_file():
+            raise UserError(f"annotation file {annotations} does not exist: set DATASET.ROOT to its dataset's folder")
+        raw = read_json(annotations, max_bytes=_LARGEST_FILE)
+        if not isinstance(raw, dict) or "images" not in raw or not {"annotations", "categories"} & raw.keys():
+            raise UserError(f"{annotations}: no 'images' and 'annotations': give a COCO-format keypoint file")
+        for key in {"images", "annotations"} & raw.keys():
+            if not isinstance(raw[key], list) or not raw[key]:
+                raise UserError(f"{annotations}: its list '{key}' is empty: give a file with photographs and people")
+        self.skeleton = skeleton
+        self._folder = images
+        self._file = annotations
+        self._header = {key: value for key, value in raw.items() if key not in ("images", "annotations")}
+        self._images: dict[int, dict[str, Any]] = {}
+        for image in raw["images"]:
+            _require(image, {"id": int, "file_name": str, "width": _NUMBER, "height": _NUMBER}, annotations, "image")
+            if image["id"] in self._images:
+                raise UserError(f"{annotations}: two images have the id {image['id']}: remove one")
+            try:
+                picture_path(images, image["file_name"])
+            except UserError as error:
+                raise UserError(f"{annotations}: image {image['id']}: {error}") from None
+            self._images[image["id"]] = image
+        self._annotations: dict[int, list[dict[str, Any]]] = {id: [] for id in self._images}
+        self.ids: tuple[int, ...] = tuple(self._images)
+        self.category_id = 1  # of people, as results for this file have to say it
+        self.has_annotations = "annotations" in raw
+        if self.has_annotations:
+            self._read_people(raw)
+
+    def _read_people(self, raw: dict[str, Any]) -> None:
+        """Check the people and keep them by photograph; boxes of other categories are passed over."""
+        categories = _pose_categories(raw.get("categories"), self._file, self.skeleton)
+        self.category_id = min(categories)
+        seen = set()
+        for entry in raw["annotations"]:
+            _require(entry, {"id": int, "image_id": int, "category_id": int}, self._file, "annotation")
+            if entry["category_id"] not in categories:
+                continue
+            counted = {"num_keypoints": int} if "num_keypoints" in entry else {}
+            _require(entry, {"keypoints": list, "bbox": list, **counted}, self._file, "annotation")
+            _check_numbers(entry, self.skeleton.num_joints, self._file)
+            if wrong := _person(entry).ignored and complaint(entry.get("segmentation")):
+                raise UserError(
+                    f"{self._file}: the segmentation of annotation {entry['id']} {wrong}: correct or remove it"
+                )
+            if entry["image_id"] not in self._images:
+                raise UserError(
+                    f"{self._file}: annotation {entry['id']} refers to image {entry['image_id']}, which the file's "
+                    "'images' does not list: add the image or remove the annotation"
+                )
+            if entry["id"] in seen:
+                raise UserError(f"{self._file}: two annotations have the id {entry['id']}: remove one")
+            seen.add(entry["id"])
+            self._annotations[entry["image_id"]].append(entry)
+
+    def __len__(self) -> int:
+        """Number of photographs."""
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> PoseImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> PoseDataset: ...
+    def __getitem__(self, index: int | slice) -> PoseImage | PoseDataset:
+        """The photograph at a position, or a dataset of some of them."""
+        if isinstance(index, slice):
+            return self.subset(self.ids[index])
+        id = self.ids[index]
+        image = self._images[id]
+        people = tuple(_person(entry) for entry in self._annotations[id])
+        path = picture_path(self._folder, image["file_name"])
+        return PoseImage(id, path, int(image["width"]), int(image["height"]), people)
+
+    def ground_truth(self) -> dict[str, Any]:
+        """The file's own dictionary, restricted to these photographs and to people, for the official evaluator.
+
+        The entries are the dataset's own objects: an evaluator that writes into them must copy them first.
+
+        Raises:
+            UserError: The file has no annotations.
+        """
+        self._need_annotations()
+        return {
+            **self._header,
+            "images": [self._images[id] for id in self.ids],
+            "annotations": [entry for id in self.ids for entry in self._annotations[id]],
+        }
+
+    def subset(self, ids: Iterable[int]) -> PoseDataset:
+        """The photographs with these ids, in this order.
+
+        Raises:
+            UserError: An id is not in this dataset.
+        """
+        chosen = tuple(dict.fromkeys(ids))
+        unknown = sorted(set(chosen) - set(self.ids))
+        if unknown:
+            raise UserError(f"{self._file}: no image {unknown[0]} ({len(unknown)} such ids): choose among its images")
+        part = copy.copy(self)
+        part.ids = chosen
+        return part
+
+    def annotated(self) -> PoseDataset:
+        """The photographs on which anybody is annotated: HigherHRNet trains on these only.
+
+        Raises:
+            UserError: The file has no annotations.
+        """
+        self._need_annotations()
+        return self.subset(id for id in self.ids if self._annotations[id])
+
+    def _need_annotations(self) -> None:
+        if not self.has_annotations:
+            raise UserError(f"{self._file} has no 'annotations': it can be predicted on, not trained or judged on")
+
+    def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PoseDataset]:
+        """Disjoint random parts, the same for the same photographs and seed whatever the order of the file.
+
+        Args:
+            parts: Name and size of each part: an int is a number of photographs, a float a share of this dataset. What
+                they leave over is in no part.
+            seed: Of the draw.
+
+        Returns:
+            The parts by name, each sorted by id.
+
+        Raises:
+            UserError: A part would be empty, or they are more than there are photographs.
+        """
+        drawn = drawn_parts(self.ids, parts, seed, self._file)
+        return {name: self.subset(ids) for name, ids in drawn.items()}
+
+
+def drawn_parts(ids: Iterable[int], parts: Mapping[str, int | float], seed: int, file: Path) -> dict[str, list[int]]:
+    """Disjoint random parts of photographs' ids, each sorted; arguments and errors as for :meth:`PoseDataset.split`."""
+    drawn = np.random.default_rng(seed).permutation(np.asarray(sorted(ids)))
+    result, start, end = {}, 0, 0.0
+    for name, size in parts.items():
+        end += size * len(drawn) if isinstance(size, float) else size
+        # Rounding the sum, not each part, lets shares that add up to 1 use every photograph.
+        stop = math.floor(end + 0.5) if math.isfinite(end) else -1
+        if not start < stop <= len(drawn):
+            raise UserError(
+                f"{file}: part '{name}' ({size}) would be photographs {start} to {stop} of {len(drawn)}: "
+                "give sizes (int) or shares (float) above 0 that fit together"
+            )
+        result[name] = sorted(drawn[start:stop].tolist())
+        start = stop
+    return result
+
+
+def _require(entry: Any, keys: Mapping[str, type | tuple[type, ...]], file: Path, kind: str) -> None:
+    """Refuse an entry of the file that lacks a key, or has something of another kind there."""
+    for key, wanted in keys.items():
+        if not isinstance(entry, dict) or key not in entry:
+            name = entry.get("id", "without id") if isinstance(entry, dict) else repr(entry)[:40]
+            raise UserError(f"{file}: {kind} {name} has no '{key}': give a COCO-format keypoint file")
+        if not isinstance(entry[key], wanted):
+            raise UserError(
+                f"{file}: {kind} {entry.get('id')!r} has {repr(entry[key])[:40]} as its '{key}': give "
+                f"{_KINDS[wanted]} there, as COCO's files do"
+            )
+
+
+_KINDS = {int: "a whole number", str: "text", list: "a list of numbers", _NUMBER: "a number"}
+
+
+def _check_numbers(entry: Mapping[str, Any], num_joints: int, file: Path) -> None:
+    """Refuse a person whose keypoints or box are not so many finite numbers."""
+    if len(entry["keypoints"]) != 3 * num_joints or len(entry["bbox"]) != 4:
+        raise UserError(
+            f"{file}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers and "
+            f"{len(entry['bbox'])} box numbers, not {3 * num_joints} and 4: correct or remove it"
+        )
+    numbers = (*entry["keypoints"], *entry["bbox"], entry.get("area", 0))
+    try:  # the sum, since nan is neither smaller nor larger
+        usable = math.isfinite(sum(numbers)) and -_LARGEST_NUMBER <= min(numbers) <= max(numbers) <= _LARGEST_NUMBER
+    except (TypeError, OverflowError):
+        usable = False
+    if not usable:
+        raise UserError(
+            f"{file}: annotation {entry['id']} has a keypoint, box or area that is not a finite number up to "
+            f"{_LARGEST_NUMBER:g}: correct or remove it"
+        )
+
+
+def _pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]:
+    """Ids of the categories that have keypoints."""
+    posed = [
+        entry
+        for entry in (categories if isinstance(categories, list) else ())
+        if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list) and isinstance(entry.get("id"), int)
+    ]
+    if not posed:
+        raise UserError(f"{file}: no category has 'keypoints': give the file of person keypoints, not of boxes")
+    for entry in posed:
+        if len(entry["keypoints"]) != skeleton.num_joints:
+            raise UserError(
+                f"{file}: category '{entry.get('name')}' has {len(entry['keypoints'])} keypoints, but skeleton "
+                f"'{skeleton.name}' has {skeleton.num_joints}: set DATASET.DATASET to the dataset of this file"
+            )
+    return {entry["id"] for entry in posed}
+
+
+def _person(entry: Mapping[str, Any]) -> Person:
+    keypoints_K3 = np.asarray(entry["keypoints"], np.float32).reshape(-1, 3)
+    x, y, width, height = (float(value) for value in entry["bbox"])
+    return Person(
+        keypoints_K3=keypoints_K3,
+        bbox=(x, y, width, height),
+        area=float(entry.get("area", CROWDPOSE_AREA * width * height)),
+        iscrowd=bool(entry.get("iscrowd", 0)),
+        num_keypoints=int(entry.get("num_keypoints", np.count_nonzero(keypoints_K3[:, 2] > 0))),
+        segmentation=entry.get("segmentation"),
+    )

@@ -1,0 +1,1 @@
+"""Official metrics: OKS average precision (COCO, CrowdPose), PCKh (MPII); submission files."""

@@ -1,0 +1,54 @@
+"""MPII's metric as a judge of results, like :class:`supernet.pose.metrics.oks.Judge` for COCO and CrowdPose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from supernet.errors import UserError
+from supernet.pose.metrics.pckh import pckh
+
+_PERSON_LAST = ("jnt_missing", "pos_gt_src", "headboxes_src")  # entries with people along their last axis
+
+
+class MpiiJudge:
+    """PCKh of people of one annotation file.
+
+    Args:
+        file: ``gt_valid.mat`` of HRNet's MPII files, or of another split in that layout.
+        rows: who is judged: places in the annotation file, in the order of the results.
+        people: how many the annotation file has.
+
+    Raises:
+        UserError: the file is missing, is no MATLAB file, or is of another split.
+    """
+
+    def __init__(self, file: Path, rows: Sequence[int], people: int) -> None:
+        """Read the head boxes and joints."""
+        if not file.is_file():
+            raise UserError(
+                f"{file}: no such file; PCKh needs the head boxes in HRNet's gt_*.mat of this split: put it there, or set "
+                "DATASET.MPII_GT"
+            )
+        try:
+            content: Mapping[str, Any] = scipy.io.loadmat(file)
+        except (OSError, ValueError, NotImplementedError, TypeError) as error:
+            raise UserError(f"{file}: is no MATLAB file of version 5 ({error}); give HRNet's gt_*.mat") from error
+        for key in _PERSON_LAST:
+            if key not in content:
+                raise UserError(f"{file}: has no {key!r}; give HRNet's gt_*.mat")
+            if (known := content[key].shape[-1]) != people:
+                raise UserError(
+                    f"{file}: has {known} people in {key!r}, the annotation file has {people}; give the gt_*.mat of its split"
+                )
+        self._truth = {**content, **{key: content[key][..., list(rows)] for key in _PERSON_LAST}}
+
+    def judge(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """What :func:`supernet.pose.metrics.pckh.pckh` says of results with ``keypoints`` (x, y, anything) * 16, one a person."""
+        joints = len(self._truth["jnt_missing"])
+        found = np.array([result["keypoints"] for result in results], np.float32).reshape(len(results), joints, -1)
+        return pckh(found, self._truth)

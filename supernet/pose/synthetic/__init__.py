@@ -1,0 +1,1 @@
+"""The synthetic dataset: people drawn with exact annotations."""

@@ -1,0 +1,288 @@
+"""A crowd of drawn people, written in the layouts of COCO, CrowdPose and MPII: nothing to download, exact labels.
+
+The labels follow the same rules in the three layouts; joints are rounded to whole pixels, pixel centres at whole
+numbers (MPII's are 1-based):
+
+- v = 2 seen, v = 1 hidden by another person or by the person's own body, v = 0 and x = y = 0 outside of the picture;
+- mask, area and box are those of the pixels on which the person is topmost;
+- a person of whom less than 8 % of the pixels in the picture are seen, or with fewer than three COCO joints in
+  the picture, stays in COCO and CrowdPose as a person without labelled joints (num_keypoints 0, which the evaluation
+  ignores) and is left out of MPII; a person of whom nothing is seen is left out everywhere.
+
+Every picture has its own generator ``default_rng([seed, split, index])``: more pictures do not change the earlier ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+
+from supernet.errors import UserError
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
+from supernet.pose.synthetic.scene import MAX_PEOPLE, Person, Scene, sample_scene
+
+Record = dict[str, Any]
+
+_VERSION = 1  # of the drawing and of the labels: raise it when either changes
+_DONE = "DONE.json"
+_SPLITS = (("train2017", "crowdpose_trainval", "train"), ("val2017", "crowdpose_test", "valid"))
+_MPII_SHORT = ("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thrx", "neck", "head", "rwri", "relb", "rsho",
+               "lsho", "lelb", "lwri")  # fmt: skip
+
+
+def mask_polygons(mask: npt.NDArray[np.bool_]) -> list[list[float]]:
+    """Outline a mask [H, W] so that COCO's rasteriser gives back exactly the same pixels, holes included.
+
+    Returns one flat x, y list per connected piece, in corner coordinates (the first pixel spans 0 to 1). A hole is
+    joined to its outline by a bridge walked twice, which the even-odd rule of the rasteriser cancels.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return []
+    cropped = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8)
+    # Each pixel becomes a 3x3 block, so that the two sides of a pixel are different points of the traced border.
+    blocks = np.repeat(np.repeat(cropped, 3, axis=0), 3, axis=1)
+    contours, hierarchy = cv2.findContours(blocks, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    parents = hierarchy[0][:, 3].tolist()
+    pieces: dict[int, list[float]] = {}
+    for index in sorted(range(len(contours)), key=lambda i: parents[i] >= 0):  # outlines before holes
+        points = (contours[index][:, 0, :] + 1) // 3 + [columns[0], rows[0]]
+        points = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
+        straight = np.all(np.roll(points, -1, axis=0) - points == points - np.roll(points, 1, axis=0), axis=1)
+        flat = points[~straight].ravel().tolist()
+        if parents[index] < 0:
+            pieces[index] = flat
+        else:
+            outline = pieces[parents[index]]
+            outline += outline[:2] + flat + flat[:2] + outline[:2]
+    return list(pieces.values())
+
+
+def crowd_index(people: list[Record]) -> float:
+    """CrowdPose's crowd index of one image's annotations, rounded to two decimals.
+
+    The mean over people of (labelled joints of others inside my box) / (my own inside it); people without a joint of
+    their own in their box do not count, and an image in which nobody counts has 0. Li et al., CVPR 2019, section 3.
+    """
+    ratios = []
+    for mine in people:
+        x, y, w, h = mine["bbox"]
+        inside = []
+        for other in people:
+            px, py, v = np.array(other["keypoints"]).reshape(-1, 3).T
+            inside.append(int(((v > 0) & (px >= x) & (px <= x + w) & (py >= y) & (py <= y + h)).sum()))
+        own = next(count for count, other in zip(inside, people, strict=True) if other is mine)
+        if own:
+            ratios.append((sum(inside) - own) / own)
+    return round(float(np.mean(ratios)), 2) if ratios else 0.0
+
+
+def _visible_box(mask: npt.NDArray[np.bool_]) -> list[float]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [float(columns[0]), float(rows[0]), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1)]
+
+
+def _coco_record(person: Person, image_id: int, number: int) -> Record:
+    keypoints = person.keypoints(COCO)
+    return {
+        "segmentation": mask_polygons(person.mask),
+        "num_keypoints": sum(v > 0 for _, _, v in keypoints),
+        "area": float(person.mask.sum()),
+        "iscrowd": 0,
+        "keypoints": [value for triple in keypoints for value in triple],
+        "image_id": image_id,
+        "bbox": _visible_box(person.mask),
+        "category_id": 1,
+        "id": image_id * (MAX_PEOPLE + 1) + number,
+    }
+
+
+def _crowdpose_record(person: Person, image_id: int, number: int) -> Record:
+    # As in the official files: head and neck are only labelled or not, and do not count.
+    keypoints = [(x, y, min(v, 1) if name in ("head", "neck") else v)
+                 for name, (x, y, v) in zip(CROWDPOSE.joints, person.keypoints(CROWDPOSE), strict=True)]  # fmt: skip
+    return {
+        "num_keypoints": sum(v > 0 for _, _, v in keypoints[:12]),
+        "iscrowd": 0,
+        "keypoints": [value for triple in keypoints for value in triple],
+        "image_id": image_id,
+        "bbox": _visible_box(person.mask),
+        "category_id": 1,
+        "id": image_id * (MAX_PEOPLE + 1) + number,
+    }
+
+
+def _mpii_record(person: Person, file_name: str, width: int, height: int) -> Record:
+    """Centre and scale such that the readers' usual crop (moved down by 15 x scale) is centred on the person."""
+    x0, y0, x1, y1 = np.clip(person.box, 0, [width - 1, height - 1] * 2)
+    scale = max(x1 - x0, y1 - y0) / 200
+    keypoints = person.keypoints(MPII)
+    return {
+        "joints_vis": [int(v > 0) for _, _, v in keypoints],
+        "joints": [[x + 1.0, y + 1.0] if v else [-1.0, -1.0] for x, y, v in keypoints],
+        "image": file_name,
+        "scale": round(float(scale), 6),
+        "center": [round(float(x0 + x1) / 2 + 1, 1), round(float(y0 + y1) / 2 + 1 - 15 * scale, 1)],
+    }
+
+
+def _category(skeleton: Skeleton) -> Record:
+    return {"supercategory": "person", "id": 1, "name": "person", "keypoints": list(skeleton.joints),
+            "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs]}  # fmt: skip
+
+
+class _Writer:
+    """Gathers the records of one split while its pictures are written, then writes its annotation files."""
+
+    def __init__(self, root: Path, split: int) -> None:
+        self.root, self.names = root, _SPLITS[split]
+        self.images: tuple[list[Record], list[Record]] = ([], [])
+        self.coco: list[Record] = []
+        self.crowdpose: list[Record] = []
+        self.mpii: list[Record] = []
+        self.head_boxes: list[list[list[float]]] = []
+        self.folders = [root / "coco/images" / self.names[0], root / "crowdpose/images", root / "mpii/images"]
+        for folder in [*self.folders, root / "coco/annotations", root / "crowdpose/json", root / "mpii/annot"]:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, scene: Scene, image_id: int) -> None:
+        height, width = scene.picture.shape[:2]
+        file_name = f"{image_id:012d}.jpg"
+        _, encoded = cv2.imencode(".jpg", scene.picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        first = self.folders[0] / file_name
+        first.write_bytes(encoded.tobytes())
+        for folder in self.folders[1:]:
+            try:
+                os.link(first, folder / file_name)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(first, folder / file_name)
+
+        self.coco += [_coco_record(person, image_id, n) for n, person in enumerate(scene.people)]
+        crowdpose = [_crowdpose_record(person, image_id, n) for n, person in enumerate(scene.people)]
+        self.crowdpose += crowdpose
+        image = {"file_name": file_name, "id": image_id, "height": height, "width": width}
+        self.images[0].append({"license": 1, **image})
+        self.images[1].append({**image, "crowdIndex": crowd_index(crowdpose)})
+        for person in scene.people:
+            if person.labelled:
+                x0, y0, x1, y1 = person.head_box
+                self.mpii.append(_mpii_record(person, file_name, width, height))
+                self.head_boxes.append([[x0 + 1, y0 + 1], [x1 + 1, y1 + 1]])
+
+    def finish(self) -> None:
+        info = {"description": "Synthetic crowd of drawn people", "url": "", "version": str(_VERSION), "year": 2025,
+                "contributor": "pose-supernet", "date_created": "2025/01/01"}  # fmt: skip
+        licences = [{"id": 1, "name": "CC0 1.0 (drawn by a program)",
+                     "url": "https://creativecommons.org/publicdomain/zero/1.0/"}]  # fmt: skip
+        coco_name, crowdpose_name, mpii_name = self.names
+        _write_json(self.root / f"coco/annotations/person_keypoints_{coco_name}.json",
+                    {"info": info, "licenses": licences, "images": self.images[0], "annotations": self.coco,
+                     "categories": [_category(COCO)]})  # fmt: skip
+        _write_json(self.root / f"crowdpose/json/{crowdpose_name}.json",
+                    {"images": self.images[1], "annotations": self.crowdpose,
+                     "categories": [_category(CROWDPOSE)]})  # fmt: skip
+        _write_json(self.root / f"mpii/annot/{mpii_name}.json", self.mpii)
+        joints = np.array([person["joints"] for person in self.mpii]).reshape(-1, 16, 2)
+        present = np.array([person["joints_vis"] for person in self.mpii], dtype=np.uint8).reshape(-1, 16)
+        scipy.io.savemat(
+            self.root / f"mpii/annot/gt_{mpii_name}.mat",
+            {
+                "dataset_joints": np.array(_MPII_SHORT, dtype=object)[None],
+                "jnt_missing": (1 - present).T,
+                "pos_gt_src": (joints * present[..., None]).transpose(1, 2, 0),
+                "headboxes_src": np.array(self.head_boxes).reshape(-1, 2, 2).transpose(1, 2, 0),
+            },
+        )
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def _arguments(train: int, val: int, width: int, height: int, max_people: int, seed: int) -> dict[str, int]:
+    return {"version": _VERSION, "train": train, "val": val, "width": width, "height": height,
+            "max_people": max_people, "seed": seed}  # fmt: skip
+
+
+def _recorded(root: Path) -> Any:
+    try:
+        return json.loads((root / _DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def is_made(
+    root: Path, *, train: int, val: int, width: int = 192, height: int = 192, max_people: int = 4, seed: int = 0
+) -> bool:
+    """Whether ``root`` holds the finished data set of exactly these arguments."""
+    return bool(_recorded(root) == _arguments(train, val, width, height, max_people, seed))
+
+
+def make_synthetic(
+    root: Path,
+    *,
+    train: int,
+    val: int,
+    width: int = 192,
+    height: int = 192,
+    max_people: int = 4,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Draw a crowd and write it under ``root/coco``, ``root/crowdpose`` and ``root/mpii`` in those layouts.
+
+    Returns at once when ``root`` already holds the data set of these arguments. Otherwise it is made in a folder beside
+    ``root`` and moved there when finished, so nothing half-made is ever found at ``root``. The same arguments give the
+    same bytes of JSON and JPEG (the .mat file carries the time at which it was written).
+
+    Args:
+        root: folder of the data set; replaced if it holds another synthetic crowd.
+        train: number of training pictures.
+        val: number of validation pictures.
+        width: of the pictures, in pixels.
+        height: of the pictures, in pixels; most people are 47 % to 114 % as tall as the picture.
+        max_people: most people in one picture; fewer are likelier.
+        seed: of all randomness, 0 or more.
+        progress: called after every picture with (pictures done, pictures in all).
+
+    Raises:
+        UserError: an argument is out of range, or ``root`` holds something that is not a synthetic crowd.
+    """
+    root = Path(root)
+    for name, value, low, high in (
+        ("train", train, 1, 10**9), ("val", val, 1, 10**9), ("width", width, 64, 4096), ("height", height, 64, 4096),
+        ("max_people", max_people, 1, MAX_PEOPLE), ("seed", seed, 0, 2**63),
+    ):  # fmt: skip
+        if not low <= value <= high:
+            raise UserError(f"synthetic crowd: {name} is {value}, give a number from {low} to {high}")
+    wanted = _arguments(train, val, width, height, max_people, seed)
+    if _recorded(root) == wanted:
+        return
+    if root.exists() and _recorded(root) is None and not (root.is_dir() and not any(root.iterdir())):
+        raise UserError(f"{root}: holds something else than a synthetic crowd, give an empty or a new folder")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}.making-", dir=root.parent) as workshop:
+        new = Path(workshop) / "new"
+        for split, count in enumerate((train, val)):
+            writer = _Writer(new, split)
+            for index in range(count):
+                rng = np.random.default_rng([seed, split, index])
+                # even and odd ids: unique over the splits, and independent of how many pictures there are
+                writer.add(sample_scene(rng, width, height, max_people), 2 * (index + 1) + split)
+                if progress is not None:
+                    progress(index + 1 + split * train, train + val)
+            writer.finish()
+        _write_json(new / _DONE, wanted)
+        if root.exists():
+            root.rename(Path(workshop) / "old")
+        new.rename(root)

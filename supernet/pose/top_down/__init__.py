@@ -1,0 +1,1 @@
+"""Top-down pose estimation: person crops, targets, losses, heatmap decoding, OKS-NMS."""

@@ -1,0 +1,19 @@
+"""Random search: the baseline of every other algorithm."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ..sharing.protocols import Codes
+from .base import PopulationSearch
+
+A = TypeVar("A")
+
+
+class RandomSearch(PopulationSearch[A]):
+    """Random architectures, the baseline of every other algorithm. Arguments as :class:`.searcher.PopulationSearch`."""
+
+    name = "random"
+
+    def _generation(self) -> Codes:
+        return self._random(self.population)
