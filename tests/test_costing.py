@@ -126,8 +126,8 @@ def _opposed(space: Space[Any]) -> Any:
 
 @pytest.mark.parametrize("listed", [100, 3])
 def test_limits_that_exclude_each_other(monkeypatch: pytest.MonkeyPatch, listed: int) -> None:
-    monkeypatch.setattr(costing, "_LISTED", listed)
-    monkeypatch.setattr(costing, "_SAMPLED", 4)
+    monkeypatch.setattr(costs, "_LISTED", listed)
+    monkeypatch.setattr(costs, "_SAMPLED", 4)
     with pytest.raises(
         UserError,
         match="COST.MAX_PARAMS 30 and COST.MAX_LATENCY_MS 1.5 can be met one by one, but by no architecture together; "

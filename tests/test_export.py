@@ -290,7 +290,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(
         capsys, export.main,
         made.arguments("crowd", "--out", tmp_path / "a.onnx", "TEST.MODEL_FILE", made.folder / "crowd.onnx"),
     )  # fmt: skip
-    monkeypatch.setattr(exported, "find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else name)
     assert "need onnxscript: run `pip install pose-supernet[export]`" in line("crowd")
 
 

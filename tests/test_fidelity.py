@@ -195,7 +195,7 @@ def test_a_stopped_table_goes_on_with_what_is_missing(
     journal.write_bytes(content[:-40])
     trained = []
     judged = standalone.train_alone
-    monkeypatch.setattr(alone, "train_alone", lambda *given: trained.append(given) or judged(*given))
+    monkeypatch.setattr(standalone, "train_alone", lambda *given: trained.append(given) or judged(*given))
     fidelity.main(tiny[1])
     assert len(trained) == 1 and "3 of 4 trainings are done" in capsys.readouterr().out
     drop = re.compile(r",[0-9.]+,(?=[0-9.]+,[0-9.]+,\"{)")  # seconds differ

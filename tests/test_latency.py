@@ -115,6 +115,6 @@ def test_runtimes_that_cannot_run_say_what_to_do(monkeypatch: pytest.MonkeyPatch
     ) as caught:
         runner(network, images, "compile", 1)
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(exported, "find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(UserError, match=r"ONNX files need onnxscript: run `pip install pose-supernet\[export\]`"):
         runner(network, images, "onnxruntime", 1)

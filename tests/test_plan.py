@@ -32,8 +32,8 @@ def setting(tmp_path: Path, *overrides: object, cfg: Path = CFG) -> Setting:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "SAMPLE", 2)
-    monkeypatch.setattr(plan, "STEPS", 1)
+    monkeypatch.setattr(dry_run, "SAMPLE", 2)
+    monkeypatch.setattr(dry_run, "STEPS", 1)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
