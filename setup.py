@@ -6,11 +6,11 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 EXPERIMENTS = Path("experiments")
-INSTALLED = Path("supernet", "programs", "experiments")  # where supernet/cli/command.py looks for them
+INSTALLED = Path("supernet", "cli", "experiments")  # where supernet/cli/command.py looks for them
 
 
 class BuildWithExperiments(build_py):
-    """Puts the settings and architectures of experiments/ beside the programs."""
+    """Puts the settings and architectures of experiments/ beside the command line."""
 
     def run(self) -> None:
         """Build the packages, then copy."""

@@ -147,8 +147,8 @@ def _stage(branches: Any, depth: Any, blocks: Any, block: Block) -> Stage:
 _STEM, _WIDTHS = 32, (40, 80, 160, 320)
 _BLOCK = Block(kernel=choice(3, 5, 7), squeeze=choice(0.0625, 0.125, 0.25))
 
-#: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.layers.lite`; besides, the
-#: weights across resolutions are one layer's outputs for all branches, of which only whole ones can be left out.
+#: The published networks and what lies between and around them. Widths are fixed, see :mod:`search_spaces.layers.lite`;
+#: besides, the weights across resolutions are one layer's outputs for all branches, of which only whole ones can be left out.
 SPACE: Space[LiteHRNet] = Space(
     LiteHRNet(
         resolution=choice((256, 192), (256, 256), (384, 288)),

@@ -41,15 +41,15 @@ def make_run(folder: Path) -> Path:
     _write(folder / "front.csv", front)
     _write(folder / "search" / "found.csv", pd.concat([front.drop(columns="name"), found]))
     _write(folder / "search" / "random.csv", found.iloc[:10].assign(AP=0.25))
-    picks = front.iloc[[0, 4]]
+    selected = front.iloc[[0, 4]]
     comparison = {
-        "name": NAMES, "macs": picks["macs"].tolist(), "params": picks["params"].tolist(), "resolution": 128,
+        "name": NAMES, "macs": selected["macs"].tolist(), "params": selected["params"].tolist(), "resolution": 128,
         "ap_transferred": 0.01, "ap_calibrated": [0.31, 0.38], "ap_retrained": [0.3456, 0.4321], "ap_scratch": np.nan,
     }  # fmt: skip
     _write(folder / "comparison.csv", pd.DataFrame(comparison))
     steps = pd.DataFrame({"step": range(20, 400, 20), "loss": np.geomspace(0.05, 0.005, 19)})
     _write(folder / "supernet" / "log.csv", steps.assign(stage=["largest"] * 9 + ["width"] * 10))
-    for name, arch in zip(NAMES, picks["arch"], strict=True):
+    for name, arch in zip(NAMES, selected["arch"], strict=True):
         _write(folder / "subnets" / name / "retrained" / "log.csv", steps.assign(stage="one network"))
         (folder / "subnets" / name / "arch.json").write_text(arch)
     (folder / "supernet" / "weights.pt").write_bytes(b"weights")
@@ -58,7 +58,7 @@ def make_run(folder: Path) -> Path:
     _write(fidelity / "scores.csv", pd.DataFrame(scores))
     interval = {"": 0.61, "_low": 0.4, "_high": 0.8}
     intervals = {f"{name}{end}": value for name in ("kendall", "spearman") for end, value in interval.items()}
-    correlation = {"judged on": ["test", "search"], "predictor": "supernet", "band": "all", "architectures": 40}
+    correlation = {"evaluated on": ["test", "search"], "predictor": "supernet", "band": "all", "architectures": 40}
     _write(fidelity / "correlations.csv", pd.DataFrame(correlation | intervals))
     fit = {"evaluated": [12, 24], "kendall": [0.4, 0.7], "spearman": [0.5, 0.8], "error": 0.01, "coverage": 0.9}
     _write(folder / "search" / "predictor.csv", pd.DataFrame(fit))

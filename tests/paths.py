@@ -1,4 +1,4 @@
-"""Where the reference records and the real photographs lie: ``shared`` beside the repository."""
+"""Where the reference records and the real images lie: ``shared`` beside the repository."""
 
 from __future__ import annotations
 

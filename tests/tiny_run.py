@@ -1,4 +1,4 @@
-"""The demo made small, down to a whole search.py of a second: eight architectures, two training steps, no judge."""
+"""The demo made small, down to a whole search.py of a second: eight architectures, two training steps, no evaluate."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def demo(folder: Path, *overrides: object) -> Setting:
 
 
 def small_demo(folder: Path, *overrides: object) -> Setting:
-    """The same with ten pictures."""
+    """The same with ten images."""
     small = (
         "DATASET.SYNTHETIC.TRAIN", 8, "DATASET.SYNTHETIC.VAL", 2, "DATASET.SYNTHETIC.SIZE", "[128, 128]",
         "DATASET.SEARCH_IMAGES", 2, "DATASET.CALIBRATION_IMAGES", 2, "SEARCH.RANDOM_BASELINE", 0,
@@ -62,7 +62,7 @@ def configured(folder: Path) -> list[str]:
 
 
 def only_the_chain(patch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes time beside the steps: costs are tabulated once, nothing is drawn, and networks are not judged.
+    """Leave out what takes time beside the steps: costs are tabulated once, nothing is drawn, and networks are not evaluated.
 
     A larger network has the better score instead, and every bit of its weights shows in it.
     """

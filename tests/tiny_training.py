@@ -55,12 +55,12 @@ class Criterion:
 def batches(steps: Iterator[Step[Arch]]) -> Iterator[dict[str, Tensor]]:
     """Images that differ in brightness and contrast, so that statistics of a part are not those of the whole."""
     for step in steps:
-        images, answers = [], []
+        images, outputs = [], []
         for place, image in enumerate(step.images, step.offset):
             rng = np.random.default_rng([step.number, image, place])
             images.append(rng.normal(image, 1 + image, (3, *step.input_hw)))
-            answers.append(rng.normal(size=(2, 1, 1)))
-        yield {"inputs": torch.from_numpy(np.stack(images)), "answers": torch.from_numpy(np.stack(answers))}
+            outputs.append(rng.normal(size=(2, 1, 1)))
+        yield {"inputs": torch.from_numpy(np.stack(images)), "answers": torch.from_numpy(np.stack(outputs))}
 
 
 class Task:
@@ -68,7 +68,7 @@ class Task:
 
     def batches(self, dataset: Any, steps: Iterator[Step[Arch]]) -> Iterator[dict[str, Any]]:
         """The batch of each step, nothing broken."""
-        return ({**batch, "broken": []} for batch in batches(steps))
+        return ({**batch, "corrupt": []} for batch in batches(steps))
 
 
 def training(steps: int, kind: torch.dtype = torch.float64, **options: Any) -> tuple[Trainer[Arch], Plan[Arch]]:

@@ -1,4 +1,4 @@
-"""Write docs/config.md, which has every configuration key with its default, its unit and its meaning, from supernet/config/schema.py.
+"""Write docs/config.md: every configuration key with its default, unit and meaning, from supernet/config/schema.py.
 
 python tools/config_reference.py [--out docs/config.md]
 """

@@ -1,4 +1,4 @@
-"""Find people on pictures or in a video: see ``--help``."""
+"""Find people on images or in a video: see ``--help``."""
 
 from supernet.cli.demo import program
 

@@ -1,4 +1,4 @@
-"""Draw what a network finds on pictures of its test split: ground truth above, predictions below."""
+"""Draw what a network finds on images of its test split: ground truth above, predictions below."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, predict, draw, print the file."""
     command = parser(__doc__, EXAMPLES, superconfig="the checkpoint's architecture: a JSON file or a published name")
     command.add_argument("--out", type=Path, default=Path("poses.png"), metavar="FILE", help="the sheet (poses.png)")
-    command.add_argument("--pictures", type=int, default=8, help="how many to show")
-    command.add_argument("--score", type=float, default=0.3, help="draw people with at least this mean heat value")
-    command.add_argument("--cell", type=int, default=256, help="side of a picture in the sheet, pixels")
+    command.add_argument("--images", type=int, default=8, help="how many to show")
+    command.add_argument(
+        "--score", type=float, default=0.3, help="draw people with at least this mean confidence value"
+    )
+    command.add_argument("--cell", type=int, default=256, help="side of an image in the sheet, pixels")
     options = command.parse_args(arguments)
     setting = Setting(config_of(options), options.cfg)
     network, arch = network_of(setting, options.superconfig)
     place(network, setting).eval()
 
-    wanted = setting.test.annotated()[: options.pictures]
+    wanted = setting.test.annotated()[: options.images]
     images = [read_image(image.path) for image in wanted]
     settings = replace(setting.task.inference, input_size=arch.input_hw[0])
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Rank correlation of a supernet's scores with those of networks trained alone: see ``--help``."""
+"""Rank correlation of a supernet's scores with those of stand-alone trainings: see ``--help``."""
 
 from supernet.cli.fidelity import program
 

@@ -32,10 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns the exit code."""
     parser = bare_parser(__doc__, EXAMPLES)
     parser.add_argument("--root", type=Path, required=True, help="folder to make")
-    parser.add_argument("--train", type=int, default=2000, metavar="N", help="training pictures (%(default)s)")
-    parser.add_argument("--val", type=int, default=200, metavar="N", help="validation pictures (%(default)s)")
+    parser.add_argument("--train", type=int, default=2000, metavar="N", help="training images (%(default)s)")
+    parser.add_argument("--val", type=int, default=200, metavar="N", help="validation images (%(default)s)")
     parser.add_argument("--size", type=_size, default=(192, 192), metavar="WxH", help="in pixels (192x192)")
-    parser.add_argument("--max-people", type=int, default=4, metavar="N", help="per picture (%(default)s)")
+    parser.add_argument("--max-people", type=int, default=4, metavar="N", help="per image (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     args = parser.parse_args(arguments)
     wanted = {"train": args.train, "val": args.val, "width": args.size[0], "height": args.size[1],
@@ -44,12 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{args.root}: already made")
         return 0
     try:
-        with tqdm(total=args.train + args.val, unit="picture") as bar:
+        with tqdm(total=args.train + args.val, unit="image") as bar:
             make_synthetic(args.root, **wanted, progress=lambda done, total: _show(bar, done))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{args.root}: {args.train} training and {args.val} validation pictures")
+    print(f"{args.root}: {args.train} training and {args.val} validation images")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Retrain the picks of a finished search, several at a time: see ``--help``."""
+"""Retrain the selected subnets of a finished search, several at a time: see ``--help``."""
 
 from supernet.cli.retrain import program
 

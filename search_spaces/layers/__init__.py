@@ -1,1 +1,1 @@
-"""Layers that several families share: convolutions, parallel branches, attention, heads. Names follow the authors' checkpoints."""
+"""Layers that several families share: convolutions, parallel branches, attention, heads."""

@@ -1,6 +1,6 @@
 """Several runs on one page: fronts in one figure, hypervolumes, networks side by side, and the settings that differ.
 
-All runs have to be judged on one dataset by one metric. The page opens without a network.
+All runs have to be evaluated on one dataset by one metric. The page opens without a network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for folder, other in judged.items():
         if other != (dataset, metric):
             raise UserError(
-                f"{folder} is judged on {other[0]} by {other[1]}, {first} on {dataset} by {metric}; compare runs of one "
+                f"{folder} is evaluated on {other[0]} by {other[1]}, {first} on {dataset} by {metric}; compare runs of one "
                 "dataset and metric"
             )
     names = [folder.name for folder in settings]

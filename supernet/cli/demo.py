@@ -1,14 +1,14 @@
-"""Find people on a picture, on the pictures of a folder or in a video: drawn, and as JSON.
+"""Find people on an image, on the images of a folder or in a video: drawn, and as JSON.
 
 TEST.MODEL_FILE may be a file of tools/export.py, net.onnx, too, which says its architecture itself.
 
-The folder of --out gets each picture (or the video, .mp4) with the people drawn on it, and poses.json. Coordinates there
-are x before y in pixels of the picture as it is stored, (0, 0) the centre of the upper left pixel.
+The folder of --out gets each image (or the video, .mp4) with the people drawn on it, and poses.json. Coordinates there
+are x before y in pixels of the image as it is stored, (0, 0) the centre of the upper left pixel.
 
 A bottom-up network (DATASET.DATASET coco_kpt or crowd_pose_kpt) finds everybody by itself. A top-down one (coco,
-crowdpose, mpii) is shown one box after the other: those of --boxes, else the whole picture as one box. --boxes is a COCO
+crowdpose, mpii) is shown one box after the other: those of --boxes, else the whole image as one box. --boxes is a COCO
 annotation file, or a list of {"file_name" or "image_id", "bbox": [x, y, width, height], "score"}; an image_id belongs to
-the picture whose name is that number, as COCO's are.
+the image whose name is that number, as COCO's are.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ EXAMPLES = """  python tools/demo.py --cfg experiments/synthetic/litepose.yaml -
       --superconfig output/synthetic/litepose/subnets/S/arch.json \\
       TEST.MODEL_FILE output/synthetic/litepose/subnets/S/retrained/weights.pt
   python tools/demo.py --cfg experiments/synthetic/litepose.yaml --input film.mp4 TEST.MODEL_FILE net.onnx"""
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 LARGEST_FILE = 4 * 2**30  # bytes of --boxes
 
 Image = NDArray[np.uint8]
-Shown = tuple[str, Image]  # name of a picture, or number of a frame, and its pixels
+Shown = tuple[str, Image]  # name of an image, or number of a frame, and its pixels
 Box = tuple[float, float, float, float, float]  # x, y, width, height, score
 Poses = list[
     tuple[NDArray[np.float64], float]
@@ -63,7 +63,7 @@ Poses = list[
 
 
 def bottom_up(setting: Setting, network: nn.Module, input_hw: tuple[int, int]) -> Callable[[list[Shown]], list[Poses]]:
-    """From pictures to everybody on them."""
+    """From images to everybody on them."""
     task: Any = setting.task
     settings = replace(task.inference, input_size=input_hw[0])
 
@@ -78,7 +78,7 @@ def bottom_up(setting: Setting, network: nn.Module, input_hw: tuple[int, int]) -
 def top_down(
     setting: Setting, network: nn.Module, input_hw: tuple[int, int], boxes: dict[str, list[Box]] | None
 ) -> Callable[[list[Shown]], list[Poses]]:
-    """From pictures to the people in their boxes; without boxes, one person fills the picture."""
+    """From images to the people in their boxes; without boxes, one person fills the image."""
     task: Any = setting.task
     nobody = np.zeros((setting.skeleton.num_joints, 3), np.float32)
 
@@ -97,17 +97,17 @@ def top_down(
             return [[] for _ in pictures]
         found = _joints(task, network, np.stack(crops), places)
         dataset = PeopleDataset(people, setting.skeleton, range(len(pictures)), Path("--boxes"), None)
-        of_picture: defaultdict[int, Poses] = defaultdict(list)
+        of_image: defaultdict[int, Poses] = defaultdict(list)
         for result in task.results(dataset, [person.ravel().tolist() for person in found], input_hw):
             joints = np.array(result["keypoints"]).reshape(-1, 3)
-            of_picture[result["image_id"]].append((joints, result["score"]))
-        return [of_picture[number] for number in range(len(pictures))]
+            of_image[result["image_id"]].append((joints, result["score"]))
+        return [of_image[number] for number in range(len(pictures))]
 
     return poses
 
 
 def _joints(task: TopDownTask, network: nn.Module, crops: Image, places: list[Any]) -> NDArray[np.float32]:
-    """Joints (B, K, 3) of crops (B, H, W, 3), in pixels of their pictures."""
+    """Joints (B, K, 3) of crops (B, H, W, 3), in pixels of their images."""
     inputs = task.inputs(torch.from_numpy(crops))
     heatmaps = network(inputs)
     if task.decoding.flip:
@@ -117,10 +117,10 @@ def _joints(task: TopDownTask, network: nn.Module, crops: Image, places: list[An
 
 
 def read_boxes(file: Path, names: Sequence[str]) -> dict[str, list[Box]]:
-    """The boxes of each picture by its name.
+    """The boxes of each image by its name.
 
     Raises:
-        UserError: the file is neither of the two kinds, an entry has no box, or none is for these pictures.
+        UserError: the file is neither of the two kinds, an entry has no box, or none is for these images.
     """
     raw = read_json(file, max_bytes=LARGEST_FILE)
     entries: Any = raw.get("annotations") if isinstance(raw, dict) else raw
@@ -141,26 +141,26 @@ def read_boxes(file: Path, names: Sequence[str]) -> dict[str, list[Box]]:
         if name in boxes and width > 0 and height > 0 and not entry.get("iscrowd"):
             boxes[name].append((x, y, width, height, score))
     if not any(boxes.values()):
-        raise UserError(f"{file}: no box for any of the pictures ({names[0]}, …): give boxes for these")
+        raise UserError(f"{file}: no box for any of the images ({names[0]}, …): give boxes for these")
     return boxes
 
 
-# ------------------------------------------------------------------------------------------------- pictures and videos
+# ------------------------------------------------------------------------------------------------- images and videos
 
 
-def pictures_of(source: Path) -> list[Path]:
-    """The pictures of a folder in order of their names, or the one picture.
+def images_of(source: Path) -> list[Path]:
+    """The images of a folder in order of their names, or the one image.
 
     Raises:
-        UserError: there is no such thing, or no picture in the folder.
+        UserError: there is no such thing, or no image in the folder.
     """
     if not source.exists():
-        raise UserError(f"--input {source} does not exist: give a picture, a folder of pictures or a video")
+        raise UserError(f"--input {source} does not exist: give an image, a folder of images or a video")
     if source.is_file():
         return [source]
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGES)
     if not found:
-        raise UserError(f"--input {source} holds no picture ({', '.join(PICTURES)}): give another folder")
+        raise UserError(f"--input {source} holds no image ({', '.join(IMAGES)}): give another folder")
     return found
 
 
@@ -212,11 +212,11 @@ class Video:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, find people, draw them, write poses.json, print the speed."""
     command = parser(__doc__, EXAMPLES, superconfig="the network: a JSON file or a published name")
-    command.add_argument("--input", type=Path, required=True, help="a picture, a folder of pictures or a video")
+    command.add_argument("--input", type=Path, required=True, help="an image, a folder of images or a video")
     command.add_argument("--out", type=Path, default=Path("poses"), metavar="FOLDER", help="where to draw (poses)")
     command.add_argument("--boxes", type=Path, metavar="FILE", help="where people are, for a top-down network")
     command.add_argument("--score", type=float, default=0.3, help="people of a lower score are left out")
-    command.add_argument("--batch", type=int, default=1, help="pictures that the network sees at once")
+    command.add_argument("--batch", type=int, default=1, help="images that the network sees at once")
     options = command.parse_args(arguments)
     setting = Setting(config_of(options), options.cfg)
     if options.out.resolve() in (options.input.resolve(), options.input.resolve().parent):
@@ -224,13 +224,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     is_video = options.input.suffix.lower() in VIDEOS and options.input.is_file()
     video = Video(options.input, options.out / f"{options.input.stem}.mp4") if is_video else None
-    paths = [] if video else pictures_of(options.input)
+    paths = [] if video else images_of(options.input)
     network, arch = network_of(setting, options.superconfig)
     place(network, setting)
     if isinstance(setting.task, TopDownTask):
         if options.boxes and video:
             raise UserError(
-                "--boxes are for pictures, a video has no names: leave them out, or give its frames as pictures"
+                "--boxes are for images, a video has no names: leave them out, or give its frames as images"
             )
         boxes = read_boxes(options.boxes, [path.name for path in paths]) if options.boxes else None
         poses = top_down(setting, network, arch.input_hw, boxes)
@@ -260,16 +260,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if video:
         video.close()
     head = {"skeleton": setting.skeleton.name, "joints": setting.skeleton.joints}
-    write_atomically(options.out / "poses.json", json.dumps(head | {"pictures": records}) + "\n")
+    write_atomically(options.out / "poses.json", json.dumps(head | {"images": records}) + "\n")
     count = sum(len(record["people"]) for record in records)
     say(
-        f"{count} people on {len(records)} {'frames' if video else 'pictures'}; {len(records) / seconds:.1f} a second "
+        f"{count} people on {len(records)} {'frames' if video else 'images'}; {len(records) / seconds:.1f} a second "
         f"({setting.device.type}, network and decoding); {options.out}"
     )
 
 
 def _record(name: str, image: Image, people: Poses) -> dict[str, Any]:
-    """One picture of poses.json."""
+    """One image of poses.json."""
     height, width = image.shape[:2]
     found = [{"score": round(score, 4), "keypoints": np.round(joints, 3).tolist()} for joints, score in people]
     return {"name": name, "width": width, "height": height, "people": found}

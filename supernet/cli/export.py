@@ -1,9 +1,9 @@
-"""Export a network as ONNX for deployment, prove that it computes the same on real pictures, and measure it.
+"""Export a network as ONNX for deployment, prove that it computes the same on real images, and measure it.
 
-BatchNorm is folded into the convolutions. The file takes normalised pictures (B, 3, H, W) and answers as the network does;
-with --decode a top-down one answers with joints. Beside it net.certificate.json says how far it is from PyTorch on pictures
-of the split to judge, what it costs, and how long it takes here. valid.py and tools/demo.py take it as TEST.MODEL_FILE, without
---superconfig. People of bottom-up maps are grouped outside of the file, as tools/demo.py does.
+BatchNorm is folded into the convolutions. The file takes normalised images (B, 3, H, W) and answers as the network does;
+with --decode a top-down one answers with joints. Beside it net.certificate.json says how far it is from PyTorch on images
+of the split to evaluate, what it costs, and how long it takes here. valid.py and tools/demo.py take it as TEST.MODEL_FILE,
+without --superconfig. People of bottom-up maps are grouped outside of the file, as tools/demo.py does.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..cost.latency import place_of
 from ..cost.macs import count
+from ..deploy.benchmark import latency_ms, place_of
 from ..deploy.fusion import fuse_batchnorm
 from ..deploy.onnx_file import DYNAMIC, MULTIPLE, SUFFIX, OnnxNetwork, check_installed, quantise, write_onnx
-from ..deploy.runtimes import latency_ms, runner
+from ..deploy.runtimes import runner
 from ..errors import UserError
 from ..io.files import sha256, write_atomically
 from ..pipeline.data import AnyDataset
@@ -50,13 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, .onnx")
     command.add_argument("--dynamic", choices=DYNAMIC, default="", help="leave the batch open, or height and width too")
     command.add_argument(
-        "--decode", action="store_true", help="answer with joints in pixels of the input, and their heat"
+        "--decode", action="store_true", help="answer with joints in pixels of the input, and their confidence"
     )
-    command.add_argument(
-        "--int8", type=int, default=0, metavar="N", help="8-bit file beside it, ranges from N pictures"
-    )
-    command.add_argument("--pictures", type=int, default=8, help="of the split to judge, to compare with PyTorch on")
-    command.add_argument("--batch", type=int, default=1, help="pictures at once, in the file and when it is measured")
+    command.add_argument("--int8", type=int, default=0, metavar="N", help="8-bit file beside it, ranges from N images")
+    command.add_argument("--images", type=int, default=8, help="of the split to evaluate, to compare with PyTorch on")
+    command.add_argument("--batch", type=int, default=1, help="images at once, in the file and when it is measured")
     command.add_argument("--threads", type=int, default=1, help="of the CPU when it is measured")
     command.add_argument("--repeats", type=int, default=20, help="timed calls of each runtime; 0 measures nothing")
     command.add_argument("--no-compile", action="store_true", help="do not measure torch.compile, which takes a minute")
@@ -67,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(network, OnnxNetwork):
         raise UserError(f"{setting.cfg.TEST.MODEL_FILE} is exported already; give the weights it was made from")
     network = network.float().cpu().eval()
-    pictures = list(_inputs(setting, setting.test[: options.pictures], arch.input_hw, options.batch))
-    certificate = export(setting, network, arch, pictures, options)
+    images = list(_inputs(setting, setting.test[: options.images], arch.input_hw, options.batch))
+    certificate = export(setting, network, arch, images, options)
 
     files = {"onnxruntime": options.out}
     if options.int8:
@@ -78,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         certificate["int8"] = {
             "file": files["onnxruntime int8"].name,
             "sha256": sha256(files["onnxruntime int8"]),
-            "pictures": len(chosen),
-            **compared(_reference(setting, network, options), OnnxNetwork(files["onnxruntime int8"]), pictures),
+            "images": len(chosen),
+            **compared(_reference(setting, network, options), OnnxNetwork(files["onnxruntime int8"]), images),
         }
     if options.repeats:
-        table = measured(network, fuse_batchnorm(network, pictures[0]), files, pictures[0], options)
+        table = measured(network, fuse_batchnorm(network, images[0]), files, images[0], options)
         place = place_of(torch.device("cpu"), "", options.threads, options.batch)
         certificate["latency"] = {key: getattr(place, key) for key in ("machine", "threads", "batch")}
         certificate["latency"]["rows"] = table.to_dict("records")
@@ -91,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(
         f"{options.out}: {certificate['macs'] / 1e6:,.1f} MMACs, {certificate['params']:,} parameters, ONNX operators of "
         f"version {certificate['opset']}; difference to PyTorch {certificate['difference']:.1e} of the largest value on "
-        f"{certificate['pictures']} pictures"
+        f"{certificate['images']} images"
     )
     if not options.decode:
         for file in files.values():
@@ -99,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def export(
-    setting: Setting, network: nn.Module, arch: Any, pictures: Sequence[Tensor], options: argparse.Namespace
+    setting: Setting, network: nn.Module, arch: Any, images: Sequence[Tensor], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Write the file and compare it with PyTorch; returns the certificate.
 
@@ -108,9 +106,13 @@ def export(
     """
     reference = _reference(setting, network, options)
     with torch.no_grad():
-        answer = reference(pictures[0])
+        answer = reference(images[0])
     several = isinstance(answer, list)
-    names = ["joints", "heat"] if options.decode else [f"maps{index}" for index in range(len(answer) if several else 1)]
+    names = (
+        ["joints", "confidence"]
+        if options.decode
+        else [f"maps{index}" for index in range(len(answer) if several else 1)]
+    )
     facts = {
         "family": family_name_of(setting),
         "arch": json.dumps(setting.family.to_json(arch)),
@@ -121,9 +123,9 @@ def export(
         "mean": json.dumps(MEAN),
         "std": json.dumps(STD),
     }
-    shapes = [*pictures, *_others(setting, reference, pictures[0], arch.input_hw, options.dynamic)]
-    fused = _reference(setting, fuse_batchnorm(network, pictures[0]), options)
-    opset = write_onnx(fused, pictures[0], options.out, names, facts, options.dynamic)
+    shapes = [*images, *_others(setting, reference, images[0], arch.input_hw, options.dynamic)]
+    fused = _reference(setting, fuse_batchnorm(network, images[0]), options)
+    opset = write_onnx(fused, images[0], options.out, names, facts, options.dynamic)
     found = compared(reference, OnnxNetwork(options.out), shapes)
     if found["difference"] > LARGEST_DIFFERENCE or found.get("moved", 0) > MOVED_CELLS:
         options.out.unlink()
@@ -131,7 +133,7 @@ def export(
             f"{options.out}: differs from PyTorch by {found['difference']:.1e} of the largest value, more than "
             f"{LARGEST_DIFFERENCE:.0e}, and is not kept; report this with the architecture"
         )
-    cost, source = count(network, tuple(pictures[0][:1].shape)), Path(setting.cfg.TEST.MODEL_FILE)
+    cost, source = count(network, tuple(images[0][:1].shape)), Path(setting.cfg.TEST.MODEL_FILE)
     return {
         "file": options.out.name,
         "sha256": sha256(options.out),
@@ -139,14 +141,14 @@ def export(
         "source_sha256": sha256(source),
         "family": facts["family"],
         "arch": json.loads(facts["arch"]),
-        "input": list(pictures[0].shape),
+        "input": list(images[0].shape),
         **{key: facts[key] for key in ("colours", "mean", "std")},
         "dynamic": options.dynamic,
         "outputs": names,
         "opset": opset,
         "macs": cost.macs,
         "params": cost.params,
-        "pictures": sum(len(batch) for batch in pictures),
+        "images": sum(len(batch) for batch in images),
         "largest_difference": LARGEST_DIFFERENCE,
         **found,
     }
@@ -171,7 +173,7 @@ def _others(
             reference(other)
     except RuntimeError:
         raise UserError(
-            f"--dynamic size: this network takes pictures of {input_hw[0]} x {input_hw[1]} only; write --dynamic batch"
+            f"--dynamic size: this network takes images of {input_hw[0]} x {input_hw[1]} only; write --dynamic batch"
         ) from None
     return [larger, other]
 
@@ -179,7 +181,7 @@ def _others(
 def compared(reference: nn.Module, exported: OnnxNetwork, batches: Sequence[Tensor]) -> dict[str, float]:
     """``difference``: the largest to the reference, as a part of the largest absolute value of an output.
 
-    Of a network that answers with joints this is that of their heat, and ``moved`` the part of the joints that lie elsewhere.
+    Of a network whose outputs are joints: that of their confidence, and ``moved`` is the part of the joints that lie elsewhere.
     """
     difference, moved = 0.0, []
     for images in batches:
@@ -214,8 +216,8 @@ def _check(setting: Setting, options: argparse.Namespace) -> None:
     check_installed()
     if options.out.suffix != SUFFIX:
         raise UserError(f"--out {options.out} has to end in {SUFFIX}")
-    if min(options.pictures, options.batch, options.threads) < 1 or min(options.int8, options.repeats) < 0:
-        raise UserError("--pictures, --batch and --threads have to be 1 or more, --int8 and --repeats 0 or more")
+    if min(options.images, options.batch, options.threads) < 1 or min(options.int8, options.repeats) < 0:
+        raise UserError("--images, --batch and --threads have to be 1 or more, --int8 and --repeats 0 or more")
     if options.decode and not isinstance(setting.task, TopDownTask):
         raise UserError(
             f"--decode: DATASET.DATASET {setting.cfg.DATASET.DATASET} is bottom-up, whose people are grouped outside of the "
@@ -231,7 +233,7 @@ def _reference(setting: Setting, network: nn.Module, options: argparse.Namespace
 
 
 def _inputs(setting: Setting, dataset: AnyDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
-    """Whole batches (B, 3, H, W) of the pictures of a dataset, the last filled up by repeating it."""
+    """Whole batches (B, 3, H, W) of the images of a dataset, the last filled up by repeating it."""
     for images in setting.task.calibration_batches(dataset, input_hw, batch):
         whole = images.cpu().contiguous()
         yield whole.repeat(-(-batch // len(whole)), 1, 1, 1)[:batch]

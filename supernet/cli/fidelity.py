@@ -1,7 +1,7 @@
-"""Can the supernet's ranking be believed? Its scores against those of the same networks, each trained alone.
+"""Can the supernet's ranking be believed? Its scores against those of the same networks, each trained stand-alone.
 
-Without --supernet only the table of networks trained alone is made (or goes on). With --table that step is left out, and
-any supernet of the space is judged by a table that is there.
+Without --supernet only the table of stand-alone trainings is made (or goes on). With --table that step is left out, and
+any supernet of the space is evaluated by a table that is there.
 """
 
 from __future__ import annotations
@@ -19,27 +19,25 @@ from ..io.files import sha256, write_atomically
 from ..pipeline.candidates import subnet
 from ..pipeline.progress import Progress, say
 from ..pipeline.run import Setting
-from ..pipeline.standalone import alone_table
+from ..pipeline.standalone import standalone_table
 from ..pipeline.training import TRAINED_BY
 from ..report import write_csv
 from ..report.markdown import bullets, environment, markdown_table
 from ..search.journal import Journal
-from ..search.ranking import Chance, chance, correlations, mean_over_seeds, read_alone
+from ..search.ranking import Chance, chance, correlations, mean_over_seeds, read_standalone
 from .command import config_of, parser, run
 from .train import load_supernet
 
 EXAMPLES = """  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --workers 2 FIDELITY.EPOCHS 6
-  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --table experiments/synthetic/alone.csv \\
+  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --table experiments/synthetic/standalone.csv \\
       --supernet output/synthetic/litepose/supernet/weights.pt"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     command = parser(__doc__, EXAMPLES)
-    command.add_argument("--supernet", type=Path, metavar="FILE", help="weights of the supernet to judge")
-    command.add_argument(
-        "--table", type=Path, metavar="FILE", help="CSV of networks trained alone, to be used as it is"
-    )
+    command.add_argument("--supernet", type=Path, metavar="FILE", help="weights of the supernet to evaluate")
+    command.add_argument("--table", type=Path, metavar="FILE", help="CSV of stand-alone trainings, to be used as it is")
     command.add_argument("--workers", type=int, default=1, help="processes that train, of one thread each (default 1)")
     options = command.parse_args(arguments)
     if options.workers < 1:
@@ -47,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     setting = Setting(config_of(options), options.cfg)
     folder = setting.folder / "fidelity"
     digest = sha256(options.supernet) if options.supernet else ""  # a wrong name is told before hours of training
-    table = options.table or alone_table(setting, folder, options.workers)
+    table = options.table or standalone_table(setting, folder, options.workers)
     if options.supernet is None:
         say(f"{table}\nnext: python tools/fidelity.py --cfg {options.cfg} --table {table} --supernet FILE")
         return
-    compare(setting, folder / digest[:12], read_alone(table), options.supernet, str(table), digest)
+    compare(setting, folder / digest[:12], read_standalone(table), options.supernet, str(table), digest)
 
 
 def compare(
@@ -63,12 +61,12 @@ def compare(
     found = []
     for split in ("test", "search"):
         predictors = {"supernet": table.supernet, "MACs": table.macs}
-        if split == "test":  # what it costs to judge on other images: with the supernet, and with no supernet in it
+        if split == "test":  # what it costs to evaluate on other images: with the supernet, and with no supernet in it
             predictors |= {"supernet, same images": table.supernet_test, "alone, search split": table.search}
         part = correlations(
             table[split], predictors, table.macs, baseline="MACs", band_count=setting.cfg.FIDELITY.BANDS
         )
-        part.insert(0, "judged on", split)
+        part.insert(0, "evaluated on", split)
         found.append(part)
     result = pd.concat(found, ignore_index=True)
     write_csv(folder / "scores.csv", table)
@@ -100,12 +98,12 @@ def _supernet_scores(setting: Setting, folder: Path, table: pd.DataFrame, source
     )
     supernet = load_supernet(setting, source)
     splits = {"supernet": setting.search, "supernet_test": setting.test}
-    judges = {name: setting.judge(dataset) for name, dataset in splits.items()}
+    evaluators = {name: setting.evaluator(dataset) for name, dataset in splits.items()}
 
     def evaluate(arch: Any) -> dict[str, float]:
         network = subnet(setting, supernet, arch)
         return {
-            name: setting.metrics(network, dataset, arch, judges[name])[setting.score]
+            name: setting.metrics(network, dataset, arch, evaluators[name])[setting.score]
             for name, dataset in splits.items()
         }
 
@@ -129,7 +127,7 @@ def _report(
     source: Path,
     by_chance: Chance,
 ) -> str:
-    main_part = result[result["judged on"] == "test"].drop(columns="judged on")
+    main_part = result[result["evaluated on"] == "test"].drop(columns="evaluated on")
     facts = {
         "table": f"{table_name}: {int(table.trainings.sum())} trainings of {len(table)} architectures",
         "supernet": str(source),
@@ -160,8 +158,8 @@ def _report(
         [
             f"# Does the supernet rank as training alone does? {setting.cfg.SPACE.FAMILY} {setting.cfg.SPACE.NAME}",
             bullets(facts),
-            f"Rank correlation with {setting.score} of each network trained alone, on the reported split. \"supernet\" was "
-            "judged on the search split, as a search does; \"within bands\" is the mean over the bands of equal MACs; "
+            f"Rank correlation with {setting.score} of each network trained stand-alone, on the reported split. \"supernet\" was "
+            "evaluated on the search split, as a search does; \"within bands\" is the mean over the bands of equal MACs; "
             "\"supernet - MACs\" is the supernet's lead over ranking by MACs.",
             markdown_table(shown),
         ]

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..cost.latency import LatencyModel, LatencyTable, Place, measure, place_of
+from ..cost.latency import LatencyModel, LatencyTable, Place
+from ..deploy.benchmark import measure, place_of
 from ..deploy.runtimes import RUNTIMES
 from ..errors import UserError
 from ..pipeline.progress import Progress, say

@@ -1,7 +1,7 @@
 """Parameters and multiply-accumulates: of every network of the papers in one unit, or of one architecture, layer by layer.
 
 MACs are those really executed: convolutions at their output positions, transposed ones at their input positions, linear
-layers; a layer that runs twice counts twice. Memory is what activations of one picture need at their peak in float32, 10^6
+layers; a layer that runs twice counts twice. Memory is what activations of one image need at their peak in float32, 10^6
 bytes. Beside a published figure stands ours counted as that paper counted, in 10^9.
 """
 

@@ -90,7 +90,7 @@ def write_documents(setting: Setting, found: int, baseline: int) -> list[Path]:
 
     Args:
         setting: the run's.
-        found: how many architectures the search judged.
+        found: how many architectures the search evaluated.
         baseline: how many random ones.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Retrain the picks of a finished search: what search.py does after its front, here for several of them at a time.
+"""Retrain the selected subnets of a finished search: what search.py does after its front, here for several of them at a time.
 
 With ``--backend ray`` each pick is a Ray Tune trial, which goes on from its checkpoint elsewhere when its machine dies. All
 machines have to see OUTPUT_DIR. No scheduler stops a trial early: each pick is the only one of its budget.
@@ -21,10 +21,10 @@ from ..pipeline.cluster import RETRIES
 from ..pipeline.fit import WEIGHTS
 from ..pipeline.progress import say
 from ..pipeline.run import Setting
-from ..pipeline.subnets import compare_picks
+from ..pipeline.subnets import compare_subnets
 from ..report import write_csv
 from .command import config_of, parser, run
-from .search import picks_of
+from .search import select_subnets
 from .train import load_supernet
 
 EXAMPLES = """  python tools/retrain.py --cfg experiments/synthetic/litepose.yaml --backend ray RAY.ADDRESS head:6379"""
@@ -42,30 +42,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in (source, front):
         if not path.is_file():
             raise UserError(f"{path}: no such file; run search.py with this --cfg first")
-    picks = picks_of(setting, pd.read_csv(front))
-    rows = retrain(setting, picks, source, options.backend or setting.cfg.SEARCH.BACKEND)
+    selected = select_subnets(setting, pd.read_csv(front))
+    rows = retrain(setting, selected, source, options.backend or setting.cfg.SEARCH.BACKEND)
     write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
     say(
         f"{setting.folder / 'comparison.csv'}\nnext: python search.py --cfg {options.cfg}  (draws pareto.png, report.md)"
     )
 
 
-def retrain(setting: Setting, picks: Mapping[str, str], source: Path, backend: str) -> list[dict[str, Any]]:
-    """The rows of comparison.csv, in the order of the picks; what is done already is not done again.
+def retrain(setting: Setting, selected: Mapping[str, str], source: Path, backend: str) -> list[dict[str, Any]]:
+    """The rows of comparison.csv, in the order of the selected subnets; what is done already is not done again.
 
     Args:
         setting: the run.
-        picks: name -> architecture as JSON.
+        selected: name -> architecture as JSON.
         source: the file of the supernet.
         backend: ``local``, one after the other in this process, or ``ray``.
     """
     if backend == "local":
-        return compare_picks(setting, picks, load_supernet(setting, source), source)
-    rows = _trials(setting, picks, source)
-    return [rows[name] for name in picks]
+        return compare_subnets(setting, selected, load_supernet(setting, source), source)
+    rows = _trials(setting, selected, source)
+    return [rows[name] for name in selected]
 
 
-def _trials(setting: Setting, picks: Mapping[str, str], source: Path) -> dict[str, dict[str, Any]]:
+def _trials(setting: Setting, selected: Mapping[str, str], source: Path) -> dict[str, dict[str, Any]]:
     """The row of each pick, made by a trial."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends this program as it ends the others
@@ -74,22 +74,24 @@ def _trials(setting: Setting, picks: Mapping[str, str], source: Path) -> dict[st
     tune: Any = importlib.import_module("ray.tune")  # without its types, which are there only where Ray is installed
 
     class Retraining(tune.Trainable):  # type: ignore[misc]
-        def setup(self, config: dict[str, Any], worker: Worker, picks: Mapping[str, str], source: Path) -> None:
-            self.work = worker, config["name"], picks[config["name"]], source
+        def setup(self, config: dict[str, Any], worker: Worker, selected: Mapping[str, str], source: Path) -> None:
+            self.work = worker, config["name"], selected[config["name"]], source
 
         def step(self) -> dict[str, Any]:
             return {"done": True, **_in_a_trial(*self.work)}
 
     say(
-        f"retraining {', '.join(picks)} by trials; log.csv in {setting.folder / 'subnets' / 'NAME' / 'retrained'} grows"
+        f"retraining {', '.join(selected)} by trials; log.csv in {setting.folder / 'subnets' / 'NAME' / 'retrained'} grows"
     )
-    trainable = tune.with_parameters(Retraining, worker=Worker.of(setting), picks=dict(picks), source=source.resolve())
+    trainable = tune.with_parameters(
+        Retraining, worker=Worker.of(setting), selected=dict(selected), source=source.resolve()
+    )
     with tempfile.TemporaryDirectory(
         dir=setting.folder.resolve(), prefix=".tune-", ignore_cleanup_errors=True
     ) as folder:  # seen by all machines, which Tune checks
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": cluster.cpus, "gpu": cluster.gpus}),
-            param_space={"name": tune.grid_search(list(picks))},
+            param_space={"name": tune.grid_search(list(selected))},
             tune_config=tune.TuneConfig(max_concurrent_trials=cluster.workers or None),
             run_config=tune.RunConfig(
                 storage_path=folder, failure_config=tune.FailureConfig(max_failures=RETRIES), verbose=0
@@ -112,7 +114,7 @@ def _in_a_trial(worker: Worker, name: str, arch: str, source: Path) -> dict[str,
     """One pick to its end: its row, or why it is refused, which no further try would change."""
     try:
         setting = worker.begin()
-        (row,) = compare_picks(setting, {name: arch}, load_supernet(setting, source), source)
+        (row,) = compare_subnets(setting, {name: arch}, load_supernet(setting, source), source)
         return {"row": row}
     except UserError as error:
         return {"refused": str(error)}

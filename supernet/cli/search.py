@@ -1,7 +1,7 @@
 """The whole loop: train the supernet, search it, and bring the best architecture of every budget to a comparison.
 
 Every step that is done already is left as it is; a run that was stopped goes on where it was. Where a key has changed, the
-steps that depend on it are done again, and what they had made is put aside in the run folder, in old-1, old-2 and so on.
+steps that depend on it are done again, and what they had made is archived in the run folder, in old-1, old-2 and so on.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from ..pipeline.costs import check_limits, costs_of, limits_of
 from ..pipeline.dry_run import show_run
 from ..pipeline.fit import REPORTED
 from ..pipeline.progress import Progress, say
-from ..pipeline.provenance import Aside, renew_search, renew_supernet, searched_with
+from ..pipeline.provenance import Archive, renew_search, renew_supernet, searched_with
 from ..pipeline.run import Setting
-from ..pipeline.subnets import compare_picks
+from ..pipeline.subnets import compare_subnets
 from ..report import write_csv
 from ..search.base import Searcher
 from ..search.evolution import Evolution
 from ..search.journal import Journal, Record
 from ..search.loop import run_search
 from ..search.nsga2 import NSGA2
-from ..search.pareto import budget_picks, non_dominated
+from ..search.pareto import non_dominated, select_within_budgets
 from ..search.predictor import Fit, PredictorSearch
 from ..search.random_search import RandomSearch
 from ..search.successive_halving import Halving
@@ -61,16 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _check_budgets(setting)
     if setting.cfg.SEARCH.BACKEND == "ray":
         cluster_of(setting).check()
-    aside = Aside(setting.folder)
-    renew_supernet(setting, aside)
+    archive = Archive(setting.folder)
+    renew_supernet(setting, archive)
     source = train_supernet(setting)
     supernet = load_supernet(setting, source)
-    renew_search(setting, source, aside)
+    renew_search(setting, source, archive)
     found, baseline = search(setting, supernet, source)
     front = _front(setting, found)
     write_csv(setting.folder / "front.csv", front)
     say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
-    rows = compare_picks(setting, picks_of(setting, front), supernet, source, aside)
+    rows = compare_subnets(setting, select_subnets(setting, front), supernet, source, archive)
     write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
     files = write_reports(setting, len(found), len(baseline))
     say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:
-    """Judge SEARCH.EVALUATIONS architectures, and SEARCH.RANDOM_BASELINE random ones, on the search split.
+    """Evaluate SEARCH.EVALUATIONS architectures, and SEARCH.RANDOM_BASELINE random ones, on the search split.
 
     With SEARCH.HALVING they are the survivors of as many more whose loss alone was measured; the baseline is never halved.
     """
@@ -113,7 +113,7 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
     found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})", halving)
     if halving is not None:
         looks = sum(record.stage == halving.stage for record in journal.records)
-        say(f"search: {looks:,} architectures had their {halving.stage}, {len(found):,} of them were judged")
+        say(f"search: {looks:,} architectures had their {halving.stage}, {len(found):,} of them were evaluated")
     baseline: list[Record] = []
     if cfg.RANDOM_BASELINE:
         baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)", None)
@@ -192,20 +192,20 @@ def _front(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
     return front
 
 
-def picks_of(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
+def select_subnets(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
     """The best architecture of the front within each budget; one that serves two budgets goes by the smaller one's name."""
     budgets = dict(sorted(setting.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
     if not budgets:
         return {}
-    rows = budget_picks(front.macs.to_numpy(dtype=float), front[setting.score].to_numpy(dtype=float), budgets)
-    picks: dict[str, str] = {}
+    rows = select_within_budgets(front.macs.to_numpy(dtype=float), front[setting.score].to_numpy(dtype=float), budgets)
+    selected: dict[str, str] = {}
     for name, row in rows.items():
         arch = str(front.arch[row])
-        if arch in picks.values():
+        if arch in selected.values():
             say(f"{name}: no better architecture than the smaller budget's was found")
         else:
-            picks[name] = arch
-    return picks
+            selected[name] = arch
+    return selected
 
 
 def _check_budgets(setting: Setting) -> None:

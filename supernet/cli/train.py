@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..io import checkpoint
 from ..pipeline.fit import WEIGHTS, Keeping, finished, fit
 from ..pipeline.models import MODEL, superconfig_of
-from ..pipeline.process_group import ALONE, Team, team
+from ..pipeline.process_group import SINGLE_PROCESS, ProcessGroup, process_group
 from ..pipeline.progress import say
 from ..pipeline.run import Setting
 from ..pipeline.training import TRAINED_BY, batch_of, new_supernet, phases_of, place, schedule_of, steps_of, trainer_of
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     setting = Setting(config_of(options), options.cfg)
     if options.dry_run:
         return _show_plan(setting, options)
-    with team(backend_of(setting)) as processes:
+    with process_group(backend_of(setting)) as processes:
         _train(setting, options, processes)
 
 
@@ -67,11 +67,11 @@ def _folder_of(setting: Setting, superconfig: str) -> Path:
     return setting.folder / "trained" / name
 
 
-def _train(setting: Setting, options: argparse.Namespace, processes: Team) -> None:
+def _train(setting: Setting, options: argparse.Namespace, processes: ProcessGroup) -> None:
     if processes.rank == 0:
         setting.keep_config()
     superconfig = superconfig_of(setting.cfg, options.superconfig)
-    processes.first(lambda: setting.train)  # a synthetic crowd is drawn once
+    processes.first(lambda: setting.train)  # a synthetic dataset is drawn once
     if superconfig is None:
         path = train_supernet(setting, processes)
         say(f"supernet: {path}\nnext: python search.py --cfg {options.cfg}")
@@ -88,7 +88,7 @@ def _train(setting: Setting, options: argparse.Namespace, processes: Team) -> No
     )
 
 
-def train_supernet(setting: Setting, processes: Team = ALONE) -> Path:
+def train_supernet(setting: Setting, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
     """Train the supernet of a setting, or go on, or find it done; returns the file of its weights."""
     cfg, folder = setting.cfg, setting.folder / "supernet"
     settings = setting.settings(*TRAINED_BY, "SUPERNET")
@@ -126,7 +126,7 @@ def train_subnet(
     teacher: nn.Module | None = None,
     whole: bool = True,
     lr_steps: Sequence[int] = (),
-    processes: Team = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> Path:
     """Train one architecture; returns the file of its weights.
 
@@ -190,7 +190,7 @@ def load_supernet(setting: Setting, path: Path) -> Supernet[Any]:
     return supernet.eval()
 
 
-def _finished(setting: Setting, folder: Path, settings: Mapping[str, Any], processes: Team) -> bool:
+def _finished(setting: Setting, folder: Path, settings: Mapping[str, Any], processes: ProcessGroup) -> bool:
     """Whether there is nothing to train; the first process looks."""
     return processes.share(processes.rank == 0 and setting.cfg.AUTO_RESUME and finished(folder, settings))
 
@@ -203,7 +203,7 @@ def _fit(
     phases: Sequence[Phase[Any]],
     settings: Mapping[str, Any],
     extra: Mapping[str, Any],
-    processes: Team,
+    processes: ProcessGroup,
 ) -> None:
     cfg, images = setting.cfg, len(setting.train)
     alike = cfg.SUPERNET.RANK_ARCHITECTURES == "same"

@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..io import checkpoint
 from ..io.files import sha256, write_atomically
 from ..pipeline.fit import WEIGHTS
-from ..pipeline.process_group import ALONE, Team, team
+from ..pipeline.process_group import SINGLE_PROCESS, ProcessGroup, process_group
 from ..pipeline.progress import say
 from ..pipeline.run import Setting
 from ..pipeline.training import place
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = Path(options.superconfig)
     name = path.resolve().parent.name if path.name == "arch.json" else path.stem
     folder = setting.folder / "subnets" / name
-    with team(backend_of(setting)) as processes:
+    with process_group(backend_of(setting)) as processes:
         finish(setting, folder, arch, network, certificate, source, processes)
     say(
         f"{folder / 'weights.pt'}: {certificate['macs'] / 1e6:,.1f} MMACs, {certificate['params']:,} parameters, "
@@ -83,7 +83,7 @@ def cut(setting: Setting, supernet: Supernet[Any], arch: Any) -> tuple[nn.Module
     return network, {"difference": difference, "input": list(images.shape), "macs": cost.macs, "params": cost.params}
 
 
-def calibrated(setting: Setting, network: nn.Module, arch: Any, processes: Team = ALONE) -> int:
+def calibrated(setting: Setting, network: nn.Module, arch: Any, processes: ProcessGroup = SINGLE_PROCESS) -> int:
     """Calibrate a network in place on DATASET.CALIBRATION_IMAGES training images; returns how many were used."""
     place(network, setting)
     images, batch = processes.first(lambda: setting.calibration), setting.cfg.TRAIN.IMAGES_PER_GPU
@@ -98,7 +98,7 @@ def finish(
     network: nn.Module,
     certificate: dict[str, Any],
     source: Path,
-    processes: Team = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> None:
     """Calibrate, complete the certificate, and write ``arch.json``, ``weights.pt`` and ``certificate.json``."""
     certificate |= {

@@ -1,4 +1,4 @@
-"""Judge a checkpoint by its dataset's official metric, or write the submission of a split whose annotations are not public.
+"""Evaluate a checkpoint by its dataset's official metric, or write the submission of a split whose annotations are not public.
 
 An evaluation that was stopped goes on with the same command. With torchrun, several processes share the work.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from ..io.files import sha256
 from ..pipeline.evaluation import Evaluation
 from ..pipeline.fit import WEIGHTS
-from ..pipeline.process_group import team
+from ..pipeline.process_group import process_group
 from ..pipeline.progress import say
 from ..pipeline.run import Setting
 from ..pipeline.training import place
@@ -41,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     suffix = "-pred.mat" if setting.skeleton is MPII else ".json"
     name = path.parent.name if path.name == WEIGHTS else path.stem
     report = setting.folder / "results" / f"{name}-{split}{suffix}"
-    with team() as processes:
+    with process_group() as processes:
         place(network, setting)
         dataset = processes.first(lambda: setting.test)
-        judge = None if setting.data.hidden else setting.judge(dataset)
+        evaluator = None if setting.data.hidden else setting.evaluator(dataset)
         evaluation = Evaluation(report, _settings(setting, arch, path), processes)
         results = evaluation.run(
             setting.task,
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dataset,
             arch.input_hw,
             batch=setting.cfg.TEST.IMAGES_PER_GPU,
-            title=f"{'judging' if judge else 'predicting'} on {split}",
+            title=f"{'evaluating' if evaluator else 'predicting'} on {split}",
         )
         if processes.rank > 0:
             return
@@ -61,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             results = [result | {"category_id": setting.data.category_id} for result in results]
             write_coco(report, results)
-        if judge is None:
+        if evaluator is None:
             say(f"{split} has no public annotations: no score is computed")
         else:
-            say("  ".join(f"{name} {value:.4f}" for name, value in judge.judge(results).items()))
+            say("  ".join(f"{name} {value:.4f}" for name, value in evaluator.evaluator(results).items()))
         say(f"detections: {report}")
         evaluation.close()
 

@@ -85,7 +85,7 @@ DEFAULTS: dict[str, Any] = {
         "NUM_JOINTS": 17,  # read only; see MODEL.NUM_JOINTS
         "MAX_NUM_PEOPLE": 30,  # people an image at most, in targets and in decoding
         "TRAIN": "train2017",  # name of the training split
-        "TEST": "val2017",  # name of the split to judge
+        "TEST": "val2017",  # name of the split to evaluate
         "DATA_FORMAT": "jpg",  # read only; the annotations name the files
         "HYBRID_JOINTS_TYPE": "",  # read only
         "SELECT_DATA": False,  # read only
@@ -94,7 +94,7 @@ DEFAULTS: dict[str, Any] = {
         "MAX_SCALE": 1.25,  # augmentation, largest crop; people shrink
         "SCALE_TYPE": "short",  # the side that fits the input: short or long
         "MAX_TRANSLATE": 40.0,  # augmentation, 1/200 of the crop either way: 40 is a fifth of the input
-        "TRANSLATE_INSIDE": False,  # this toolkit's own: shifts end where the crop reaches the picture's border
+        "TRANSLATE_INSIDE": False,  # this toolkit's own: shifts end where the crop reaches the image's border
         "INPUT_SIZE": 512,  # bottom-up input, pixels a side
         "OUTPUT_SIZE": [128, 256, 512],  # bottom-up heatmaps, pixels a side, one for each output
         "FLIP": 0.5,  # probability of mirroring; true is 0.5, as in HRNet
@@ -109,22 +109,22 @@ DEFAULTS: dict[str, Any] = {
         "ROT_FACTOR": 30.0,  # top-down augmentation, degrees
         "PROB_HALF_BODY": 0.0,  # top-down augmentation: probability of a half body
         "NUM_JOINTS_HALF_BODY": 8,  # fewest joints for that
-        "COLOR_RGB": False,  # top-down: RGB pictures, not BGR
+        "COLOR_RGB": False,  # top-down: RGB images, not BGR
         # From here on, this toolkit's own.
         "SYNTHETIC": {  # with TRAIN > 0 the dataset is drawn into ROOT on first use; it wants FLIP 0 (coloured pads)
             "TRAIN": 0,  # training images
-            "VAL": 0,  # images to judge on
+            "VAL": 0,  # images to evaluate on
             "SIZE": [192, 192],  # pixels: width, height
             "MAX_PEOPLE": 3,  # people an image at most
             "SEED": 0,  # of the drawing
         },
         "ANNOTATIONS": {"TRAIN": "", "TEST": ""},  # annotation files; '' = the dataset's usual place under ROOT
         "IMAGES": {"TRAIN": "", "TEST": ""},  # image folders; '' = the dataset's usual place under ROOT
-        "MPII_GT": "",  # MPII's gt_*.mat of the split to judge; '' = annot/gt_<split>.mat under ROOT
+        "MPII_GT": "",  # MPII's gt_*.mat of the split to evaluate; '' = annot/gt_<split>.mat under ROOT
         "SEARCH_IMAGES": 500,  # training images set aside to compare architectures; never trained on
         "CALIBRATION_IMAGES": 256,  # training images for BatchNorm statistics
         "SPLIT_SEED": 0,  # which images these are
-        "MAX_BROKEN": 10,  # distinct training pictures that cannot be read, over all processes; others stand in
+        "MAX_BROKEN": 10,  # distinct training images that cannot be read, over all processes; others stand in
     },
     "TRAIN": {
         "LR": 0.001,  # initial learning rate
@@ -156,7 +156,7 @@ DEFAULTS: dict[str, Any] = {
         "USE_DETECTION_VAL": True,  # heatmap values break ties in the grouping
         "IGNORE_TOO_MUCH": False,  # no new people beyond MAX_NUM_PEOPLE
         "ASSIGNMENT": "parity",  # peaks to people: parity = as published numbers were measured; fast = by distance alone
-        "MODEL_FILE": "",  # checkpoint to judge
+        "MODEL_FILE": "",  # checkpoint to evaluate
         "IGNORE_CENTER": True,  # read only
         "NMS_KERNEL": 3,  # a joint is the largest value of a square of so many heatmap pixels a side
         "NMS_PADDING": 1,  # read only; half of that
@@ -216,16 +216,16 @@ DEFAULTS: dict[str, Any] = {
     "SEARCH": {
         "ALGORITHM": "predictor",  # predictor, nsga2, evolution or random
         "BACKEND": "local",  # who evaluates: local = this process, ray = the processes of the node RAY
-        "EVALUATIONS": 1000,  # architectures judged
+        "EVALUATIONS": 1000,  # architectures evaluated
         "POPULATION": 20,  # architectures a generation
         "MUTATION_PROBABILITY": 0.0,  # of each choice of an architecture; 0 = one choice on average
         "PARENT_RATIO": 0.25,  # part of a generation that survives (evolution)
         "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
         "SEED": 0,  # of the candidates that are drawn
         "BUDGETS": {},  # name -> MACs; the best architecture within each is retrained
-        "HALVING": {  # the loss on a few images decides first who is judged at all
-            "IMAGES": 0,  # of the search split; 0 = everyone is judged
-            "KEEP": 0.5,  # part of a generation that is judged
+        "HALVING": {  # the loss on a few images decides first who is evaluated at all
+            "IMAGES": 0,  # of the search split; 0 = everyone is evaluated
+            "KEEP": 0.5,  # part of a generation that is evaluated
         },
     },
     "RAY": {  # SEARCH.BACKEND ray, and tools/retrain.py --backend ray
@@ -235,21 +235,21 @@ DEFAULTS: dict[str, Any] = {
         "GPUS": 0.0,  # of one architecture; parts are allowed
     },
     "COST": {
-        "MAX_MACS": 0,  # multiply-accumulates; architectures above it are never judged; 0 = no limit
+        "MAX_MACS": 0,  # multiply-accumulates; architectures above it are never evaluated; 0 = no limit
         "MAX_PARAMS": 0,  # parameters; 0 = no limit
         "MAX_MEMORY_MB": 0.0,  # peak activation memory of one image in float32, 10^6 bytes; 0 = no limit
         "MAX_LATENCY_MS": 0.0,  # predicted by LATENCY_TABLE, milliseconds; 0 = no limit
         "LATENCY_TABLE": "",  # file that tools/latency.py measured for this space
         "OBJECTIVES": ["macs"],  # what the search minimises beside the score: macs, params, memory, latency_ms
     },
-    "RETRAIN": {  # the training of one architecture: train.py --superconfig, and search.py's picks
+    "RETRAIN": {  # the training of one architecture: train.py --superconfig, and search.py's selected subnets
         "EPOCHS": 0,  # 0 = TRAIN.END_EPOCH
         "LR": 0.0,  # initial learning rate; 0 = TRAIN.LR
         "LR_STEP": [],  # epochs at which TRAIN.LR_FACTOR is applied; [] = half a cosine
         "DISTILLATION": False,  # search.py: learn from the supernet's largest network too
         "FROM_SCRATCH": False,  # search.py: train the same architectures from fresh weights as well, for equal epochs
     },
-    "FIDELITY": {  # tools/fidelity.py: networks trained alone, beside which the supernet's ranking is judged
+    "FIDELITY": {  # tools/fidelity.py: stand-alone trainings, beside which the supernet's ranking is evaluated
         "ARCHITECTURES": 40,  # spread over the MACs of the space
         "SEEDS": 1,  # trainings of the first REPEATED architectures; the others have one
         "REPEATED": 10,  # see SEEDS

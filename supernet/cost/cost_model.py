@@ -1,7 +1,7 @@
 """Exact cost of millions of architectures a second, for any search space, without a hand-written formula.
 
 What a layer costs is a product of whole numbers: positions × weight dimensions (:mod:`supernet.cost.macs`); so is what a
-tensor takes (:mod:`supernet.cost.peak_memory`). Each of these factors depends on very few choices: a width, a resolution, a kernel.
+tensor takes (:mod:`supernet.cost.peak_memory`). Each factor depends on very few choices: a width, a resolution, a kernel.
 So some dozens of architectures of the space are built without weights, every factor is tabulated over the smallest set of
 choices that explains it, and terms that depend on the same choices become one table. The cost of an architecture is then
 a few look-ups and a sum, or for the peak of memory the largest of a few.
@@ -91,7 +91,7 @@ class CostModel(Generic[A]):
         return self._layers(codes, 1)
 
     def memory(self, codes: npt.ArrayLike) -> Integers:
-        """Peak activation memory (:func:`supernet.cost.peak_memory.peak_memory`), bytes, int64 (N,); errors as in :meth:`macs`."""
+        """Peak activation memory (:mod:`supernet.cost.peak_memory`), bytes, int64 (N,); errors as in :meth:`macs`."""
         return self._peaks(codes, 0)
 
     def __call__(self, codes: npt.ArrayLike) -> npt.NDArray[np.float64]:

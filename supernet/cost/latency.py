@@ -13,8 +13,6 @@ The file is JSON: what was measured where, and every measurement. Fitting follow
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -22,12 +20,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import nn
 
-from ..deploy.runtimes import latency_ms, runner
 from ..errors import UserError
 from ..io.files import read_json, write_atomically
 from ..sharing.meta import skeleton
@@ -60,12 +56,6 @@ class Place:
     threads: int
     batch: int
     machine: str
-
-
-def place_of(device: torch.device, runtime: str, threads: int, batch: int) -> Place:
-    """This machine, with its name."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return Place(str(device), runtime, threads, batch, name)
 
 
 @dataclass
@@ -188,21 +178,6 @@ class LatencyModel(Generic[A]):
         return list(features.values())
 
 
-def measure(
-    build: Callable[[A], nn.Module], space: SupportsSpace[A], code: Sequence[int], place: Place, repeats: int = 20
-) -> float:
-    """The latency of one architecture with random weights, milliseconds; the median of ``repeats``.
-
-    Raises:
-        UserError: the runtime cannot run here.
-    """
-    arch = space.decode(np.array(code, dtype=np.int16))
-    _, *shape = image_batch(arch)
-    images = torch.zeros(place.batch, *shape, device=place.device)
-    network = build(arch).to(place.device)
-    return latency_ms(runner(network, images, place.runtime, place.threads), images, place.threads, repeats)
-
-
 def _kind(operation: Operation) -> str | None:
     """The kind of block that an operation is; None where it multiplies with no weight."""
     if operation.kind != "conv":
@@ -216,14 +191,3 @@ def _arrays(rows: dict[tuple[int, ...], float]) -> tuple[Codes, NDArray[np.float
     if not rows:
         raise UserError("the latency table has too few measurements; extend it with tools/latency.py")
     return np.array(list(rows), dtype=np.int16), np.array(list(rows.values()))
-
-
-def _processor() -> str:
-    """The processor's name where the system tells it, and its number of cores."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    except OSError:
-        pass
-    return f"{name}, {os.cpu_count()} cores"

@@ -1,9 +1,9 @@
 """Peak activation memory of a network, exactly, without weights and without computing.
 
-A picture goes through the network in evaluation mode and without gradients. An operator is what PyTorch's meta device
+An image goes through the network in evaluation mode and without gradients. An operator is what PyTorch's meta device
 breaks functions down to (``aten.convolution``, ``aten.native_batch_norm``, ``aten.relu``, …). Alive while it runs are its
 inputs, its outputs, and every tensor made before that a later operator reads or the network returns: a tensor is freed
-after the last operator that reads it. Views and in-place operators make no new tensor. The picture counts as a tensor;
+after the last operator that reads it. Views and in-place operators make no new tensor. The image counts as a tensor;
 weights and buffers do not, nor does what an operator takes for itself while it runs. The peak is the largest sum of bytes
 that are alive at one operator: what an inference runtime needs that frees in time and fuses nothing.
 

@@ -148,7 +148,7 @@ class OnnxNetwork(nn.Module):
         size, taken = tuple(images.shape[1:]), self.shape[1:]
         if any(wanted not in (None, side) for wanted, side in zip(taken, size, strict=True)):
             raise UserError(
-                f"{self._path}: takes pictures of {taken[1]} x {taken[2]}, this one is {size[1]} x {size[2]}; "
+                f"{self._path}: takes images of {taken[1]} x {taken[2]}, this one is {size[1]} x {size[2]}; "
                 "export it with --dynamic size"
             )
         batch = images.float().contiguous().cpu().numpy()

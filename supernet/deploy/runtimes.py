@@ -6,8 +6,6 @@ exported network. All take a batch on their device and run without gradients.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +16,6 @@ from ..errors import UserError
 from .onnx_file import model_of, session
 
 RUNTIMES = ("eager", "compile", "onnxruntime")
-_WARM_UP = 3  # calls that are not timed
-_MS = 1e3
 
 
 def runner(network: nn.Module, images: Tensor, runtime: str, threads: int) -> Callable[[Tensor], Any]:
@@ -55,22 +51,6 @@ def runner(network: nn.Module, images: Tensor, runtime: str, threads: int) -> Ca
                 f"torch.compile fails here ({reason[:160]}); install a C++ compiler, or use the runtime eager"
             ) from error
     return run
-
-
-def latency_ms(call: Callable[[Tensor], Any], images: Tensor, threads: int, repeats: int = 20) -> float:
-    """How long one call takes: median of ``repeats`` after a warm-up, milliseconds, the device's work included.
-
-    On one CPU thread it is that thread's own time, so that other programs disturb less; else it is what a clock shows.
-    """
-    clock = time.thread_time if threads == 1 and not images.is_cuda else time.perf_counter
-    seconds = []
-    for _ in range(_WARM_UP + repeats):
-        start = clock()
-        call(images)
-        if images.is_cuda:
-            torch.cuda.synchronize(images.device)
-        seconds.append(clock() - start)
-    return _MS * statistics.median(seconds[_WARM_UP:])
 
 
 def _onnxruntime(network: nn.Module, images: Tensor, threads: int) -> Callable[[Tensor], Any]:

@@ -1,1 +1,1 @@
-"""One run: settings of each step, run folder, provenance, data, and the steps themselves. Sees configurations and search spaces."""
+"""A run: settings of each step, run folder, provenance, data, and the steps themselves."""

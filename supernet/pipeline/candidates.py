@@ -1,6 +1,6 @@
-"""What an architecture is worth before it has weights of its own: cut out, calibrated, and judged on the search split.
+"""What an architecture is worth before it has weights of its own: cut out, calibrated, and evaluated on the search split.
 
-Where it is judged makes no difference: a process of a cluster does what this one would do, with as many threads.
+Where it is evaluated makes no difference: a process of a cluster does what this one would do, with as many threads.
 """
 
 from __future__ import annotations
@@ -166,10 +166,10 @@ def subnet(setting: Setting, supernet: Supernet[Any], arch: Any) -> nn.Module:
 def scores_of(setting: Setting, supernet: Supernet[Any]) -> Value:
     """From an architecture to its official metrics on the search split, by this process."""
     dataset = setting.search  # never what is reported
-    judge = setting.judge(dataset)
+    evaluator = setting.evaluator(dataset)
 
     def scores(arch: Any) -> dict[str, float]:
-        return setting.metrics(subnet(setting, supernet, arch), dataset, arch, judge)
+        return setting.metrics(subnet(setting, supernet, arch), dataset, arch, evaluator)
 
     return scores
 

@@ -1,4 +1,4 @@
-"""From the DATASET node to photographs or people, their parts, and the official metric on them."""
+"""From the DATASET node to images or people, their parts, and the official metric on them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..pose.datasets.images import find_images
 from ..pose.datasets.people import PeopleDataset
 from ..pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
 from ..pose.metrics.crowdposetools import CrowdPoseTools
-from ..pose.metrics.mpii import MpiiJudge
-from ..pose.metrics.oks import Judge
+from ..pose.metrics.mpii import MpiiEvaluator
+from ..pose.metrics.oks import OksEvaluator
 from ..pose.synthetic.dataset import is_made, make_synthetic
-from ..pose.top_down.task import AnyJudge
+from ..pose.top_down.task import AnyEvaluator
 from .progress import Progress
 
 AnyDataset = PoseDataset | PeopleDataset
@@ -26,7 +26,7 @@ AnyDataset = PoseDataset | PeopleDataset
 
 @dataclass(frozen=True)
 class Reader:
-    """What a value of DATASET.DATASET means: whose joints, and whether a network sees one person or the photograph."""
+    """What a value of DATASET.DATASET means: whose joints, and whether a network sees one person or the image."""
 
     skeleton: Skeleton
     top_down: bool
@@ -50,7 +50,7 @@ READERS = {
 
 @dataclass
 class Data:
-    """The data of one configuration, read on first use. Numbers of images are of photographs, also for people."""
+    """The data of one configuration, read on first use. Numbers of images are of images, also for people."""
 
     cfg: CfgNode
 
@@ -78,7 +78,7 @@ class Data:
                 "seed": made.SEED,
             }
             if not is_made(root, **wanted):
-                with Progress(f"drawing the synthetic crowd into {root}", made.TRAIN + made.VAL) as progress:
+                with Progress(f"drawing the synthetic dataset into {root}", made.TRAIN + made.VAL) as progress:
                     make_synthetic(root, **wanted, progress=lambda done, _: progress.to(done))
             return root / name
         if not root.is_dir() or not data.ROOT:
@@ -89,14 +89,14 @@ class Data:
         return Path(self.cfg.DATA_DIR) / name
 
     def _files(self, part: str) -> tuple[Path, Path]:
-        """Annotations and pictures of DATASET.TRAIN or DATASET.TEST, in their usual place or where the keys say."""
+        """Annotations and images of DATASET.TRAIN or DATASET.TEST, in their usual place or where the keys say."""
         data, split, root = self.cfg.DATASET, self.cfg.DATASET[part], self.root
         if self.reader.skeleton is MPII:
             annotations, images = root / "annot" / f"{split}.json", root / "images"
         elif self.reader.skeleton is CROWDPOSE:
             annotations, images = root / "json" / f"crowdpose_{split}.json", root / "images"
         else:
-            hidden = "test" in split  # COCO keeps the annotations of its test photographs
+            hidden = "test" in split  # COCO keeps the annotations of its test images
             annotations = root / "annotations" / f"{'image_info' if hidden else 'person_keypoints'}_{split}.json"
             folder = "test2017" if hidden else split
             images = find_images(root / "images" / folder, root / folder)
@@ -108,7 +108,7 @@ class Data:
 
     @cached_property
     def photographs(self) -> PoseDataset:
-        """The photographs of the split to judge (not MPII's), with the people on them where they are annotated."""
+        """The images of the split to evaluate (not MPII's), with the people on them where they are annotated."""
         return PoseDataset(*self._files("TEST"), self.reader.skeleton)
 
     @cached_property
@@ -134,7 +134,7 @@ class Data:
 
     @cached_property
     def _whole(self) -> AnyDataset:
-        """The training split: its photographs, or the people annotated on them."""
+        """The training split: its images, or the people annotated on them."""
         annotations, images = self._files("TRAIN")
         if self.reader.skeleton is MPII:
             return PeopleDataset.from_mpii(annotations, images)
@@ -177,36 +177,36 @@ class Data:
         chosen = self.train.split(parts, self.cfg.DATASET.SPLIT_SEED + 1)["calibrate"]
         return chosen[:wanted]
 
-    # -------------------------------------------------------------------------------------------------------- judging
+    # -------------------------------------------------------------------------------------------------------- evaluating
 
     @property
     def hidden(self) -> bool:
-        """Whether the annotations of the split to judge are the organisers' secret: a submission is written, no score."""
+        """Whether the annotations of the split to evaluate are the organisers' secret: a submission is written, no score."""
         return "test" in self.cfg.DATASET.TEST if self.reader.skeleton is MPII else not self.photographs.has_annotations
 
     @property
     def category_id(self) -> int:
-        """What results on the split to judge call a person."""
+        """What results on the split to evaluate call a person."""
         return 1 if self.reader.skeleton is MPII else self.photographs.category_id
 
-    def judge(self, dataset: AnyDataset) -> AnyJudge:
+    def evaluator(self, dataset: AnyDataset) -> AnyEvaluator:
         """The official metric on a dataset: :attr:`test`, or a part of the training split."""
         backend = self.cfg.TEST.METRIC_BACKEND
         if backend == "crowdposetools" and self.reader.skeleton is CROWDPOSE:
             return CrowdPoseTools(dataset.ground_truth())
         if backend == "crowdposetools":
-            raise UserError("TEST.METRIC_BACKEND crowdposetools judges CrowdPose only; write pycocotools")
+            raise UserError("TEST.METRIC_BACKEND crowdposetools evaluates CrowdPose only; write pycocotools")
         if self.reader.skeleton is not MPII:
-            return Judge(dataset.ground_truth(), self.reader.skeleton, backend=backend)
+            return OksEvaluator(dataset.ground_truth(), self.reader.skeleton, backend=backend)
         assert isinstance(dataset, PeopleDataset)
         part, everybody = ("TEST", self.test) if dataset is self.test else ("TRAIN", self._whole)
         annotations, _ = self._files(part)
         file = annotations.with_name(f"gt_{annotations.stem}.mat")
         if part == "TEST" and self.cfg.DATASET.MPII_GT:
             file = self._path(self.cfg.DATASET.MPII_GT)
-        return MpiiJudge(file, [person.annotation_id for person in dataset], len(everybody))
+        return MpiiEvaluator(file, [person.annotation_id for person in dataset], len(everybody))
 
 
 def _images(dataset: AnyDataset) -> int:
-    """How many photographs a dataset has."""
+    """How many images a dataset has."""
     return len(dataset.image_ids) if isinstance(dataset, PeopleDataset) else len(dataset)

@@ -1,7 +1,7 @@
 """What search.py or train.py would do, what of it is done already, and about how long the rest takes: ``--dry-run``.
 
-Nothing is written but into a temporary folder, where a few pictures of a drawn crowd are made. The times are those of some
-steps of every stage and of some pictures judged with fresh weights, on this machine as busy as it is: right within a factor.
+Nothing is written but into a temporary folder, where a few images of a synthetic dataset are made. The times are those of some
+steps of every stage and of some images evaluated with fresh weights, on this machine as busy as it is: right within a factor.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from ..training.schedule import Phase, Plan, cosine
 from ..training.stages import audit
 from ..training.trainer import Trainer
 from .fit import CHECKPOINT, NOT_OF_TRAINING, REPORTED, WEIGHTS, made_with
-from .process_group import ALONE
+from .process_group import SINGLE_PROCESS
 from .progress import say
 from .provenance import searched_with
 from .run import Setting
 from .subnets import STAGES
 from .training import TRAINED_BY, batch_of, new_supernet, phases_of, place, schedule_of, trainer_of
 
-SAMPLE = 8  # pictures that are judged, and drawn for a training's steps
+SAMPLE = 8  # images that are evaluated, and drawn for a training's steps
 STEPS = 3  # timed of each stage, after a first one that is not
 LONG = 20.0  # seconds for one stage, after which fewer steps have to do
 NOTHING = "(dry run: nothing is done, nothing is written)"
@@ -64,7 +64,7 @@ def show_run(setting: Setting, *, search: bool) -> None:
         if search:
             calibration, judging = _judging(sample)
             one = sizes["calibration"] * calibration + sizes["search"] * judging
-            items += [_search(setting, one), *_picks(setting, sample, sizes, judging)]
+            items += [_search(setting, one), *_selected(setting, sample, sizes, judging)]
     _say_all(items)
 
 
@@ -76,14 +76,14 @@ def show_training(setting: Setting, arch: Any, folder: Path) -> None:
         steps = _retraining_steps(setting, sizes)
         wanted = setting.settings(*TRAINED_BY, "RETRAIN") | {"arch": setting.family.to_json(arch)}
         state, done = _training(folder, wanted, steps)
-        _say_all([_Item(f"training, {steps:,} steps", state, (steps - done) * _alone(sample, arch))])
+        _say_all([_Item(f"training, {steps:,} steps", state, (steps - done) * _standalone(sample, arch))])
 
 
 def _say_all(items: Sequence[_Item]) -> None:
     for item in items:
         say(str(item))
     seconds = sum(item.seconds for item in items)
-    say(f"about {_words(seconds)} in all, by a few steps and pictures on this machine" if seconds else "nothing to do")
+    say(f"about {_words(seconds)} in all, by a few steps and images on this machine" if seconds else "nothing to do")
 
 
 def _words(seconds: float) -> str:
@@ -108,7 +108,7 @@ def _space(setting: Setting) -> str:
 
 @contextmanager
 def _sampled(setting: Setting) -> Iterator[Setting]:
-    """The setting with data to measure on: its own, or of a crowd that would be drawn a few pictures."""
+    """The setting with data to measure on: its own, or of a crowd that would be drawn a few images."""
     if not setting.cfg.DATASET.SYNTHETIC.TRAIN:
         yield setting
         return
@@ -123,16 +123,16 @@ def _sampled(setting: Setting) -> Iterator[Setting]:
 
 
 def _sizes(setting: Setting, sample: Setting, splits: Sequence[str]) -> dict[str, int]:
-    """How many pictures, or people for a top-down network, each split has; said aloud. Of a drawn crowd, about."""
+    """How many images, or people for a top-down network, each split has; said aloud. Of a synthetic dataset, about."""
     data = setting.cfg.DATASET
     if sample is setting:
         sizes = {split: len(getattr(setting, split)) for split in splits}
     else:
         train, people = data.SYNTHETIC.TRAIN - data.SEARCH_IMAGES, len(sample.train) / SAMPLE
-        pictures = {"train": train, "search": data.SEARCH_IMAGES, "test": data.SYNTHETIC.VAL}
-        sizes = {split: round(number * people) for split, number in pictures.items()}
+        images = {"train": train, "search": data.SEARCH_IMAGES, "test": data.SYNTHETIC.VAL}
+        sizes = {split: round(number * people) for split, number in images.items()}
         sizes["calibration"] = min(data.CALIBRATION_IMAGES, train)
-    unit = "people" if setting.data.reader.top_down else "pictures"
+    unit = "people" if setting.data.reader.top_down else "images"
     names = {"train": "to train on", "search": "to search on", "calibration": "to calibrate on", "test": "to report on"}
     say(f"{unit}: " + ", ".join(f"{sizes[split]:,} {names[split]}" for split in splits))
     return sizes
@@ -160,7 +160,7 @@ def _supernet(setting: Setting, sample: Setting, sizes: Mapping[str, int]) -> li
     cfg = setting.cfg
     schedule = schedule_of(setting)
     audit(setting.build, setting.space, schedule, setting.required)
-    batch = batch_of(setting, ALONE)
+    batch = batch_of(setting, SINGLE_PROCESS)
     steps = [stage.steps or math.ceil(stage.epochs * sizes["train"] / batch) for stage in schedule]
     state, done = _training(
         setting.folder / "supernet", setting.settings(*TRAINED_BY, "SUPERNET"), sum(steps)
@@ -172,7 +172,7 @@ def _supernet(setting: Setting, sample: Setting, sizes: Mapping[str, int]) -> li
     distillation = "none" if cfg.SUPERNET.DISTILLATION == "teacher" else cfg.SUPERNET.DISTILLATION
     trainer = trainer_of(sample, network, network, distillation, None)
     items = [_Item(title, state, 0.0)]
-    for stage, phase, length in zip(schedule, phases_of(sample, schedule, None, ALONE), steps, strict=True):
+    for stage, phase, length in zip(schedule, phases_of(sample, schedule, None, SINGLE_PROCESS), steps, strict=True):
         now, done = min(done, length), max(0, done - length)
         words = f"{now:,} of {length:,} steps done" if now else f"{length:,} steps"
         seconds = (length - now) * _step_seconds(sample, trainer, phase) if now < length else 0.0
@@ -182,10 +182,10 @@ def _supernet(setting: Setting, sample: Setting, sizes: Mapping[str, int]) -> li
 
 def _retraining_steps(setting: Setting, sizes: Mapping[str, int]) -> int:
     epochs = setting.cfg.RETRAIN.EPOCHS or setting.cfg.TRAIN.END_EPOCH
-    return math.ceil(int(epochs) * sizes["train"] / batch_of(setting, ALONE))
+    return math.ceil(int(epochs) * sizes["train"] / batch_of(setting, SINGLE_PROCESS))
 
 
-def _alone(sample: Setting, arch: Any) -> float:
+def _standalone(sample: Setting, arch: Any) -> float:
     """Seconds of a step that trains one architecture."""
     network = place(sample.build(arch), sample)
     trainer = trainer_of(sample, lambda images, _: network(images), network, "none", None)
@@ -195,7 +195,7 @@ def _alone(sample: Setting, arch: Any) -> float:
 def _step_seconds(sample: Setting, trainer: Trainer[Any], phase: Phase[Any]) -> float:
     """Seconds of a step of a phase: reading, running, and the optimiser."""
     phase = replace(phase, steps=STEPS + 1, before=None)
-    plan = Plan([phase], len(sample.train), batch_of(sample, ALONE), sample.cfg.SEED)
+    plan = Plan([phase], len(sample.train), batch_of(sample, SINGLE_PROCESS), sample.cfg.SEED)
     parts = (step.part(index, trainer.accumulate) for step in plan.steps(0) for index in range(trainer.accumulate))
     batches = sample.task.batches(sample.train, parts)
     trainer.model.train()
@@ -210,14 +210,14 @@ def _step_seconds(sample: Setting, trainer: Trainer[Any], phase: Phase[Any]) -> 
 
 
 def _prepared(trainer: Trainer[Any], batch: Mapping[str, Any]) -> Mapping[str, Any]:
-    return trainer.prepare({name: value for name, value in batch.items() if name != "broken"})
+    return trainer.prepare({name: value for name, value in batch.items() if name != "corrupt"})
 
 
-# ----------------------------------------------------------------------------------------------------------------- judging
+# ----------------------------------------------------------------------------------------------------------------- evaluating
 
 
 def _judging(sample: Setting) -> tuple[float, float]:
-    """Seconds to calibrate the largest network on one picture, and to judge it on one."""
+    """Seconds to calibrate the largest network on one image, and to evaluate it on one."""
     arch = sample.space.largest
     network = sample.build(arch)
     started = time.perf_counter()
@@ -244,10 +244,10 @@ def _search(setting: Setting, one: float) -> _Item:
     return _Item(title, state, (wanted - done) * one)
 
 
-def _picks(setting: Setting, sample: Setting, sizes: Mapping[str, int], judging: float) -> list[_Item]:
-    """For each budget: transfer, calibration, retraining, and judging after each."""
+def _selected(setting: Setting, sample: Setting, sizes: Mapping[str, int], judging: float) -> list[_Item]:
+    """For each budget: transfer, calibration, retraining, and evaluating after each."""
     cfg = setting.cfg
-    steps, step = _retraining_steps(setting, sizes), _alone(sample, sample.space.largest)
+    steps, step = _retraining_steps(setting, sizes), _standalone(sample, sample.space.largest)
     trainings = 2 if cfg.RETRAIN.FROM_SCRATCH else 1
     items = []
     for name, macs in sorted(cfg.SEARCH.BUDGETS.items(), key=lambda budget: budget[1]):

@@ -26,7 +26,7 @@ from ..pose.datasets.images import read_image
 from ..pose.datasets.people import PeopleDataset
 from ..pose.top_down.task import TopDownTask
 from .data import AnyDataset
-from .process_group import Team
+from .process_group import ProcessGroup
 from .progress import Progress
 from .tasks import Task
 
@@ -42,17 +42,17 @@ class Evaluation:
         team: the processes.
     """
 
-    def __init__(self, report: Path, settings: Mapping[str, Any], team: Team) -> None:
+    def __init__(self, report: Path, settings: Mapping[str, Any], process_group: ProcessGroup) -> None:
         """Find what is done already."""
         self._header = json.dumps({"settings": settings}, sort_keys=True)
-        self._report, self._team = report, team
+        self._report, self._process_group = report, process_group
         done: dict[int, Found] = {}
-        if team.rank == 0:
+        if process_group.rank == 0:
             for file in self._files():
                 done |= self._read(file)
             self._keep(done)
         self._done = done  # in the first process
-        self.finished = team.share(sorted(done))
+        self.finished = process_group.share(sorted(done))
 
     def run(
         self,
@@ -64,30 +64,30 @@ class Evaluation:
         batch: int,
         title: str,
     ) -> list[dict[str, Any]]:
-        """Results of a network on a dataset as they are judged, in the first process; the others get an empty list."""
+        """Results of a network on a dataset as they are evaluated, in the first process; the others get an empty list."""
         remaining = sorted(set(range(-(-len(dataset) // batch))) - set(self.finished))
-        mine = remaining[self._team.rank :: self._team.size]
+        mine = remaining[self._process_group.rank :: self._process_group.size]
         found: dict[int, Found] = {}
         start = min(len(dataset), len(self.finished) * batch)
         with (
-            self._file(self._team.rank).open("ab", buffering=0) as file,
-            Progress(title, len(dataset), start) if self._team.rank == 0 else nullcontext() as progress,
+            self._file(self._process_group.rank).open("ab", buffering=0) as file,
+            Progress(title, len(dataset), start) if self._process_group.rank == 0 else nullcontext() as progress,
         ):
             for index in mine:
                 part = dataset[index * batch : (index + 1) * batch]
                 found[index] = detect(task, network, part, input_hw)
                 self._write(file, index, found[index])
                 if progress is not None:
-                    progress.to(min(len(dataset), start + len(found) * self._team.size * batch))
+                    progress.to(min(len(dataset), start + len(found) * self._process_group.size * batch))
         done = dict(self._done)
-        for others in self._team.gather(found):
+        for others in self._process_group.gather(found):
             done |= others
         ordered = [one for index in sorted(done) for one in done[index]]
-        return compiled(task, dataset, ordered, input_hw) if self._team.rank == 0 else []
+        return compiled(task, dataset, ordered, input_hw) if self._process_group.rank == 0 else []
 
     def close(self) -> None:
         """The report is written: forget the batches."""
-        if self._team.rank == 0:
+        if self._process_group.rank == 0:
             for file in self._files():
                 file.unlink()
 
@@ -135,7 +135,7 @@ def _line(index: int, found: Found) -> str:
 
 
 def detect(task: Task, network: nn.Module, part: AnyDataset, input_hw: tuple[int, int]) -> Found:
-    """What a network finds in one batch: of each photograph its results, or of each person its joints."""
+    """What a network finds in one batch: of each image its results, or of each person its joints."""
     if isinstance(task, TopDownTask):
         assert isinstance(part, PeopleDataset)
         return list(task.detect(network, part, input_hw))

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
+from ..distributed import any_process
 from ..errors import UserError
 from ..io import checkpoint
 from ..io.files import sweep
 from ..search.journal import differences
-from ..training.distributed import any_process
 from ..training.schedule import Plan, Step
 from ..training.trainer import Trainer
-from .corrupt_images import BrokenPictures
+from .corrupt_images import CorruptImages
 from .data import AnyDataset
-from .process_group import ALONE, Team
+from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import Progress, say
 from .tasks import Task
 from .training_log import TrainingLog
@@ -51,12 +51,12 @@ class Keeping:
     Attributes:
         seconds: between two checkpoints.
         resume: go on from the last checkpoint; a finished training stays.
-        max_broken: how many pictures other ones may stand in for, of all processes together.
+        max_broken: how many images other ones may stand in for, of all processes together.
     """
 
     seconds: float = 60.0
     resume: bool = True
-    max_broken: int = 0
+    max_corrupt: int = 0
 
 
 def optimizer(
@@ -122,7 +122,7 @@ def fit(
     settings: Mapping[str, Any],
     extra: Mapping[str, Any],
     keeping: Keeping,
-    processes: Team = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> None:
     """Run the plan from wherever a former run stopped, and write ``weights.pt`` with ``extra`` when it ends.
 
@@ -130,13 +130,13 @@ def fit(
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when the step is done and the checkpoint is written.
-        UserError: the folder cannot be written, pictures cannot be read, or another process has ended.
+        UserError: the folder cannot be written, images cannot be read, or another process has ended.
     """
     path, first = folder / CHECKPOINT, processes.rank == 0
 
     def keep() -> None:
         content = {"trainer": trainer.state_dict(), "settings": dict(settings), "batch": plan.batch}
-        content["broken"] = broken.lines
+        content["corrupt"] = corrupt.lines
         if first:
             checkpoint.save_beside_previous(path, content)
 
@@ -145,7 +145,7 @@ def fit(
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             say(f"{title}: going on from step {trainer.done:,} of {len(plan):,}")
-        broken = BrokenPictures(keeping.max_broken, state.get("broken", ()) if state else (), processes)
+        corrupt = CorruptImages(keeping.max_corrupt, state.get("corrupt", ()) if state else (), processes)
         begun, started = trainer.done, time.monotonic()
         saved = started
         with (
@@ -155,7 +155,7 @@ def fit(
 
             def on_step(step: Step[Any], losses: dict[str, float]) -> bool:
                 nonlocal saved
-                broken.count()
+                corrupt.count()
                 done, now = trainer.done, time.monotonic()
                 speed = (done - begun) * plan.batch / (now - started)
                 progress.to(done, stage=step.phase.name, loss=losses["loss"], images_s=speed)
@@ -173,7 +173,7 @@ def fit(
                 for step in steps
                 for index in range(trainer.accumulate)
             )
-            batches = broken.without(_while_workers_live(task.batches(dataset, parts), stopped))
+            batches = corrupt.without(_while_workers_live(task.batches(dataset, parts), stopped))
             try:
                 trainer.run(plan, batches, on_step)
             except KeyboardInterrupt:  # the workers were stopped, while this process waited for them
@@ -223,7 +223,7 @@ def _while_workers_live(
         if stopped():
             raise KeyboardInterrupt from None
         raise UserError(
-            f"{str(error).partition(';')[0]}: a process that loads pictures was killed, mostly for want of memory; "
+            f"{str(error).partition(';')[0]}: a process that loads images was killed, mostly for want of memory; "
             "set WORKERS lower"
         ) from None
 

@@ -1,6 +1,6 @@
-"""``report.html`` of a run: gathers what only the setting knows, such as networks, pictures and commands, and writes it.
+"""``report.html`` of a run: gathers what only the setting knows, such as networks, images and commands, and writes it.
 
-Written again, nothing is trained, searched or judged: the finished networks look at a few pictures.
+Written again, nothing is trained, searched or evaluated: the finished networks look at a few images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..io.files import read_json
 from ..pose.datasets.images import read_image
 from ..pose.datasets.people import PeopleDataset
 from ..pose.visualisation import draw_poses
-from ..report import Network, Pictures, read_comparison, write_html
+from ..report import Images, Network, read_comparison, write_html
 from ..report.interactive import evenly
 from ..sharing.meta import skeleton
 from .data import AnyDataset
@@ -32,12 +32,12 @@ from .run import Setting
 from .training import place
 
 PUBLISHED = Path(search_spaces.__file__).parent / "published" / "networks.csv"
-PICTURES = 4  # of each network
-SIDE = 256  # of the longer side of a picture, pixels
+IMAGES = 4  # of each network
+SIDE = 256  # of the longer side of an image, pixels
 LEAST_SCORE = 0.3  # of a person that is drawn
 JPEG_QUALITY = 88
 
-People = list[NDArray[np.float64]]  # of each person (K, 3): x, y in pixels of the picture, score or visibility
+People = list[NDArray[np.float64]]  # of each person (K, 3): x, y in pixels of the image, score or visibility
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def write_page(setting: Setting, about: Mapping[str, Any], dataset: str) -> Path
         The file.
 
     Raises:
-        UserError: a table, an architecture, weights or a picture of the run cannot be read.
+        UserError: a table, an architecture, weights or an image of the run cannot be read.
     """
     subnets = {name: _subnet(setting, name) for name in read_comparison(setting.folder)["name"]}
     return write_html(
@@ -75,7 +75,7 @@ def write_page(setting: Setting, about: Mapping[str, Any], dataset: str) -> Path
         published=PUBLISHED,
         describe=lambda arch: codec.to_json(setting.family.from_json(arch)),
         networks={name: _network(setting, subnet.arch) for name, subnet in subnets.items()},
-        pictures=_pictures(setting, subnets) if subnets else (),
+        images=_images(setting, subnets) if subnets else (),
         deploy={name: _commands(setting, name, subnet) for name, subnet in subnets.items()},
         **{name: about[name] for name in ("title", "metric", "ran", "space", "stages")},
     )
@@ -106,24 +106,24 @@ def _commands(setting: Setting, name: str, subnet: _Subnet) -> list[tuple[str, s
     given, model = f"--cfg {cfg} --superconfig {arch}", f"TEST.MODEL_FILE {weights}"
     onnx = shlex.quote(f"{name}.onnx")
     return [
-        ("Poses on your own pictures", f"python tools/demo.py {given} --input photos --out poses {model}"),
+        ("Poses on your own images", f"python tools/demo.py {given} --input photos --out poses {model}"),
         ("As an ONNX file, checked against PyTorch", f"python tools/export.py {given} --out {onnx} {model}"),
         ("Its score again, by the official metric", f"python valid.py {given} {model}"),
     ]
 
 
-# ------------------------------------------------------------------------------------------------------------ pictures
+# ------------------------------------------------------------------------------------------------------------ images
 
 
-class _NoJudge:
+class _NoEvaluator:
     """Stands in for the metric where only the poses are wanted."""
 
-    def judge(self, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def evaluator(self, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         return {}
 
 
-def _pictures(setting: Setting, subnets: Mapping[str, _Subnet]) -> list[Pictures]:
-    """The same pictures of the reported split with the poses as annotated, and as each subnet finds them."""
+def _images(setting: Setting, subnets: Mapping[str, _Subnet]) -> list[Images]:
+    """The same images of the reported split with the poses as annotated, and as each subnet finds them."""
     part, paths, truth = _chosen(setting)
     images = {number: read_image(path) for number, path in paths.items()}
     rows = [_row(setting, "Truth", "annotated", images, truth)]
@@ -132,7 +132,7 @@ def _pictures(setting: Setting, subnets: Mapping[str, _Subnet]) -> list[Pictures
         checkpoint.load_checkpoint(network, subnet.weights)
         batch = setting.cfg.TEST.IMAGES_PER_GPU
         _, results = setting.task.evaluate(
-            place(network, setting), part, _NoJudge(), subnet.arch.input_hw, batch=batch
+            place(network, setting), part, _NoEvaluator(), subnet.arch.input_hw, batch=batch
         )  # fmt: skip
         found: dict[int, People] = {number: [] for number in images}
         for result in results:
@@ -143,15 +143,15 @@ def _pictures(setting: Setting, subnets: Mapping[str, _Subnet]) -> list[Pictures
 
 
 def _chosen(setting: Setting) -> tuple[AnyDataset, dict[int, Path], dict[int, People]]:
-    """Some photographs, evenly from the reported split: what networks are shown, and files and annotated people by number."""
+    """Some images, evenly from the reported split: what networks are shown, and files and annotated people by number."""
     test = setting.test
     if not isinstance(test, PeopleDataset):
         photographs = test.annotated()
-        some = [photographs[index] for index in evenly(len(photographs), PICTURES)]
+        some = [photographs[index] for index in evenly(len(photographs), IMAGES)]
         truth = {image.id: [np.asarray(person.keypoints_K3, np.float64) for person in image.people] for image in some}
         return test.subset(truth), {image.id: image.path for image in some}, truth
     numbers = list(dict.fromkeys(person.image_id for person in test))
-    wanted = {numbers[index] for index in evenly(len(numbers), PICTURES)}
+    wanted = {numbers[index] for index in evenly(len(numbers), IMAGES)}
     part = test.subset(index for index, person in enumerate(test) if person.image_id in wanted)
     truth = {person.image_id: [] for person in part}
     for person in part:  # a detector's people have no annotated joints, and none is drawn
@@ -161,11 +161,11 @@ def _chosen(setting: Setting) -> tuple[AnyDataset, dict[int, Path], dict[int, Pe
 
 def _row(
     setting: Setting, title: str, note: str, images: Mapping[int, NDArray[np.uint8]], people: Mapping[int, People]
-) -> Pictures:
+) -> Images:
     jpegs = []
     for number, image in images.items():
         joints = np.array(people[number]).reshape(-1, setting.skeleton.num_joints, 3)
         drawn = draw_poses(image, joints, setting.skeleton, scale=SIDE / max(image.shape[:2]))
         _, jpeg = cv2.imencode(".jpg", drawn[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
         jpegs.append(jpeg.tobytes())
-    return Pictures(title, note, jpegs)
+    return Images(title, note, jpegs)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """One process of ``size``; the first has ``rank`` 0."""
 
     rank: int
@@ -58,11 +58,11 @@ class Team:
             distributed.barrier()
 
 
-ALONE = Team(0, 1)
+SINGLE_PROCESS = ProcessGroup(0, 1)
 
 
 @contextmanager
-def team(backend: str = "gloo") -> Iterator[Team]:
+def process_group(backend: str = "gloo") -> Iterator[ProcessGroup]:
     """The processes of this program: those of torchrun, or this one alone. Each has its own GPU where there are some.
 
     Args:
@@ -73,13 +73,13 @@ def team(backend: str = "gloo") -> Iterator[Team]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     distributed.init_process_group(backend)
     try:
-        yield Team(distributed.get_rank(), size)
+        yield ProcessGroup(distributed.get_rank(), size)
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             raise UserError("another process of this program has ended; its own message says why") from error

@@ -1,4 +1,4 @@
-"""The steps of search.py as a chain: what was made with other settings is put aside, and it and what follows are made anew.
+"""The steps of search.py as a chain: what was made with other settings is archived, and it and what follows are made anew.
 
 Every step keeps what it was made with beside what it made::
 
@@ -7,7 +7,7 @@ Every step keeps what it was made with beside what it made::
     subnets/NAME/  the same, the architecture, and RETRAIN for what is retrained; in metrics.json
 
 Keys that do not belong to a step, such as more SEARCH.EVALUATIONS, only let it go on. What no changed key explains is refused,
-not put aside: a journal of another format or, by the same keys, of another space; weights that do not say where they are from.
+not archived: a journal of another format or, by the same keys, of another space; weights that do not say where they are from.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SEARCHED = (*COMPARED, "front.csv", "search")
 SHOWN = 60  # characters of a value
 
 
-class Aside:
+class Archive:
     """Where a run keeps results of other settings, under the names they had: its folder ``old-N``, a new one each time.
 
     Args:
@@ -77,14 +77,14 @@ def _shown(old: Any, new: Any) -> str:
     return " -> ".join(texts)
 
 
-def renew_supernet(setting: Setting, aside: Aside) -> None:
+def renew_supernet(setting: Setting, archive: Archive) -> None:
     """Put the supernet aside if it was made with other settings, and with it all that was made from it."""
     folder = setting.folder
     found = made_with(folder / "supernet")
     changes = differences(found, setting.settings(*TRAINED_BY, "SUPERNET"), NOT_OF_TRAINING) if found else {}
     if changes:
         places = [folder / name for name in ("subnets", *SEARCHED, "supernet")]
-        aside.put(changes, "supernet, search and subnets are", *places)
+        archive.put(changes, "supernet, search and subnets are", *places)
 
 
 def searched_with(setting: Setting, source: Path) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def searched_with(setting: Setting, source: Path) -> dict[str, Any]:
     return setting.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)}
 
 
-def renew_search(setting: Setting, source: Path, aside: Aside) -> None:
+def renew_search(setting: Setting, source: Path, archive: Archive) -> None:
     """Put the search aside if it was made with other settings or of another supernet."""
     journal = setting.folder / "search" / "journal.jsonl"
     header = read_journal(journal)[0] if journal.exists() else {}
@@ -107,19 +107,19 @@ def renew_search(setting: Setting, source: Path, aside: Aside) -> None:
     wanted = {**searched_with(setting, source), "SEARCH.SEED": setting.cfg.SEARCH.SEED}
     changes = differences(found, wanted, REPORTED)
     if changes:
-        aside.put(changes, "search is", *(setting.folder / name for name in SEARCHED))
+        archive.put(changes, "search is", *(setting.folder / name for name in SEARCHED))
 
 
-def renew_subnet(folder: Path, content: dict[str, Any], wanted: Mapping[str, Any], aside: Aside) -> dict[str, Any]:
+def renew_subnet(folder: Path, content: dict[str, Any], wanted: Mapping[str, Any], archive: Archive) -> dict[str, Any]:
     """Put aside what of a subnet was made with other settings.
 
-    Settings of its judgement alone leave all its weights, and those of RETRAIN what was judged before.
+    Settings of its evaluation alone leave all its weights, and those of RETRAIN what was evaluated before.
 
     Args:
         folder: of the subnet.
         content: of its ``metrics.json``.
         wanted: the settings of this run.
-        aside: where old results go.
+        archive: where old results go.
 
     Returns:
         What of the content remains true.
@@ -129,13 +129,13 @@ def renew_subnet(folder: Path, content: dict[str, Any], wanted: Mapping[str, Any
         return content
     retrained = any(key.startswith("RETRAIN.") for key in changes)
     judged = any(key.startswith("TEST.") or key in REPORTED for key in changes)
-    name, fresh, results = folder.name, {"made_with": wanted, "metrics": {}}, [aside.run / name for name in COMPARED]
+    name, fresh, results = folder.name, {"made_with": wanted, "metrics": {}}, [archive.run / name for name in COMPARED]
     if not all(key.startswith(("RETRAIN.", "TEST.")) or key in REPORTED for key in changes):
-        aside.put(changes, f"subnet {name} is", *results, folder)
+        archive.put(changes, f"subnet {name} is", *results, folder)
         return fresh
     places = [*results, *(folder / part for part in ("retrained", "scratch") if retrained)]
     again = " and ".join(["retraining"] * retrained + ["scores"] * judged)
-    aside.put(changes, f"{again} of subnet {name} {'are' if judged else 'is'}", *places, folder / "metrics.json")
+    archive.put(changes, f"{again} of subnet {name} {'are' if judged else 'is'}", *places, folder / "metrics.json")
     if judged:
         return fresh
     kept = {stage: scores for stage, scores in content["metrics"].items() if stage in ("transferred", "calibrated")}

@@ -23,7 +23,7 @@ from ..cost.latency import LatencyModel
 from ..errors import UserError
 from ..io.files import read_json, write_atomically
 from ..pose.keypoints import MPII, Skeleton
-from ..pose.top_down.task import AnyJudge
+from ..pose.top_down.task import AnyEvaluator
 from .costs import latency_of
 from .data import AnyDataset, Data
 from .models import MODEL, architecture_of_model, family_name
@@ -128,7 +128,7 @@ class Setting:
 
     @cached_property
     def data(self) -> Data:
-        """Photographs or people, and the metric on them."""
+        """Images or people, and the metric on them."""
         return Data(self.cfg)
 
     @property
@@ -156,16 +156,16 @@ class Setting:
         """Training images for BatchNorm statistics."""
         return self.data.calibration
 
-    def judge(self, dataset: AnyDataset) -> AnyJudge:
+    def evaluator(self, dataset: AnyDataset) -> AnyEvaluator:
         """The official metric on a dataset."""
-        return self.data.judge(dataset)
+        return self.data.evaluator(dataset)
 
     def metrics(
-        self, network: nn.Module, dataset: AnyDataset, arch: Any, judge: AnyJudge | None = None
+        self, network: nn.Module, dataset: AnyDataset, arch: Any, evaluator: AnyEvaluator | None = None
     ) -> dict[str, float]:
-        """The official metrics of a network of an architecture on a dataset, by its judge if that is at hand."""
+        """The official metrics of a network of an architecture on a dataset, by its evaluate if that is at hand."""
         batch = self.cfg.TEST.IMAGES_PER_GPU
-        return self.task.evaluate(network, dataset, judge or self.judge(dataset), arch.input_hw, batch=batch)[0]
+        return self.task.evaluate(network, dataset, evaluator or self.evaluator(dataset), arch.input_hw, batch=batch)[0]
 
     @property
     def score(self) -> str:

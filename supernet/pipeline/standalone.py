@@ -1,6 +1,6 @@
-"""The table of networks trained alone: what a supernet's ranking is measured against, and a small tabular benchmark.
+"""The table of stand-alone trainings: what a supernet's ranking is measured against, and a small tabular benchmark.
 
-Every line is one training of one architecture from fresh weights, by the same recipe, judged on the search split and on
+Every line is one training of one architecture from fresh weights, by the same recipe, evaluated on the search split and on
 the split that is reported. A journal holds the lines; whatever stops the program, the same command goes on.
 """
 
@@ -26,7 +26,7 @@ from yacs.config import CfgNode
 from ..report import write_csv
 from ..search.journal import Journal, canonical_key
 from ..search.ranking import spread
-from .process_group import ALONE
+from .process_group import SINGLE_PROCESS
 from .progress import Progress, say
 from .run import Setting
 from .subnets import trained
@@ -36,8 +36,8 @@ POOL = 20_000  # random architectures of which those at the wanted MACs are take
 Job = tuple[Any, int]  # an architecture and the seed of its training
 
 
-def alone_table(setting: Setting, folder: Path, workers: int) -> Path:
-    """Train what the table does not hold yet, and write it as ``alone.csv``.
+def standalone_table(setting: Setting, folder: Path, workers: int) -> Path:
+    """Train what the table does not hold yet, and write it as ``standalone.csv``.
 
     Args:
         setting: the run; its FIDELITY node says how many architectures, how long, and which seeds.
@@ -46,7 +46,7 @@ def alone_table(setting: Setting, folder: Path, workers: int) -> Path:
     """
     recipe = Setting(recipe_of(setting, 0), setting.source)
     journal: Journal[Job] = Journal(
-        folder / "alone.jsonl",
+        folder / "standalone.jsonl",
         space=setting.space.fingerprint,
         seed=setting.cfg.FIDELITY.SEED,
         settings=recipe.settings(*(node for node in TRAINED_BY if node != "SEED"), "RETRAIN", "TEST"),
@@ -54,15 +54,15 @@ def alone_table(setting: Setting, folder: Path, workers: int) -> Path:
     )
     jobs = wanted(setting)
     left = [job for job in jobs if journal.find(job) is None]
-    say(f"{folder / 'alone.csv'}: {len(jobs) - len(left)} of {len(jobs)} trainings are done")
-    with Progress("networks trained alone", len(jobs), len(jobs) - len(left)) as progress:
+    say(f"{folder / 'standalone.csv'}: {len(jobs) - len(left)} of {len(jobs)} trainings are done")
+    with Progress("stand-alone trainings", len(jobs), len(jobs) - len(left)) as progress:
         for job, scores, seconds in _results(setting, folder, left, workers):
             macs = int(setting.costs.macs(setting.space.encode(job[0])[None])[0])
             journal.add(job, algorithm="alone", macs=macs, metrics=scores, seconds=seconds)
-            write_csv(folder / "alone.csv", _table(recipe, journal))
+            write_csv(folder / "standalone.csv", _table(recipe, journal))
             progress.to(sum(journal.find(job) is not None for job in jobs))
-    write_csv(folder / "alone.csv", _table(recipe, journal))
-    return folder / "alone.csv"
+    write_csv(folder / "standalone.csv", _table(recipe, journal))
+    return folder / "standalone.csv"
 
 
 def wanted(setting: Setting) -> list[Job]:
@@ -89,8 +89,8 @@ def recipe_of(setting: Setting, seed: int) -> CfgNode:
     return cfg
 
 
-def train_alone(setting: Setting, arch: Any, folder: Path) -> dict[str, float]:
-    """Train one architecture from fresh weights and judge it: its score on the ``search`` and on the ``test`` split."""
+def train_standalone(setting: Setting, arch: Any, folder: Path) -> dict[str, float]:
+    """Train one architecture from fresh weights and evaluate it: its score on the ``search`` and on the ``test`` split."""
     network, splits = trained(setting, arch, folder, initial=None), {"search": setting.search, "test": setting.test}
     return {split: setting.metrics(network, dataset, arch)[setting.score] for split, dataset in splits.items()}
 
@@ -111,7 +111,7 @@ class _Training:
     def __call__(self) -> tuple[dict[str, float], float]:
         """Scores, and seconds taken (by this run of the program)."""
         started = time.monotonic()
-        return train_alone(self.setting, self.arch, self.folder), time.monotonic() - started
+        return train_standalone(self.setting, self.arch, self.folder), time.monotonic() - started
 
 
 def _results(
@@ -132,7 +132,9 @@ def _results(
     if workers == 1:
         yield from ((job, *training(job)()) for job in jobs)
         return
-    say(f"{setting.data.root}: {workers} processes read it")  # a synthetic crowd is drawn here, before they look for it
+    say(
+        f"{setting.data.root}: {workers} processes read it"
+    )  # a synthetic dataset is drawn here, before they look for it
     with _processes(workers) as pool:
         running = {pool.submit(training(job)): job for job in jobs}
         yield from ((running[future], *future.result()) for future in as_completed(running))
@@ -161,7 +163,7 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
 
 def _table(setting: Setting, journal: Journal[Job]) -> pd.DataFrame:
     """A line for every training, in the journal's order: architecture, costs, seed, steps, seconds, scores."""
-    steps = steps_of(setting, setting.cfg.RETRAIN.EPOCHS, ALONE)
+    steps = steps_of(setting, setting.cfg.RETRAIN.EPOCHS, SINGLE_PROCESS)
     codes = [setting.space.encode(setting.family.from_json(record.arch["arch"])) for record in journal.records]
     params = setting.costs.params(np.stack(codes)).tolist() if codes else []
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""From an architecture of the front to a network worth comparing: transfer, calibrate, retrain, and judge each on the way."""
+"""From an architecture of the front to a network worth comparing: transfer, calibrate, retrain, and evaluate each on the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..io.files import read_json, sha256, sweep, write_atomically
 from ..sharing.supernet import Supernet
 from .fit import check_settings
 from .progress import say
-from .provenance import Aside, renew_subnet
+from .provenance import Archive, renew_subnet
 from .run import Setting
 from .training import TRAINED_BY, place
 
@@ -29,25 +29,25 @@ STAGES = {
 }
 
 
-def compare_picks(
-    setting: Setting, picks: Mapping[str, str], supernet: Supernet[Any], source: Path, aside: Aside | None = None
+def compare_subnets(
+    setting: Setting, selected: Mapping[str, str], supernet: Supernet[Any], source: Path, archive: Archive | None = None
 ) -> list[dict[str, Any]]:
     """:func:`compare` for several architectures, by name, as JSON texts."""
-    archs = {name: setting.family.from_json(json.loads(text)) for name, text in picks.items()}
-    return [compare(setting, name, arch, supernet, source, aside) for name, arch in archs.items()]
+    archs = {name: setting.family.from_json(json.loads(text)) for name, text in selected.items()}
+    return [compare(setting, name, arch, supernet, source, archive) for name, arch in archs.items()]
 
 
 def compare(
-    setting: Setting, name: str, arch: Any, supernet: Supernet[Any], source: Path, aside: Aside | None = None
+    setting: Setting, name: str, arch: Any, supernet: Supernet[Any], source: Path, archive: Archive | None = None
 ) -> dict[str, Any]:
-    """Bring one architecture to the end and judge it on the reported split after every stage; a row of comparison.csv.
+    """Bring one architecture to the end and evaluate it on the reported split after every stage; a row of comparison.csv.
 
-    What a former run has done is read, not done again. Where its settings were others, it is put aside, or without ``aside``
+    What a former run has done is read, not done again. Where its settings were others, it is archived, or without ``aside``
     refused.
     """
     folder = setting.folder / "subnets" / name
     sweep(folder)
-    record = _Record(folder / "metrics.json", setting, arch, source, aside)
+    record = _Record(folder / "metrics.json", setting, arch, source, archive)
 
     if not record.has("calibrated"):
         network, certificate = cut(setting, supernet, arch)
@@ -88,7 +88,7 @@ def _largest(setting: Setting, supernet: Supernet[Any]) -> nn.Module:
 class _Record:
     """``metrics.json`` of one subnet: what it costs, and the official metric after every stage."""
 
-    def __init__(self, path: Path, setting: Setting, arch: Any, source: Path, aside: Aside | None) -> None:
+    def __init__(self, path: Path, setting: Setting, arch: Any, source: Path, archive: Archive | None) -> None:
         self.path, self.setting, self.arch = path, setting, arch
         made_with = setting.settings(*TRAINED_BY, "SUPERNET", "RETRAIN", "TEST") | {
             "arch": setting.family.to_json(arch),
@@ -98,11 +98,11 @@ class _Record:
         if path.exists():
             found = read_json(path)
             if isinstance(found, dict) and "made_with" in found:
-                if aside is None:
+                if archive is None:
                     check_settings(path, found["made_with"], made_with, ("RETRAIN.FROM_SCRATCH",))
                     self.content = found
                 else:
-                    self.content = renew_subnet(path.parent, found, made_with, aside)
+                    self.content = renew_subnet(path.parent, found, made_with, archive)
                 if self.content is not found:
                     self._write()
 
@@ -117,7 +117,7 @@ class _Record:
         self._write()
 
     def measure(self, stage: str, network: Callable[[], nn.Module]) -> None:
-        """Judge ``network()`` on the reported split, unless that was done before."""
+        """Evaluate ``network()`` on the reported split, unless that was done before."""
         if self.has(stage):
             return
         self.content["metrics"][stage] = self.setting.metrics(network(), self.setting.test, self.arch)

@@ -24,7 +24,7 @@ from ..training.trainer import Criterion
 
 
 class Task(Protocol):
-    """What the programs do with either task; a dataset is one of photographs or of people, as the task wants it."""
+    """What the programs do with either task; a dataset is one of images or of people, as the task wants it."""
 
     @property
     def loss(self) -> Criterion:
@@ -32,7 +32,7 @@ class Task(Protocol):
         ...
 
     def batches(self, dataset: Any, steps: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
-        """The batch of each step, with ``broken``: a line for each picture that another one stands in for."""
+        """The batch of each step, with ``broken``: a line for each image that another one stands in for."""
         ...
 
     def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,18 +47,18 @@ class Task(Protocol):
         self,
         network: nn.Module,
         dataset: Any,
-        judge: Any,
+        evaluator: Any,
         input_hw: tuple[int, int],
         *,
         batch: int = 32,
         on_progress: Callable[[int], None] | None = None,
     ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """The official metric of a network on a dataset, and the results that were judged."""
+        """The official metric of a network on a dataset, and the results that were evaluated."""
         ...
 
 
 def bottom_up_task(cfg: CfgNode, skeleton: Skeleton, device: torch.device) -> BottomUpTask:
-    """Samples, loss and decoding of photographs with many people."""
+    """Samples, loss and decoding of images with many people."""
     loss = BottomUpLoss(
         num_joints=skeleton.num_joints,
         with_heatmaps=tuple(cfg.LOSS.WITH_HEATMAPS_LOSS),

@@ -17,7 +17,7 @@ from ..training.schedule import Phase, cosine, multi_step
 from ..training.stages import Stage, stages
 from ..training.trainer import Trainer
 from .fit import optimizer
-from .process_group import Team
+from .process_group import ProcessGroup
 from .run import Setting
 
 TRAINED_BY = ("SEED", "DATASET", "MODEL", "LOSS", "TRAIN", "SPACE", "FP16")  # what makes two trainings different
@@ -67,7 +67,7 @@ def schedule_of(setting: Setting) -> list[Stage[Any]]:
     return stages(setting.space, cfg.SUPERNET.STAGES or [everything])
 
 
-def phases_of(setting: Setting, schedule: Sequence[Stage[Any]], sort: Any, processes: Team) -> list[Phase[Any]]:
+def phases_of(setting: Setting, schedule: Sequence[Stage[Any]], sort: Any, processes: ProcessGroup) -> list[Phase[Any]]:
     """The stages as phases; ``sort`` runs before the first that opens widths."""
     cfg, phases = setting.cfg, []
     for stage in schedule:
@@ -94,12 +94,12 @@ def _curve(setting: Setting, lr: float) -> Callable[[float], float]:
     return multi_step(lr, [epoch / train.END_EPOCH for epoch in train.LR_STEP], train.LR_FACTOR, warmup)
 
 
-def steps_of(setting: Setting, epochs: int, processes: Team) -> int:
+def steps_of(setting: Setting, epochs: int, processes: ProcessGroup) -> int:
     """Steps in so many passes over the training images."""
     return math.ceil(epochs * len(setting.train) / batch_of(setting, processes))
 
 
-def batch_of(setting: Setting, processes: Team) -> int:
+def batch_of(setting: Setting, processes: ProcessGroup) -> int:
     """Images of a step, those of all processes together."""
     train = setting.cfg.TRAIN
     if train.IMAGES_PER_GPU < 1 or train.ACCUMULATE < 1:

@@ -1,6 +1,6 @@
-"""Skeletons: the joints of each dataset, once, for reading, augmenting, drawing and judging.
+"""Skeletons: the joints of each dataset, once, for reading, augmenting, drawing and evaluating.
 
-Joint order is the dataset's own. ``left``/``right`` are the person's, not the picture's.
+Joint order is the dataset's own. ``left``/``right`` are the person's, not the image's.
 Sources: COCO and CrowdPose evaluation programs (``sigmas`` are their OKS constants), MPII annotation page.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 class Skeleton:
     """Names and geometry of one dataset's joints.
 
-    ``flip_index[k]`` is the joint that joint ``k`` becomes in a mirrored picture; ``limbs`` are pairs of joint
-    indices to draw; ``sigmas`` are the OKS falloff constants (empty where the dataset is not judged by OKS).
+    ``flip_index[k]`` is the joint that joint ``k`` becomes in a mirrored image; ``limbs`` are pairs of joint
+    indices to draw; ``sigmas`` are the OKS falloff constants (empty where the dataset is not evaluated by OKS).
     """
 
     name: str

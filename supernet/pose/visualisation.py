@@ -1,4 +1,4 @@
-"""Poses on photographs, and many pictures on one sheet.
+"""Poses on images, and many images on one sheet.
 
 Colours are RGB. Left and right are the person's own: left limbs are warm, right limbs cool, the middle green.
 Keypoints are x before y in pixels, (0, 0) the centre of the upper left pixel. Shape legend: P people, K joints.
@@ -37,20 +37,20 @@ def draw_poses(
     threshold: float = 0.05,
     scale: float = 1,
 ) -> Image:
-    """Draw people's limbs and joints on a copy of a picture.
+    """Draw people's limbs and joints on a copy of an image.
 
     Args:
         image_rgb: (H, W, 3).
         keypoints_PK3: (P, K, 3): x, y in pixels of ``image_rgb`` and a score (or visibility); P may be 0.
         skeleton: the joints' order and the limbs.
         threshold: joints with a score not above it, and their limbs, are left out; so are joints that are not finite.
-        scale: enlarges the picture before drawing, so that small people can be read.
+        scale: enlarges the image before drawing, so that small people can be read.
 
     Returns:
         (round(H * scale), round(W * scale), 3).
 
     Raises:
-        UserError: the picture is not (H, W, 3) uint8, or the joints are not the skeleton's.
+        UserError: the image is not (H, W, 3) uint8, or the joints are not the skeleton's.
     """
     _check_image(image_rgb)
     keypoints = np.asarray(keypoints_PK3, dtype=np.float64)
@@ -67,7 +67,7 @@ def draw_poses(
     thickness = max(1, round(math.sqrt(height * width) / 190))
     for number, person_K3 in enumerate(keypoints):
         shade = SHADES[number % len(SHADES)]
-        # Pixel centres stay pixel centres when the picture grows.
+        # Pixel centres stay pixel centres when the image grows.
         points = (person_K3[:, :2] + 0.5) * scale - 0.5
         # A network that has not learned may answer with points far outside, which OpenCV's integers cannot hold.
         drawable = np.isfinite(person_K3).all(axis=1) & (np.abs(points) < 1e5).all(axis=1)
@@ -87,19 +87,19 @@ def draw_poses(
 
 
 def contact_sheet(images: Sequence[Image], columns: int, cell: int, captions: Sequence[str] | None = None) -> Image:
-    """Put pictures on one white sheet, row by row, each shrunk or grown to fit its square cell.
+    """Put images on one white sheet, row by row, each shrunk or grown to fit its square cell.
 
     Args:
         images: (H, W, 3) each, of any sizes.
         columns: cells in a row.
         cell: side of a cell in pixels.
-        captions: one short line under each picture (cut where it does not fit); OpenCV's font has ASCII only.
+        captions: one short line under each image (cut where it does not fit); OpenCV's font has ASCII only.
 
     Raises:
-        UserError: no picture, a size below 1, another number of captions, or a picture that is not (H, W, 3) uint8.
+        UserError: no image, a size below 1, another number of captions, or an image that is not (H, W, 3) uint8.
     """
     if not images:
-        raise UserError("a contact sheet needs a picture: images is empty")
+        raise UserError("a contact sheet needs an image: images is empty")
     if columns < 1 or cell < 1:
         raise UserError(
             f"a contact sheet of {columns} columns of {cell} pixels is not possible: give 1 or more of each"
@@ -128,7 +128,7 @@ def contact_sheet(images: Sequence[Image], columns: int, cell: int, captions: Se
 
 
 def save_image(path: Path, image_rgb: Image) -> None:
-    """Write a picture in the format that the name's ending says (.png, .jpg, ...), whole or not at all.
+    """Write an image in the format that the name's ending says (.png, .jpg, ...), whole or not at all.
 
     Raises:
         UserError: the ending is unknown, the folder is missing or cannot be written, or it is no (H, W, 3) uint8.
@@ -139,13 +139,13 @@ def save_image(path: Path, image_rgb: Image) -> None:
     except cv2.error:
         known = False
     if not known:
-        raise UserError(f"{path}: no picture format ends in {path.suffix!r}: name it .png or .jpg")
+        raise UserError(f"{path}: no image format ends in {path.suffix!r}: name it .png or .jpg")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         unfinished.write_bytes(encoded.tobytes())
         unfinished.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: the picture cannot be written ({error.strerror}): give a folder that can") from None
+        raise UserError(f"{path}: the image cannot be written ({error.strerror}): give a folder that can") from None
     finally:
         if unfinished.exists():
             unfinished.unlink()
@@ -153,7 +153,7 @@ def save_image(path: Path, image_rgb: Image) -> None:
 
 def _check_image(image: Image) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise UserError(f"a picture of {image.dtype} with shape {image.shape} cannot be used: give (H, W, 3) uint8 RGB")
+        raise UserError(f"an image of {image.dtype} with shape {image.shape} cannot be used: give (H, W, 3) uint8 RGB")
 
 
 def _side(skeleton: Skeleton, start: int, end: int) -> str:

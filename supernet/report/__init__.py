@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from .diagram import Network
-from .html import Pictures, write_html
+from .html import Images, write_html
 from .markdown import environment, write_report
 from .plots import pareto_figure, save_figure
 from .tables import published_networks, read_comparison, read_evaluated, read_front, write_csv
 
 __all__ = [
     "Network",
-    "Pictures",
+    "Images",
     "draw",
     "environment",
     "pareto_figure",

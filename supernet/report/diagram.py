@@ -1,4 +1,4 @@
-"""A network as a picture: a row of boxes for every resolution, one box for every layer, in the order of execution.
+"""A network as an image: a row of boxes for every resolution, one box for every layer, in the order of execution.
 
 What is drawn is read from the network itself, so that any network can be drawn, and what a choice left out is not there:
 a branch that is missing has no boxes in its row.
@@ -34,7 +34,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Drawing:
-    """All boxes of a network, the rows' names with the line on which they stand, and the picture's size in pixels."""
+    """All boxes of a network, the rows' names with the line on which they stand, and the image's size in pixels."""
 
     boxes: tuple[Box, ...]
     rows: tuple[tuple[str, int], ...]
@@ -44,7 +44,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Network:
-    """What a picture is made of: the operations of one forward pass, and the input's pixels (height times width)."""
+    """What an image is made of: the operations of one forward pass, and the input's pixels (height times width)."""
 
     operations: Sequence[Operation]
     pixels: int

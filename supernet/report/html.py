@@ -1,4 +1,4 @@
-"""``report.html``: a run on one page that opens anywhere, without a network: figures to look into, tables, pictures, commands."""
+"""``report.html``: a run on one page that opens anywhere, without a network: figures to look into, tables, images, commands."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ Describe = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """One row of pictures: whose poses they show, a remark, and the JPEG files."""
+class Images:
+    """One row of images: whose poses they show, a remark, and the JPEG files."""
 
     title: str
     note: str
@@ -56,7 +56,7 @@ def write_html(
     published: Path | None = None,
     describe: Describe = lambda arch: arch,
     networks: Mapping[str, Network] | None = None,
-    pictures: Sequence[Pictures] = (),
+    images: Sequence[Images] = (),
     deploy: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     ran: Mapping[str, Any] | None = None,
     space: Mapping[str, Any] | None = None,
@@ -73,7 +73,7 @@ def write_html(
         published: table of published networks; None shows none.
         describe: from an architecture as the tables have it (JSON) to one whose fields have names.
         networks: what is drawn of each subnet, by its name.
-        pictures: rows of equally many pictures with poses.
+        images: rows of equally many images with poses.
         deploy: of each subnet, what a command does and the command.
         ran: what ran: command, configuration, seed, images, minutes …
         space: the search space: family, architectures, MACs from and to …
@@ -87,9 +87,9 @@ def write_html(
     """
     front, comparison = read_front(folder, metric), read_comparison(folder)
     fidelity, predictor = _fidelity(folder), _optional(folder / "search" / "predictor.csv", "evaluated")
-    picks = picks_of(folder, front, comparison, describe)
+    selected = select_subnets(folder, front, comparison, describe)
     references = None if published is None else published_networks(published, dataset, metric, approach)
-    series = _series(folder, metric, front, picks, references, describe)
+    series = _series(folder, metric, front, selected, references, describe)
     plots = _curves(folder, comparison["name"].tolist())
     plots |= {"costs": score_tabs(series, metric, [name for name in COSTS if name in front])}
     if fidelity is not None:
@@ -101,13 +101,13 @@ def write_html(
         "metric": metric,
         "subnets": as_table(shown_comparison(comparison, metric)) if len(comparison) else None,
         "poses": [
-            {"title": row.title, "note": row.note, "pictures": [base64.b64encode(jpeg).decode() for jpeg in row.jpegs]}
-            for row in pictures
+            {"title": row.title, "note": row.note, "images": [base64.b64encode(jpeg).decode() for jpeg in row.jpegs]}
+            for row in images
         ],
         "drawings": draw_networks(networks or {}),
         "legend": legend(),
         "first_box": LABEL,
-        "words": dict(zip(picks["name"], picks["words"], strict=True)),
+        "words": dict(zip(selected["name"], selected["words"], strict=True)),
         "deploy": deploy or {},
         "stages": None if stages is None or stages.empty else as_table(stages),
         "fidelity": None if fidelity is None else as_table(fidelity[1]),
@@ -164,7 +164,7 @@ def in_words(arch: Any, describe: Describe) -> str:
     return "\n".join(words(describe(arch)))
 
 
-def picks_of(folder: Path, front: pd.DataFrame, comparison: pd.DataFrame, describe: Describe) -> pd.DataFrame:
+def select_subnets(folder: Path, front: pd.DataFrame, comparison: pd.DataFrame, describe: Describe) -> pd.DataFrame:
     """The compared subnets with the costs that the front knows of them, and in words."""
     known = [name for name in COSTS if name in front and name not in comparison]
     by_arch: dict[str, Any] = {canonical_key(json.loads(row["arch"])): row for _, row in front.iterrows()}
@@ -182,7 +182,7 @@ def _series(
     folder: Path,
     metric: str,
     front: pd.DataFrame,
-    picks: pd.DataFrame,
+    selected: pd.DataFrame,
     references: pd.DataFrame | None,
     describe: Describe,
 ) -> list[Series]:
@@ -196,16 +196,16 @@ def _series(
     if found is not None and "arch" in found:
         found = found[~found["arch"].isin(front["arch"])]
     if found is not None and len(found):
-        label = f"judged by the search ({len(found):,})"
+        label = f"evaluated by the search ({len(found):,})"
         series.append(Series(label, points_of(thinned(found), metric, describe), BLUE, size=6, alpha=0.3))
     if random is not None and len(random):
         points = points_of(thinned(random), metric, describe)
         label = f"random search ({len(random):,})"
         series.append(Series(label, points, ORANGE, "x", size=7, alpha=0.7, line=True, dash="dashed"))
     series.append(Series("searched front", points_of(front, metric, describe), BLUE, size=9, line=True))
-    last = [column for column, *_ in SUBNET_SERIES if picks[column].notna().any()][-1:]
+    last = [column for column, *_ in SUBNET_SERIES if selected[column].notna().any()][-1:]
     for column, label, colour, mark, size, filled in SUBNET_SERIES:
-        done = picks.dropna(subset=[column])
+        done = selected.dropna(subset=[column])
         if len(done):
             points = done.assign(score=done[column].astype(float))
             series.append(Series(label, points, colour, mark, size=size, filled=filled, named=column in last))
@@ -227,16 +227,16 @@ def _curves(folder: Path, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _fidelity(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Scores and correlations of the run's own supernet, where tools/fidelity.py judged it."""
+    """Scores and correlations of the run's own supernet, where tools/fidelity.py evaluated it."""
     weights = folder / "supernet" / "weights.pt"
     if not weights.is_file():
         return None
     mine = folder / "fidelity" / sha256(weights)[:12]
     scores = _optional(mine / "scores.csv", "supernet", "test", "macs")
-    table = _optional(mine / "correlations.csv", "judged on", "predictor", "band", "kendall", "spearman")
+    table = _optional(mine / "correlations.csv", "evaluated on", "predictor", "band", "kendall", "spearman")
     if scores is None or table is None:
         return None
-    table = table[table["judged on"] == "test"]
+    table = table[table["evaluated on"] == "test"]
     shown = pd.DataFrame({"predictor": table["predictor"], "MACs of": table["band"], "n": table["architectures"]})
     for name in ("kendall", "spearman"):
         ends = table[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)

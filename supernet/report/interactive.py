@@ -131,10 +131,10 @@ def curve_figure(curves: Sequence[tuple[str, pd.DataFrame]], y: str) -> Any:
 
 
 def agreement_figure(table: pd.DataFrame, metric: str) -> Any:
-    """Score of architectures in the supernet (``supernet``) against that of each trained alone (``test``)."""
+    """Score of architectures in the supernet (``supernet``) against that of each trained stand-alone (``test``)."""
     plot = _plot(
         height=340, x_axis_label=f"{metric} in the supernet, search split (%)",
-        y_axis_label=f"{metric} trained alone (%)",
+        y_axis_label=f"{metric} trained stand-alone (%)",
     )  # fmt: skip
     data: dict[str, Any] = {"x": 100 * table["supernet"], "y": 100 * table["test"], "macs": table["macs"] / 1e6}
     marks = plot.scatter("x", "y", source=ColumnDataSource(data), size=8, color=BLUE, alpha=0.7)

@@ -53,14 +53,14 @@ def pareto_figure(
     """Draw score (fractions in, percent on the axis) against MACs (logarithmic).
 
     Args:
-        front: macs, score of the searched front, as judged while searching.
+        front: macs, score of the searched front, as evaluated while searching.
         random: macs, score of the random search's candidates, all of them.
-        subnets: name, macs, ap_calibrated, ap_retrained, ap_scratch as judged in the end; NaN where not done. The score
+        subnets: name, macs, ap_calibrated, ap_retrained, ap_scratch as evaluated in the end; NaN where not done. The score
             straight after transfer is in the report's table only: it would stretch the axis to zero.
         published: what :func:`.tables.published_networks` gives, for this dataset and metric only.
         metric: name on the axis.
         dataset: name on the axis.
-        candidates: macs, score of all that the search judged.
+        candidates: macs, score of all that the search evaluated.
 
     Returns:
         A figure of its own, without pyplot's global state.

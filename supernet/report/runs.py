@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..io.files import write_atomically
 from ..search.pareto import hypervolume
-from .html import Describe, as_table, picks_of, points_of, render
+from .html import Describe, as_table, points_of, render, select_subnets
 from .interactive import COLOURS, COSTS, Series, score_tabs
 from .markdown import cell, shown_comparison
 from .tables import read_comparison, read_front
@@ -35,7 +35,7 @@ class Run:
 
 
 def write_runs(path: Path, runs: Mapping[str, Run], *, metric: str, dataset: str) -> Path:
-    """Write a page of runs, by their names, that were judged on one dataset by one metric.
+    """Write a page of runs, by their names, that were evaluated on one dataset by one metric.
 
     Raises:
         UserError: a table of a run is missing or lacks a column, or the file cannot be written.
@@ -47,9 +47,11 @@ def write_runs(path: Path, runs: Mapping[str, Run], *, metric: str, dataset: str
         colour = COLOURS[index % len(COLOURS)]
         points = points_of(fronts[name], metric, run.describe)
         series.append(Series(f"{name}: front", points, colour, line=True))
-        picks = picks_of(run.folder, fronts[name], comparisons[name], run.describe).dropna(subset=["ap_retrained"])
-        if len(picks):
-            retrained = picks.assign(score=picks["ap_retrained"].astype(float))
+        selected = select_subnets(run.folder, fronts[name], comparisons[name], run.describe).dropna(
+            subset=["ap_retrained"]
+        )
+        if len(selected):
+            retrained = selected.assign(score=selected["ap_retrained"].astype(float))
             series.append(Series(f"{name}: retrained", retrained, colour, "diamond", size=14, named=True))
     shared = [cost for cost in COSTS if all(cost in front for front in fronts.values())]
     reference = MARGIN * max(float(front["macs"].max()) for front in fronts.values())
@@ -59,7 +61,7 @@ def write_runs(path: Path, runs: Mapping[str, Run], *, metric: str, dataset: str
         "metric": metric,
         "reference": cell("macs", reference),
         "volumes": as_table(_volumes(fronts, metric, reference)),
-        "picks": _picks(comparisons, metric),
+        "picks": _selected(comparisons, metric),
         "differences": _differences({name: run.config for name, run in runs.items()}),
     }
     write_atomically(path, render("compare.html", {"costs": score_tabs(series, metric, shared)}, content))
@@ -81,7 +83,7 @@ def _volumes(fronts: Mapping[str, pd.DataFrame], metric: str, reference: float) 
     return pd.DataFrame(rows)
 
 
-def _picks(comparisons: Mapping[str, pd.DataFrame], metric: str) -> dict[str, Any] | None:
+def _selected(comparisons: Mapping[str, pd.DataFrame], metric: str) -> dict[str, Any] | None:
     """All cut out networks, the cheapest first."""
     tables = [table.assign(run=name) for name, table in comparisons.items() if len(table)]
     if not tables:

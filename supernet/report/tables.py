@@ -68,7 +68,7 @@ def read_comparison(folder: Path) -> pd.DataFrame:
 
 
 def read_evaluated(folder: Path, which: str, metric: str) -> pd.DataFrame | None:
-    """The architectures that the search (``found``) or its random baseline (``random``) judged; None without a file.
+    """The architectures that the search (``found``) or its random baseline (``random``) evaluated; None without a file.
 
     Raises:
         UserError: when the file lacks a column.
@@ -86,7 +86,7 @@ def published_networks(path: Path, dataset: str, metric: str, approach: str | No
         path: a table with :data:`PUBLISHED_COLUMNS`.
         dataset: such as ``crowdpose``; rows of ``crowdpose (top-down)`` belong to it.
         metric: such as ``AP``. Where a row has it "with post-processing / without", the first number counts.
-        approach: only ``bottom-up`` (MACs are per picture) or ``top-down`` (MACs are per person) networks.
+        approach: only ``bottom-up`` (MACs are per image) or ``top-down`` (MACs are per person) networks.
 
     Returns:
         name, family, approach, macs, score (fraction), convention, source. ``macs`` are as that paper counted them:

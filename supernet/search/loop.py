@@ -93,7 +93,7 @@ def run_search(
         budget: how many candidates to score.
         score_key: the metric to search by; larger is better.
         on_progress: called after each scored candidate with the number done and its record.
-        halving: judges a generation cheaply first; only the survivors are evaluated and counted.
+        halving: evaluates a generation cheaply first; only the survivors are evaluated and counted.
 
     Returns:
         The records of the candidates, in the order in which they were asked.

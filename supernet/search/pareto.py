@@ -116,7 +116,7 @@ def hypervolume(points_N2: ArrayLike, reference: tuple[float, float]) -> float:
     return float(np.sum((cost_limit - front[:, 0]) * rises))
 
 
-def budget_picks(
+def select_within_budgets(
     costs: Sequence[float] | FloatArray, scores: Sequence[float] | FloatArray, budgets: Mapping[str, float]
 ) -> dict[str, int]:
     """Choose the best score that each budget can pay for.
@@ -139,7 +139,7 @@ def budget_picks(
     if not len(points):
         raise UserError(f"no points to pick from for the budgets {', '.join(budgets)}: give at least one")
     order = np.lexsort((np.arange(len(points)), points[:, 0], -points[:, 1]))
-    picks = {}
+    selected = {}
     for name, budget in budgets.items():
         affordable = order[points[order, 0] <= budget]
         if not affordable.size:
@@ -147,8 +147,8 @@ def budget_picks(
                 f"budget {name!r} of {budget:g} is below the smallest cost, {points[:, 0].min():g}: "
                 "raise it or search smaller networks"
             )
-        picks[name] = int(affordable[0])
-    return picks
+        selected[name] = int(affordable[0])
+    return selected
 
 
 def _checked(points: ArrayLike, width: int | None = 2) -> FloatArray:

@@ -1,4 +1,4 @@
-"""How far the ranking of a supernet can be believed: rank correlations with networks trained alone.
+"""How far the ranking of a supernet can be believed: rank correlations with stand-alone trainings.
 
 Weight sharing is worth its search only where it orders architectures as separate trainings would (Yu et al., ICLR 2020,
 "Evaluating the Search Phase of Neural Architecture Search"). A space of unequal sizes hides the question, since "the
@@ -26,14 +26,14 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]
 TAILS = (2.5, 97.5)  # percentiles: the ends of a 95 % interval
-ALONE = ("macs", "params", "seed", "search", "test", "arch")
+SINGLE_PROCESS = ("macs", "params", "seed", "search", "test", "arch")
 COLUMNS = (
     "predictor", "band", "architectures", "kendall", "kendall_low", "kendall_high", "spearman", "spearman_low",
     "spearman_high",
 )  # fmt: skip
 
 
-def read_alone(path: Path) -> pd.DataFrame:
+def read_standalone(path: Path) -> pd.DataFrame:
     """A table of trainings: one line per (architecture as JSON, seed), with scores on the search and the test split.
 
     Raises:
@@ -44,7 +44,7 @@ def read_alone(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a table of trainings ({reason}); make it with tools/fidelity.py") from None
-    for column in ALONE:
+    for column in SINGLE_PROCESS:
         if column not in table:
             raise UserError(f"{path}: no column {column!r}; there are {', '.join(map(str, table.columns))}")
     twice = table.duplicated(["arch", "seed"])
@@ -208,7 +208,7 @@ def correlations(
     see the same resamples: an interval above 0 says that it ranks better.
 
     Args:
-        truth: score of each architecture trained alone.
+        truth: score of each architecture trained stand-alone.
         predictors: name → what is thought to rank the architectures alike; larger is better.
         costs: multiply-accumulates, for the bands.
         baseline: the predictor that the others should lead over.

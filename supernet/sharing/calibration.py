@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..distributed import total, world_size
 from ..errors import UserError
-from ..training.distributed import total, world_size
 
 
 class _Pool:

@@ -57,7 +57,7 @@ class Supernet(nn.Module, Generic[A]):
         """Run ``arch`` on the shared weights.
 
         In training mode BatchNorm uses the batch's statistics; running statistics are written by the largest architecture
-        alone, because a part of them would be the statistics of no network. Judge extracted, calibrated networks.
+        alone, because a part of them would be the statistics of no network. Evaluate extracted, calibrated networks.
         """
         module, parts = self._skeleton(arch)
         module.train(self.training)

@@ -1,7 +1,7 @@
 """The training loop, for a supernet and for a single network alike.
 
 A step may be shared by several processes and by several batches of each (gradient accumulation); its gradient is the mean
-over all of them. What a step does follows from its number (:mod:`supernet.training.schedule`), so that a training that is stopped and
+over all of them. What a step does follows from its number (:mod:`.schedule`), so that a training that is stopped and
 started again ends with the weights that it would have ended with.
 """
 
@@ -16,8 +16,8 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..distributed import SynchronisedBatchNorm, average, average_gradients, world_size
 from ..errors import UserError
-from .distributed import SynchronisedBatchNorm, average, average_gradients, world_size
 from .schedule import Plan, Step
 
 A = TypeVar("A")

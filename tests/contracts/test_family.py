@@ -44,7 +44,7 @@ def architectures(space: Space[Any]) -> list[Any]:
 
 
 def images(family: ModuleType, space: Space[Any]) -> torch.Tensor:
-    """A random picture, small where the space leaves the resolution open; a fixed one may be the only one that fits."""
+    """A random image, small where the space leaves the resolution open; a fixed one may be the only one that fits."""
     side = getattr(family, "SMALLEST_INPUT", 32)
     size = (side, side) if "resolution" in space.kinds else space.smallest.input_hw
     return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2))

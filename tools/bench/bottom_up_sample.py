@@ -2,16 +2,16 @@
 
 python tools/bench/bottom_up_sample.py [--root <coco>] [--split train2017] [--rounds 3]
 
-A sample is: decode the JPEG, warp the picture to 512 x 512, mask crowds, draw heatmaps at strides 4 and 2, index the
+A sample is: decode the JPEG, warp the image to 512 x 512, mask crowds, draw heatmaps at strides 4 and 2, index the
 tags; a batch is eight of them in the tensors that the network gets. The yardstick goes through the steps of
 HigherHRNet's loader in their order and with its means: masks added up in double precision; mask, keypoints, heatmaps and
-tags made for every output on its own; mirroring as a step of its own, one keypoint after the other, the picture
+tags made for every output on its own; mirroring as a step of its own, one keypoint after the other, the image
 normalised to float32 in the sample, and the samples stacked by torch's own collation. Ours hands out bytes, which the
 device normalises, and draws the heatmaps in the batch; one ratio is for samples alone, their heatmaps drawn, and one has
 the normalising done here too, on this core. Both get the same draws and must give the same heatmaps and tag indices, bit
-for bit; where nothing is mirrored, the same masks and picture too (one map with the mirroring in it rounds otherwise
-than two steps). Times are CPU times, one thread, in turn. Without --root, the pictures are drawn, 640 x 480. Decoding and
-warping the picture cost both the same, so the ratio grows with the people: each picture is measured with its own, and
+for bit; where nothing is mirrored, the same masks and image too (one map with the mirroring in it rounds otherwise
+than two steps). Times are CPU times, one thread, in turn. Without --root, the images are drawn, 640 x 480. Decoding and
+warping the image cost both the same, so the ratio grows with the people: each image is measured with its own, and
 with more that are borrowed from the others.
 """
 
@@ -53,7 +53,7 @@ def literal_sample(image: PoseImage, rng: np.random.Generator) -> LiteralSample:
     """Make one sample step by step.
 
     Returns:
-        The normalised picture (3, H, W), and for each output its heatmaps, its mask and its tag indices.
+        The normalised image (3, H, W), and for each output its heatmaps, its mask and its tag indices.
     """
     encoded = cv2.imread(str(image.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     pixels = cv2.cvtColor(encoded, cv2.COLOR_BGR2RGB)
@@ -64,7 +64,7 @@ def literal_sample(image: PoseImage, rng: np.random.Generator) -> LiteralSample:
 
     matrix, flipped = sample_matrix(width, height, (SIDE, SIDE), Augmentation(), rng)
     joints = [literal_points(whole.copy(), matrix / stride) for stride in STRIDES]
-    if flipped:  # the map of picture and masks has no mirroring in it, it follows below
+    if flipped:  # the map of image and masks has no mirroring in it, it follows below
         matrix[0] *= -1
         matrix[0, 2] += SIDE - 1
     masks = [literal_mask(judged.copy(), matrix / stride, SIDE // stride) for stride in STRIDES]
@@ -85,7 +85,7 @@ def literal_sample(image: PoseImage, rng: np.random.Generator) -> LiteralSample:
 
 
 def literal_region(people: tuple[Person, ...], height: int, width: int) -> NDArray[np.float64]:
-    """Count for each pixel of the picture the crowds and unlabelled people that cover it."""
+    """Count for each pixel of the image the crowds and unlabelled people that cover it."""
     region = np.zeros((height, width))
     for person in people:
         if person.ignored:
@@ -103,7 +103,7 @@ def literal_points(joints: NDArray[np.float64], matrix: Matrix) -> NDArray[np.fl
 
 
 def literal_mask(judged: NDArray[np.bool_], matrix: Matrix, side: int) -> NDArray[np.float32]:
-    """Warp what is judged to one output; elsewhere, and beyond the picture, the mask is 0."""
+    """Warp what is evaluated to one output; elsewhere, and beyond the image, the mask is 0."""
     warped = cv2.warpAffine((judged * 255).astype(np.uint8), matrix, (side, side)) / 255
     return (warped > 0.5).astype(np.float32)
 
@@ -161,13 +161,13 @@ def our_sample(image: PoseImage, rng: np.random.Generator) -> Sample:
 
 
 def crowded(images: Sequence[PoseImage], people: int) -> list[PoseImage]:
-    """The pictures with so many people each, all with keypoints, taken in turn from all the pictures."""
+    """The images with so many people each, all with keypoints, taken in turn from all the images."""
     pool = itertools.cycle([person for image in images for person in image.people if not person.ignored])
     return [replace(image, people=tuple(itertools.islice(pool, people))) for image in images]
 
 
 def compare(name: str, images: Sequence[PoseImage], rounds: int) -> None:
-    """Time both on batches of the photographs, in turn, and print the ratios."""
+    """Time both on batches of the images, in turn, and print the ratios."""
     ratios: dict[str, list[float]] = {"sample": [], "batch": [], "normalised": []}
     ours, joints = [], []
     batches = [images[first : first + BATCH] for _ in range(rounds) for first in range(0, len(images), BATCH)]
@@ -202,7 +202,7 @@ def compare(name: str, images: Sequence[PoseImage], rounds: int) -> None:
             _, flipped = sample_matrix(8, 8, (8, 8), Augmentation(), np.random.default_rng((number, index)))
             pairs = zip((floats, *made["masks"]), (pictures, *masks), strict=True)
             if not flipped and not all(one[index].equal(two[index]) for one, two in pairs):
-                raise SystemExit(f"{batch[index].path}: picture or masks of batch {number} differ")
+                raise SystemExit(f"{batch[index].path}: image or masks of batch {number} differ")
         ratios["sample"].append(seconds["literal samples"] / (seconds["our samples"] + seconds["drawing"]))
         ratios["batch"].append(seconds["literal"] / seconds["ours"])
         ratios["normalised"].append(seconds["literal"] / (seconds["ours"] + seconds["normalising"]))
@@ -212,17 +212,17 @@ def compare(name: str, images: Sequence[PoseImage], rounds: int) -> None:
     print(
         f"{name}, {statistics.mean(joints):.0f} visible joints a sample, {len(batches)} batches of {BATCH}, targets equal: "
         f"literal / ours {middle:.2f} (quartiles {low:.2f} to {high:.2f}), samples alone "
-        f"{statistics.median(ratios['sample']):.2f}, with the pictures normalised on this core "
+        f"{statistics.median(ratios['sample']):.2f}, with the images normalised on this core "
         f"{statistics.median(ratios['normalised']):.2f}; ours {1e3 * statistics.median(ours):.1f} ms a sample"
     )
 
 
 def main() -> None:
-    """Real photographs where a folder is given, else drawn ones."""
+    """Real images where a folder is given, else drawn ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="folder with COCO's annotations and the split's photographs")
+    parser.add_argument("--root", type=Path, help="folder with COCO's annotations and the split's images")
     parser.add_argument("--split", default="train2017")
-    parser.add_argument("--rounds", type=int, default=3, help="draws for each photograph")
+    parser.add_argument("--rounds", type=int, default=3, help="draws for each image")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -20,7 +20,7 @@ from supernet.pose.datasets.annotations import PoseImage
 from supernet.pose.datasets.coco import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.keypoints import COCO
-from supernet.pose.metrics.oks import Judge
+from supernet.pose.metrics.oks import OksEvaluator
 
 TAG_STEP = 3.0  # tags of two people differ by at least this
 SPREAD = 2  # cells around a joint that carry its tag
@@ -53,7 +53,7 @@ def bound(dataset: PoseDataset, input_size: int, project: bool) -> float:
     for image in dataset:
         outputs = perfect_outputs(image, input_size)
         found += results(image.id, predict(lambda _, o=outputs: o, [read_image(image.path)], settings)[0])  # type: ignore[misc]
-    return Judge(dataset.ground_truth(), COCO).judge(found)["AP"]
+    return OksEvaluator(dataset.ground_truth(), COCO).evaluator(found)["AP"]
 
 
 def main() -> None:

@@ -31,32 +31,32 @@ JOINTS = 14  # CrowdPose
 # ------------------------------------------------------------------------------------------------------- the yardstick
 
 
-def literal_group(heat_KHW: Maps, tags_KHWL: Maps, settings: GroupingSettings) -> tuple[Maps, Maps]:
+def literal_group(confidence_KHW: Maps, tags_KHWL: Maps, settings: GroupingSettings) -> tuple[Maps, Maps]:
     """Do the steps of the published decoder one after the other; the result is that of ``group``."""
-    poses = literal_match(*literal_peaks(heat_KHW, tags_KHWL, settings), settings)
+    poses = literal_match(*literal_peaks(confidence_KHW, tags_KHWL, settings), settings)
     for pose in poses:
         for joint in range(settings.num_joints):
             if settings.adjust and pose[joint, 2] > 0:
                 x, y = int(pose[joint, 0]), int(pose[joint, 1])
-                pose[joint, :2] = _quarter(heat_KHW[joint], x, y)
+                pose[joint, :2] = _quarter(confidence_KHW[joint], x, y)
     scores = np.array([pose[:, 2].mean() for pose in poses], np.float32)
     if settings.refine:
-        tags_KHWL = np.broadcast_to(tags_KHWL, (*heat_KHW.shape, tags_KHWL.shape[3]))
+        tags_KHWL = np.broadcast_to(tags_KHWL, (*confidence_KHW.shape, tags_KHWL.shape[3]))
         for pose in poses:
-            literal_refine(pose, heat_KHW, tags_KHWL)
+            literal_refine(pose, confidence_KHW, tags_KHWL)
     return poses, scores
 
 
-def literal_peaks(heat_KHW: Maps, tags_KHWL: Maps, settings: GroupingSettings) -> tuple[Any, Any, Any]:
+def literal_peaks(confidence_KHW: Maps, tags_KHWL: Maps, settings: GroupingSettings) -> tuple[Any, Any, Any]:
     """Take the M best local maxima of each joint: values (K, M), x and y (K, M, 2), tags (K, M, L).
 
     The published program leaves the order of equal values to the library; here they come in row-major order.
     """
-    joints, height, width = heat_KHW.shape
-    heat = torch.from_numpy(heat_KHW)[None]
+    joints, height, width = confidence_KHW.shape
+    confidence = torch.from_numpy(confidence_KHW)[None]
     tags = torch.from_numpy(tags_KHWL).expand(joints, height, width, -1)
-    pooled = torch.nn.functional.max_pool2d(heat, settings.nms_kernel, 1, settings.nms_kernel // 2)
-    kept = (heat * torch.eq(pooled, heat).float()).view(joints, -1)
+    pooled = torch.nn.functional.max_pool2d(confidence, settings.nms_kernel, 1, settings.nms_kernel // 2)
+    kept = (confidence * torch.eq(pooled, confidence).float()).view(joints, -1)
     values, index = kept.topk(settings.max_people, dim=1)
     order = torch.from_numpy(np.lexsort((index.numpy(), -values.numpy()), axis=1))
     values, index = values.gather(1, order), index.gather(1, order)
@@ -161,26 +161,26 @@ def _uncovered_zero(c: Any, rows: list[bool], columns: list[bool], i: int, j: in
     return None
 
 
-def literal_refine(pose: Maps, heat_KHW: Maps, tags_KHWL: Maps) -> None:
+def literal_refine(pose: Maps, confidence_KHW: Maps, tags_KHWL: Maps) -> None:
     """Look every joint of one person up in whole maps; fill in the missing ones."""
-    joints, height, width = heat_KHW.shape
+    joints, height, width = confidence_KHW.shape
     seen = [tags_KHWL[j, int(pose[j, 1]), int(pose[j, 0])] for j in range(joints) if pose[j, 2] > 0]
     mean = np.mean(seen, axis=0)
     found = []
     for joint in range(joints):
         distance = ((tags_KHWL[joint] - mean[None, None, :]) ** 2).sum(axis=2) ** 0.5
-        score = heat_KHW[joint] - np.round(distance)
+        score = confidence_KHW[joint] - np.round(distance)
         y, x = np.unravel_index(np.argmax(score), (height, width))
-        found.append((*_quarter(heat_KHW[joint], int(x), int(y)), heat_KHW[joint, y, x]))
+        found.append((*_quarter(confidence_KHW[joint], int(x), int(y)), confidence_KHW[joint, y, x]))
     for joint, row in enumerate(found):
         if row[2] > 0 and pose[joint, 2] == 0:
             pose[joint, :3] = row
 
 
-def _quarter(heat_HW: Maps, x: int, y: int) -> tuple[float, float]:
-    height, width = heat_HW.shape
-    right = heat_HW[y, min(x + 1, width - 1)] > heat_HW[y, max(x - 1, 0)]
-    down = heat_HW[min(y + 1, height - 1), x] > heat_HW[max(y - 1, 0), x]
+def _quarter(confidence_HW: Maps, x: int, y: int) -> tuple[float, float]:
+    height, width = confidence_HW.shape
+    right = confidence_HW[y, min(x + 1, width - 1)] > confidence_HW[y, max(x - 1, 0)]
+    down = confidence_HW[min(y + 1, height - 1), x] > confidence_HW[max(y - 1, 0), x]
     return x + 0.5 + (0.25 if right else -0.25), y + 0.5 + (0.25 if down else -0.25)
 
 
@@ -197,10 +197,10 @@ def planted(rng: np.random.Generator, size: int, people: int, up: int = 1) -> tu
         up: maps are drawn at ``size / up`` and enlarged, as where grouping works at the size of the network's input.
 
     Returns:
-        heat (K, H, W) and tags (K, H, W, 2).
+        confidence (K, H, W) and tags (K, H, W, 2).
     """
     side = size // up
-    heat = np.abs(rng.normal(0, 0.02, (JOINTS, side, side))).astype(np.float32)
+    confidence = np.abs(rng.normal(0, 0.02, (JOINTS, side, side))).astype(np.float32)
     tags = rng.normal(0, 0.3, (JOINTS, side, side, 2)).astype(np.float32)
     rows, columns = np.mgrid[:side, :side]
     for person in range(people):
@@ -211,46 +211,46 @@ def planted(rng: np.random.Generator, size: int, people: int, up: int = 1) -> tu
             tall = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 8).astype(np.float32)
             near = tall > 0.05
             if rng.random() > 1 / 6:
-                np.maximum(heat[joint], np.float32(rng.uniform(0.3, 0.95)) * tall, out=heat[joint])
+                np.maximum(confidence[joint], np.float32(rng.uniform(0.3, 0.95)) * tall, out=confidence[joint])
                 tags[joint][near] = (own + rng.normal(0, 0.15, (near.sum(), 2))).astype(np.float32)
     for joint in range(JOINTS):
         for y, x in rng.integers(0, side, (people // 6, 2)):
-            heat[joint, y, x] = rng.uniform(0.12, 0.4)
+            confidence[joint, y, x] = rng.uniform(0.12, 0.4)
     if up > 1:
-        wide = torch.from_numpy(np.concatenate((heat[..., None], tags), axis=3)).permute(0, 3, 1, 2)
+        wide = torch.from_numpy(np.concatenate((confidence[..., None], tags), axis=3)).permute(0, 3, 1, 2)
         wide = torch.nn.functional.interpolate(wide, size=(size, size), mode="bilinear", align_corners=False)
-        heat, tags = wide[:, 0].numpy(), wide[:, 1:].permute(0, 2, 3, 1).numpy()
-    return np.ascontiguousarray(heat), np.ascontiguousarray(tags)
+        confidence, tags = wide[:, 0].numpy(), wide[:, 1:].permute(0, 2, 3, 1).numpy()
+    return np.ascontiguousarray(confidence), np.ascontiguousarray(tags)
 
 
 # ------------------------------------------------------------------------------------------------------------ the race
 
 
 def compare(size: int, people: int, up: int, rounds: int) -> None:
-    """Time both on ``rounds`` pictures, in turn, and print the median ratio with its range."""
+    """Time both on ``rounds`` images, in turn, and print the median ratio with its range."""
     settings = GroupingSettings(JOINTS)
     contenders: dict[str, Callable[[Maps, Maps], tuple[Maps, Maps]]] = {
-        "literal": lambda heat, tags: literal_group(heat, tags, settings),
-        "ours": lambda heat, tags: group(heat, tags, settings),
-        "fast": lambda heat, tags: group(heat, tags, replace(settings, assignment="fast")),
+        "literal": lambda confidence, tags: literal_group(confidence, tags, settings),
+        "ours": lambda confidence, tags: group(confidence, tags, settings),
+        "fast": lambda confidence, tags: group(confidence, tags, replace(settings, assignment="fast")),
     }
     ratios, ours, found = [], [], []
     for number in range(rounds):
-        heat, tags = planted(np.random.default_rng(number), size, people, up)
-        answers, seconds = {}, {}
+        confidence, tags = planted(np.random.default_rng(number), size, people, up)
+        outputs, seconds = {}, {}
         for name in list(contenders)[:: 1 if number % 2 else -1]:
             started = time.process_time()
-            answers[name] = contenders[name](heat, tags)
+            outputs[name] = contenders[name](confidence, tags)
             seconds[name] = time.process_time() - started
-        for one, other in zip(answers["literal"], answers["ours"], strict=True):
+        for one, other in zip(outputs["literal"], outputs["ours"], strict=True):
             if not np.array_equal(one, other):
-                raise SystemExit(f"maps of {size}², {people} people, picture {number}: the two decoders differ")
+                raise SystemExit(f"maps of {size}², {people} people, image {number}: the two decoders differ")
         ratios.append(seconds["literal"] / seconds["ours"])
         ours.append((seconds["ours"], seconds["fast"]))
-        found.append(len(answers["ours"][0]))
+        found.append(len(outputs["ours"][0]))
     print(
         f"{size}², {people} people ({statistics.median(found):.0f} groups found){', enlarged' if up > 1 else ''}, "
-        f"{rounds} pictures, bits equal: literal / ours {statistics.median(ratios):.1f} "
+        f"{rounds} images, bits equal: literal / ours {statistics.median(ratios):.1f} "
         f"(from {min(ratios):.1f} to {max(ratios):.1f}); ours {1e3 * statistics.median(t for t, _ in ours):.0f} ms, "
         f"with the fast assignment {1e3 * statistics.median(t for _, t in ours):.0f} ms"
     )
@@ -259,7 +259,7 @@ def compare(size: int, people: int, up: int, rounds: int) -> None:
 def main() -> None:
     """Both sizes of the issue, and the enlarged maps of tests with projection."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="pictures for each size")
+    parser.add_argument("--rounds", type=int, default=5, help="images for each size")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -3,7 +3,7 @@
 python tools/bench/person_sample.py [--annotations FILE --images FOLDER]
 
 Without arguments, JPEGs of 640x480 with drawn people. Both read the file, augment, warp and draw 256x192 samples with
-the same random numbers; pictures, heatmaps and weights have to be equal to the last bit.
+the same random numbers; images, heatmaps and weights have to be equal to the last bit.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def literally(person: PersonInstance, seed: int) -> Sample:
     rng = np.random.default_rng(seed)
     halved, turned, mirrored = rng.random(3)
     half, growth, turn = rng.standard_normal(3)
-    picture = cv2.imread(str(person.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    image = cv2.imread(str(person.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     height, width = INPUT_HW
     aspect = width / height
     joints = [[float(x), float(y)] for x, y, _ in person.keypoints_K3]
@@ -70,12 +70,12 @@ def literally(person: PersonInstance, seed: int) -> Sample:
     scale = scale * np.float32(np.clip(growth * spread + 1, 1 - spread, 1 + spread))
     rotation = np.clip(turn * most, -2 * most, 2 * most) if turned <= 0.6 else 0
     if mirrored < AUGMENTATION.flip_probability:
-        picture = picture[:, ::-1, :]
-        joints = [[picture.shape[1] - x - 1, y] for x, y in joints]
+        image = image[:, ::-1, :]
+        joints = [[image.shape[1] - x - 1, y] for x, y in joints]
         for left in range(1, 17, 2):
             for values in (joints, labelled):
                 values[left], values[left + 1] = values[left + 1], values[left]
-        center[0] = picture.shape[1] - center[0] - 1
+        center[0] = image.shape[1] - center[0] - 1
     angle = np.pi * rotation / 180
     arm = float(scale[0] * np.float32(200)) * -0.5
     here, there = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
@@ -86,7 +86,7 @@ def literally(person: PersonInstance, seed: int) -> Sample:
         away = three[0] - three[1]
         three[2] = three[1] + np.array([-away[1], away[0]], np.float32)
     matrix = cv2.getAffineTransform(here, there)
-    crop = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    crop = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
     heatmaps = np.zeros((17, height // STRIDE, width // STRIDE), np.float32)
     weights = np.array(labelled, np.float32)
     rows, columns = heatmaps.shape[1:]
@@ -141,7 +141,7 @@ def main() -> None:
     """Draw or read the people, then compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotations", type=Path, help="COCO-format file instead of drawn people")
-    parser.add_argument("--images", type=Path, help="its picture folder")
+    parser.add_argument("--images", type=Path, help="its image folder")
     parser.add_argument("--rounds", type=int, default=15, help="repetitions of the timing")
     options = parser.parse_args()
     cv2.setNumThreads(1)

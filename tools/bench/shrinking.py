@@ -1,7 +1,7 @@
 """Does progressive shrinking help? Supernets of one configuration, trained in its stages and with all open from the start.
 
 Every training reads as many batches as the others. Then the same random architectures, the largest and the smallest are
-extracted, calibrated and judged on the search split. Printed for each seed: the hypervolume of their front (MACs as a share
+extracted, calibrated and evaluated on the search split. Printed for each seed: the hypervolume of their front (MACs as a share
 of the range of the space, scores above 0), the scores of the largest and the smallest, and the mean of all.
 
 With --compare sampling, the trainings differ in how a sandwich's other architectures are drawn: uniform, best-up, worst-up.
@@ -61,7 +61,7 @@ def judged(setting: Setting, codes: Codes, macs: Sequence[int]) -> pd.DataFrame:
         to_json=setting.family.to_json,
     )
     evaluate, rows = scores_of(setting, load_supernet(setting, source)), []
-    with Progress("judging", len(codes)) as progress:
+    with Progress("evaluating", len(codes)) as progress:
         for done, (code, cost) in enumerate(zip(codes, macs, strict=True), 1):
             arch = setting.space.decode(code)
             record = journal.find(arch)
@@ -85,10 +85,10 @@ def summary(points: pd.DataFrame) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the command line, train and judge what is missing, print the table."""
+    """Parse the command line, train and evaluate what is missing, print the table."""
     command = parser(__doc__, EXAMPLES)
     command.add_argument("--seeds", type=int, default=3, help="trainings of each kind (default 3)")
-    command.add_argument("--architectures", type=int, default=60, help="random ones that are judged (default 60)")
+    command.add_argument("--architectures", type=int, default=60, help="random ones that are evaluated (default 60)")
     command.add_argument("--compare", choices=("shrinking", "sampling"), default="shrinking")
     options = command.parse_args(arguments)
     base = Setting(load_config(options.cfg, options.overrides), options.cfg)

@@ -1,8 +1,8 @@
-"""How many candidates a second do two worker processes judge, beside one? Prints both, and the ratio of the medians.
+"""How many candidates a second do two worker processes evaluate, beside one? Prints both, and the ratio of the medians.
 
 python tools/bench/workers.py --cfg experiments/synthetic/litepose.yaml [--candidates 24] [--rounds 3]
 
-The evaluation is that of search.py: cut out of the run's supernet, calibrated, judged on the search split; one thread a
+The evaluation is that of search.py: cut out of the run's supernet, calibrated, evaluated on the search split; one thread a
 process. Without a trained supernet in the run folder it has fresh weights, whose answers take other time to group. Rounds
 of one and of two processes alternate; a first one of each, in which the processes open data and weights, is not counted.
 """

@@ -1,6 +1,6 @@
 """Whole numbers of every architecture of a space, learned from networks that are built.
 
-Some dozens of architectures are built, the quantities tabulated (:mod:`supernet.cost.tables.factors`), what the tables do not know of
+Some dozens of architectures are built, the quantities tabulated (:mod:`.factors`), what the tables do not know of
 random architectures is built too, and the tables are checked against networks that were not used to make them.
 
 Shapes: N architectures, G genes of the space; codes are (N, G), see :class:`supernet.sharing.protocols.SupportsSpace`.

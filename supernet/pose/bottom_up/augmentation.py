@@ -1,6 +1,6 @@
-"""Bottom-up augmentation: one affine map takes picture, keypoints and masks to the network's input.
+"""Bottom-up augmentation: one affine map takes image, keypoints and masks to the network's input.
 
-Coordinates are x before y; a map takes pixels of the picture, (0, 0) the centre of the upper left pixel, to pixels of
+Coordinates are x before y; a map takes pixels of the image, (0, 0) the centre of the upper left pixel, to pixels of
 the network input: x' = k (x - c_x) + W/2 without augmentation, as in bottom-up testing. At an output of stride s the
 same map divided by s holds. Source: HigherHRNet (Cheng et al., CVPR 2020), its training transforms.
 Shape legend: P people, K joints, H W rows and columns of the network input.
@@ -25,18 +25,18 @@ CROP_UNITS = 200  # HigherHRNet writes sizes in units of 200 pixels
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn for each training picture; every number means what it means in HigherHRNet's configuration.
+    """What is drawn for each training image; every number means what it means in HigherHRNet's configuration.
 
     Attributes:
         max_rotation: Degrees, either way, about the crop's centre.
         min_scale: Smallest factor of the cropped region: 0.75 shows three quarters of a side, so people grow.
         max_scale: Largest factor: 1.5 shows half as much again, so people shrink and black borders appear.
-        scale_type: The side of the picture that fills the input before that: ``short`` cuts, ``long`` pads.
+        scale_type: The side of the image that fills the input before that: ``short`` cuts, ``long`` pads.
         max_translate: Shift of the crop along each axis, either way, in 1/200 of the crop's side: 40 is a fifth of the
             network input whatever its size (102 pixels at 512). HigherHRNet draws it as 40 x scale pixels, where scale
             is the crop's side / 200.
         flip_probability: Of mirroring.
-        inside: A shift ends where the crop reaches the picture's border; a crop larger than the picture stays centred. So
+        inside: A shift ends where the crop reaches the image's border; a crop larger than the image stays centred. So
             nothing black comes in, and people at the border are seen as often as others. Not in HigherHRNet.
 
     Raises:
@@ -71,12 +71,12 @@ class Augmentation:
 def sample_matrix(
     width: int, height: int, input_hw: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
 ) -> tuple[Matrix, bool]:
-    """Draw the map from a picture to the network input.
+    """Draw the map from an image to the network input.
 
     Args:
-        width: Of the picture.
-        height: Of the picture.
-        input_hw: Height and width of the network input. The picture's short (or long) side fills the input along its
+        width: Of the image.
+        height: Of the image.
+        input_hw: Height and width of the network input. The image's short (or long) side fills the input along its
             own axis; with the sizes of testing, short side and long side rounded up to 64, that is the map of testing.
         augmentation: What may be drawn.
         rng: Always moved by five numbers.
@@ -88,12 +88,12 @@ def sample_matrix(
     input_height, input_width = input_hw
     rotation, scale, shift_x, shift_y, flip = rng.random(5)
     fits_width = (width < height) == (augmentation.scale_type == "short")
-    side, picture_side = (input_width, width) if fits_width else (input_height, height)
-    crop = picture_side * (augmentation.min_scale + scale * (augmentation.max_scale - augmentation.min_scale))
+    side, image_side = (input_width, width) if fits_width else (input_height, height)
+    crop = image_side * (augmentation.min_scale + scale * (augmentation.max_scale - augmentation.min_scale))
     reach = 2 * augmentation.max_translate / CROP_UNITS * crop
     shifts = [(shift_x - 0.5) * reach, (shift_y - 0.5) * reach]
     if augmentation.inside:
-        shown = (crop / side * input_width, crop / side * input_height)  # pixels of the picture
+        shown = (crop / side * input_width, crop / side * input_height)  # pixels of the image
         rooms = [max(0.0, (whole - part) / 2) for whole, part in zip((width, height), shown, strict=True)]
         shifts = [min(max(shift, -room), room) for shift, room in zip(shifts, rooms, strict=True)]
     centre = (int(width / 2 + 0.5) + shifts[0], int(height / 2 + 0.5) + shifts[1])  # rounded to a pixel, as in testing
@@ -113,7 +113,7 @@ def sample_matrix(
 
 
 def warp_image(image: NDArray[np.uint8], matrix: Matrix, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """A uint8 picture (H, W) or (H, W, 3) under the map, bilinear; 0 (black) where the picture does not reach."""
+    """A uint8 image (H, W) or (H, W, 3) under the map, bilinear; 0 (black) where the image does not reach."""
     warped = cv2.warpAffine(image, matrix, (size_hw[1], size_hw[0]), flags=cv2.INTER_LINEAR)
     return warped.astype(np.uint8, copy=False)
 
@@ -121,7 +121,7 @@ def warp_image(image: NDArray[np.uint8], matrix: Matrix, size_hw: tuple[int, int
 def warp_keypoints(
     keypoints_PK3: NDArray[np.float32], matrix: Matrix, flip_index: Sequence[int] | None = None
 ) -> NDArray[np.float32]:
-    """Keypoints (x, y, v) under the map, float32; with ``flip_index``, joints become those of a mirrored picture."""
+    """Keypoints (x, y, v) under the map, float32; with ``flip_index``, joints become those of a mirrored image."""
     warped_PK3 = keypoints_PK3.copy()
     warped_PK3[..., :2] = keypoints_PK3[..., :2].astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
     return warped_PK3 if flip_index is None else warped_PK3[:, list(flip_index)]

@@ -3,8 +3,8 @@
 Source: A. Newell, Z. Huang, J. Deng, "Associative Embedding", NeurIPS 2017; the details (quarter-pixel adjustment,
 refinement, joint order) are those by which HigherHRNet and LitePose are published, so that their numbers compare.
 
-Ties: maps enlarged to the size of the network's input have pixels of exactly equal heat, side by side in one peak and
-in saturated plateaus. The published program leaves their order to the library. Here equal heat comes in row-major order
+Ties: maps enlarged to the size of the network's input have pixels of exactly equal confidence, side by side in one peak and
+in saturated plateaus. The published program leaves their order to the library. Here equal confidence comes in row-major order
 of the pixels (upper first, then left first), both among the peaks of a joint and where refinement looks for the best
 pixel, so that the same maps give the same people everywhere.
 
@@ -42,11 +42,11 @@ class GroupingSettings:
     """How peaks become people; the defaults are those of the published CrowdPose and COCO runs.
 
     ``max_people`` bounds the peaks per joint and the groups that later joints may join; peaks must exceed
-    ``detection_threshold`` and join a group only below ``tag_threshold``. ``use_detection_value`` lets the heat break
+    ``detection_threshold`` and join a group only below ``tag_threshold``. ``use_detection_value`` lets the confidence break
     ties between equally near tags; ``ignore_too_much`` drops joints once ``max_people`` groups exist.
     ``tag_per_joint`` false means that one tag plane serves all joints. ``adjust`` moves joints a quarter pixel towards
     the higher neighbour; ``refine`` looks up the joints a person lacks. ``assignment`` "parity" reproduces
-    published numbers; "fast" goes by the distance alone (no rounding, no heat), slightly prefers older groups, and
+    published numbers; "fast" goes by the distance alone (no rounding, no confidence), slightly prefers older groups, and
     lets no pair beyond the tag threshold count.
     """
 
@@ -75,34 +75,34 @@ class GroupingSettings:
 
 
 def group(heatmaps_KHW: Maps, tags_KHWL: Maps, settings: GroupingSettings) -> tuple[Maps, Maps]:
-    """Group the peaks of one picture into people.
+    """Group the peaks of one image into people.
 
     Args:
-        heatmaps_KHW: heat of each joint.
+        heatmaps_KHW: confidence of each joint.
         tags_KHWL: tags of each joint, or a single plane (1, H, W, L) where ``tag_per_joint`` is false.
         settings: thresholds and options.
 
     Returns:
-        poses, shape (P, K, 3 + L): x, y, heat and the tags read at the joint, in order of each person's foundation.
+        poses, shape (P, K, 3 + L): x, y, confidence and the tags read at the joint, in order of each person's foundation.
         A joint that is not found is all zeros; a joint found by refinement has zero tags. P may exceed M.
-        scores, shape (P,): the mean heat over all K joints before refinement.
+        scores, shape (P,): the mean confidence over all K joints before refinement.
 
     Raises:
         ValueError: the maps do not have the shapes that the settings tell.
     """
     _check_shapes(heatmaps_KHW, tags_KHWL, settings)
-    heat = np.ascontiguousarray(heatmaps_KHW, dtype=np.float32)
+    confidence = np.ascontiguousarray(heatmaps_KHW, dtype=np.float32)
     # one plane per tag: refinement then reads memory in order
     tags_KLHW = np.ascontiguousarray(np.moveaxis(tags_KHWL, -1, 1), dtype=np.float32)
-    poses = match(find_peaks(heat, tags_KLHW, settings), tags_KLHW.shape[1], settings)
+    poses = match(find_peaks(confidence, tags_KLHW, settings), tags_KLHW.shape[1], settings)
     scores = poses[:, :, 2].mean(axis=1)
     pixels = poses[:, :, :2].astype(np.intp)
     found = poses[:, :, 2] > 0
     if settings.adjust:
         person, joint = np.nonzero(found)
-        poses[person, joint, :2] = _sub_pixel(heat, joint, pixels[person, joint])
+        poses[person, joint, :2] = _sub_pixel(confidence, joint, pixels[person, joint])
     if settings.refine:
-        _refine(poses, heat, tags_KLHW, pixels, found)
+        _refine(poses, confidence, tags_KLHW, pixels, found)
     return poses, scores
 
 
@@ -120,26 +120,26 @@ def _check_shapes(heatmaps_KHW: Maps, tags_KHWL: Maps, settings: GroupingSetting
         )
 
 
-def find_peaks(heat_KHW: Maps, tags_KLHW: Maps, settings: GroupingSettings) -> list[Rows]:
-    """Find the M highest local maxima above the threshold, for each joint as rows (x, y, heat, tags) in float64.
+def find_peaks(confidence_KHW: Maps, tags_KLHW: Maps, settings: GroupingSettings) -> list[Rows]:
+    """Find the M highest local maxima above the threshold, for each joint as rows (x, y, confidence, tags) in float64.
 
     A pixel is a local maximum where nothing in its window is higher, so plateaus keep all their pixels. Rows come
-    by falling heat; equal heat comes in row-major order of the pixels. Pixels with a tag that is not finite (a
+    by falling confidence; equal confidence comes in row-major order of the pixels. Pixels with a tag that is not finite (a
     network that diverged) are left out.
     """
     window = np.ones((settings.nms_kernel, settings.nms_kernel), np.uint8)
     threshold = settings.detection_threshold
     peaks = []
-    for joint, heat_HW in enumerate(heat_KHW):
+    for joint, confidence_HW in enumerate(confidence_KHW):
         # the threshold rounded to float32 keeps a few pixels too many, never too few; the exact test follows
-        is_peak = (heat_HW >= np.float32(threshold)) & (heat_HW == cv2.dilate(heat_HW, window))
+        is_peak = (confidence_HW >= np.float32(threshold)) & (confidence_HW == cv2.dilate(confidence_HW, window))
         at = np.flatnonzero(is_peak)
-        heat = heat_HW.ravel()[at].astype(np.float64)
+        confidence = confidence_HW.ravel()[at].astype(np.float64)
         tags = tags_KLHW[joint if settings.tag_per_joint else 0].reshape(tags_KLHW.shape[1], -1)[:, at].T
-        keep = np.flatnonzero((heat > threshold) & np.isfinite(tags).all(axis=1))
-        keep = keep[np.argsort(-heat[keep], kind="stable")[: settings.max_people]]
-        y, x = np.divmod(at[keep], heat_HW.shape[1])
-        peaks.append(np.column_stack((x, y, heat[keep], tags[keep])))
+        keep = np.flatnonzero((confidence > threshold) & np.isfinite(tags).all(axis=1))
+        keep = keep[np.argsort(-confidence[keep], kind="stable")[: settings.max_people]]
+        y, x = np.divmod(at[keep], confidence_HW.shape[1])
+        peaks.append(np.column_stack((x, y, confidence[keep], tags[keep])))
     return peaks
 
 
@@ -203,18 +203,18 @@ def _assign(rows: Rows, means: Maps, settings: GroupingSettings) -> dict[int, in
     return {row: column for row, column in munkres(cost) if column < len(means) and near[row, column]}
 
 
-def _sub_pixel(heat_KHW: Maps, joint: Index | int, pixels_xy: Index) -> npt.NDArray[np.float64]:
+def _sub_pixel(confidence_KHW: Maps, joint: Index | int, pixels_xy: Index) -> npt.NDArray[np.float64]:
     """Pixel centres moved a quarter pixel towards the higher neighbour in x and y; ties go to the left and up."""
-    height, width = heat_KHW.shape[1:]
+    height, width = confidence_KHW.shape[1:]
     x, y = pixels_xy[..., 0], pixels_xy[..., 1]
-    right = heat_KHW[joint, y, np.minimum(x + 1, width - 1)] > heat_KHW[joint, y, np.maximum(x - 1, 0)]
-    down = heat_KHW[joint, np.minimum(y + 1, height - 1), x] > heat_KHW[joint, np.maximum(y - 1, 0), x]
+    right = confidence_KHW[joint, y, np.minimum(x + 1, width - 1)] > confidence_KHW[joint, y, np.maximum(x - 1, 0)]
+    down = confidence_KHW[joint, np.minimum(y + 1, height - 1), x] > confidence_KHW[joint, np.maximum(y - 1, 0), x]
     return np.stack((x + np.where(right, 0.75, 0.25), y + np.where(down, 0.75, 0.25)), axis=-1)
 
 
-def _refine(poses: Maps, heat_KHW: Maps, tags_KLHW: Maps, pixels: Index, found: npt.NDArray[np.bool_]) -> None:
-    """Fill missing joints with the pixel of highest heat - round(tag distance to the person's mean tag), in place."""
-    num_joints, _, width = heat_KHW.shape
+def _refine(poses: Maps, confidence_KHW: Maps, tags_KLHW: Maps, pixels: Index, found: npt.NDArray[np.bool_]) -> None:
+    """Fill missing joints with the pixel of highest confidence - round(tag distance to the person's mean tag), in place."""
+    num_joints, _, width = confidence_KHW.shape
     plane = np.arange(num_joints) if len(tags_KLHW) > 1 else np.zeros(num_joints, np.intp)
     mean_tags = np.empty((len(poses), tags_KLHW.shape[1]), np.float32)
     for person, has in enumerate(found):
@@ -223,39 +223,41 @@ def _refine(poses: Maps, heat_KHW: Maps, tags_KLHW: Maps, pixels: Index, found: 
     peaks = np.zeros(found.shape, np.intp)
     for joint in np.flatnonzero(~found.all(axis=0)):
         people = ~found[:, joint]
-        peaks[people, joint] = _nearest_peaks(heat_KHW[joint], tags_KLHW[plane[joint]], mean_tags[people])
-    heat = heat_KHW.reshape(num_joints, -1)[np.arange(num_joints), peaks]
-    person_at, joint_at = np.nonzero(~found & (heat > 0))
+        peaks[people, joint] = _nearest_peaks(confidence_KHW[joint], tags_KLHW[plane[joint]], mean_tags[people])
+    confidence = confidence_KHW.reshape(num_joints, -1)[np.arange(num_joints), peaks]
+    person_at, joint_at = np.nonzero(~found & (confidence > 0))
     peak = peaks[person_at, joint_at]
-    poses[person_at, joint_at, :2] = _sub_pixel(heat_KHW, joint_at, np.stack((peak % width, peak // width), axis=-1))
-    poses[person_at, joint_at, 2] = heat[person_at, joint_at]
+    poses[person_at, joint_at, :2] = _sub_pixel(
+        confidence_KHW, joint_at, np.stack((peak % width, peak // width), axis=-1)
+    )
+    poses[person_at, joint_at, 2] = confidence[person_at, joint_at]
 
 
-def _nearest_peaks(heat_HW: Maps, tags_LHW: Maps, tags_PL: Maps) -> Index:
-    """For each of P tags, the first pixel in row-major order of the highest heat - round(distance to the tag).
+def _nearest_peaks(confidence_HW: Maps, tags_LHW: Maps, tags_PL: Maps) -> Index:
+    """For each of P tags, the first pixel in row-major order of the highest confidence - round(distance to the tag).
 
-    No pixel scores above its heat. So where one of the warmest pixels scores above the heat of all the others, these
+    No pixel scores above its confidence. So where one of the warmest pixels scores above the confidence of all the others, these
     need no look: the exact answer, mostly from a twentieth of the map.
     """
-    heat, tags = heat_HW.ravel(), tags_LHW.reshape(len(tags_LHW), -1)
-    sample = np.sort(heat[:: max(1, heat.size // 1000)])
+    confidence, tags = confidence_HW.ravel(), tags_LHW.reshape(len(tags_LHW), -1)
+    sample = np.sort(confidence[:: max(1, confidence.size // 1000)])
     limit = sample[sample.size * 19 // 20]
-    warm = np.flatnonzero(heat > limit)
+    warm = np.flatnonzero(confidence > limit)
     if not warm.size:
-        return np.array([_score(heat, tags, tag[:, None]).argmax() for tag in tags_PL], np.intp)
-    score = _score(heat[warm], tags[:, None, warm], tags_PL.T[:, :, None])
+        return np.array([_score(confidence, tags, tag[:, None]).argmax() for tag in tags_PL], np.intp)
+    score = _score(confidence[warm], tags[:, None, warm], tags_PL.T[:, :, None])
     best = score.argmax(axis=1)
     peaks: Index = warm[best]
     for person in np.flatnonzero(~(score[np.arange(len(best)), best] > limit)):
-        peaks[person] = _score(heat, tags, tags_PL[person][:, None]).argmax()
+        peaks[person] = _score(confidence, tags, tags_PL[person][:, None]).argmax()
     return peaks
 
 
-def _score(heat: Maps, tags: Maps, tag: Maps) -> Maps:
-    """Score heat - round(|tags - tag|) with tag components first; their squares are summed one after the other."""
+def _score(confidence: Maps, tags: Maps, tag: Maps) -> Maps:
+    """Score confidence - round(|tags - tag|) with tag components first; their squares are summed one after the other."""
     distance: Maps = np.square(tags[0] - tag[0])
     for component in range(1, len(tags)):
         distance += np.square(tags[component] - tag[component])
     np.sqrt(distance, out=distance)
     np.rint(distance, out=distance)
-    return np.subtract(heat, distance, out=distance)
+    return np.subtract(confidence, distance, out=distance)

@@ -1,9 +1,9 @@
-"""Bottom-up inference: pictures in, people in picture pixels out, as HigherHRNet and LitePose are judged.
+"""Bottom-up inference: images in, people in image pixels out, as HigherHRNet and LitePose are evaluated.
 
 Source: B. Cheng et al., "HigherHRNet", CVPR 2020, section 3 and its published test settings.
 
-Shapes: B pictures, K joints, T tag planes (K, or 1 where all joints share one), H W rows and columns, P people.
-Coordinates: x before y; a picture is scaled uniformly about its centre and padded with black.
+Shapes: B images, K joints, T tag planes (K, or 1 where all joints share one), H W rows and columns, P people.
+Coordinates: x before y; an image is scaled uniformly about its centre and padded with black.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """How a picture becomes maps; the defaults are those of the published single-scale runs without flip.
+    """How an image becomes maps; the defaults are those of the published single-scale runs without flip.
 
     ``input_size`` is the short side in pixels, rounded up to a multiple of 64. ``scales`` are relative to it and, where
     there are several, contain 1, at which tags are read. ``flip_index[k]`` is the joint that joint k becomes in a
-    mirrored picture; it is longer than ``grouping.num_joints`` where the network also finds a centre, which is dropped.
-    ``with_heatmaps`` and ``with_tags`` tell for each output of the network whether its heat and tags are used.
+    mirrored image; it is longer than ``grouping.num_joints`` where the network also finds a centre, which is dropped.
+    ``with_heatmaps`` and ``with_tags`` tell for each output of the network whether its confidence and tags are used.
     ``project_to_image`` groups at the size of the network's input rather than of its last output.
     """
 
@@ -49,7 +49,7 @@ class InferenceSettings:
     with_tags: tuple[bool, ...] = (True, False)
 
     def __post_init__(self) -> None:
-        """Refuse settings that leave no heat, no tags or no joints."""
+        """Refuse settings that leave no confidence, no tags or no joints."""
         if len(self.scales) != 1 and 1 not in self.scales:
             raise UserError(f"scales {self.scales} lack 1, at which tags are read: add 1, or give a single scale")
         if not self.scales or min(self.scales) <= 0 or self.input_size < 1:
@@ -68,11 +68,11 @@ class InferenceSettings:
 
 @dataclass
 class Prediction:
-    """The people of one picture.
+    """The people of one image.
 
-    ``keypoints`` (P, K, 3): x, y in pixels of the original picture and heat, not clipped to the picture. Heat 0 means
+    ``keypoints`` (P, K, 3): x, y in pixels of the original image and confidence, not clipped to the image. Heat 0 means
     that the joint was not found; it then lies where the corner of the maps lies, as in the published programs.
-    ``scores`` (P,): mean heat of the joints found by grouping.
+    ``scores`` (P,): mean confidence of the joints found by grouping.
     """
 
     keypoints: npt.NDArray[np.float32]
@@ -81,7 +81,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Resize:
-    """The network's input size for one picture, and the part of the picture that it shows (``scale_xy`` * 200 px)."""
+    """The network's input size for one image, and the part of the image that it shows (``scale_xy`` * 200 px)."""
 
     size_wh: tuple[int, int]
     center_xy: tuple[int, int]
@@ -89,7 +89,7 @@ class Resize:
 
 
 def resized_size(width: int, height: int, input_size: int, scale: float = 1.0, min_scale: float = 1.0) -> Resize:
-    """Size at which a picture of ``width`` x ``height`` pixels enters the network.
+    """Size at which an image of ``width`` x ``height`` pixels enters the network.
 
     The short side is ``input_size`` and the long side in proportion, each rounded up to a multiple of 64 at
     ``min_scale``, the smallest of the scales in use; the other scales are multiples of that size.
@@ -105,18 +105,18 @@ def resized_size(width: int, height: int, input_size: int, scale: float = 1.0, m
 
 
 def affine(resize: Resize, size_wh: tuple[int, int] | None = None, inverse: bool = False) -> Points:
-    """Matrix (2, 3) from picture pixels to pixels of the resized picture, or back.
+    """Matrix (2, 3) from image pixels to pixels of the resized image, or back.
 
     Args:
         resize: what ``resized_size`` returned.
         size_wh: size of the target where it is not ``resize.size_wh`` (the maps are smaller).
-        inverse: from the target to the picture.
+        inverse: from the target to the image.
     """
     # from three points in float32, like the published programs; k * (x - centre) is the same to 2e-5
     width, height = size_wh or resize.size_wh
-    picture = _corner(*resize.center_xy, 200 * resize.scale_xy[0])
+    image = _corner(*resize.center_xy, 200 * resize.scale_xy[0])
     target = _corner(width / 2, height / 2, width)
-    return np.asarray(cv2.getAffineTransform(*((target, picture) if inverse else (picture, target))))
+    return np.asarray(cv2.getAffineTransform(*((target, image) if inverse else (image, target))))
 
 
 def _corner(x: float, y: float, width: float) -> npt.NDArray[np.float32]:
@@ -127,7 +127,7 @@ def _corner(x: float, y: float, width: float) -> npt.NDArray[np.float32]:
 
 
 def resize_image(image: Image, resize: Resize) -> Image:
-    """Warp a picture (H, W, 3) to the network's input size: bilinear, black outside."""
+    """Warp an image (H, W, 3) to the network's input size: bilinear, black outside."""
     pixels = np.ascontiguousarray(image)
     return np.asarray(cv2.warpAffine(pixels, affine(resize), resize.size_wh, flags=cv2.INTER_LINEAR), np.uint8)
 
@@ -143,14 +143,14 @@ def normalise(images_BHWC: torch.Tensor, channels_last: bool = False) -> torch.T
 class Maps:
     """Heat (B, K, H, W) and one entry (B, T, H, W) per tag component."""
 
-    heat: torch.Tensor
+    confidence: torch.Tensor
     tags: list[torch.Tensor]
 
 
 def aggregate_stages(outputs: Sequence[torch.Tensor], settings: InferenceSettings) -> Maps:
-    """Bring all outputs of the network to the size of the last; average their heat and collect their tags.
+    """Bring all outputs of the network to the size of the last; average their confidence and collect their tags.
 
-    Every output holds heat in its first K channels, if any, and tags in its last T.
+    Every output holds confidence in its first K channels, if any, and tags in its last T.
 
     Raises:
         UserError: the outputs do not fit the flags of the settings.
@@ -162,21 +162,21 @@ def aggregate_stages(outputs: Sequence[torch.Tensor], settings: InferenceSetting
             f"the network gave {len(outputs)} outputs, with_heatmaps and with_tags have "
             f"{len(settings.with_heatmaps)} flags: give one flag for each output"
         )
-    heat, tags = [], []
+    confidence, tags = [], []
     for stage, output in enumerate(outputs):
-        has_heat, has_tags = settings.with_heatmaps[stage], settings.with_tags[stage]
-        needed = joints * has_heat + planes * has_tags
+        has_confidence, has_tags = settings.with_heatmaps[stage], settings.with_tags[stage]
+        needed = joints * has_confidence + planes * has_tags
         if output.shape[1] < needed:
             raise UserError(
                 f"output {stage} of the network has {output.shape[1]} channels, {needed} are needed for {joints} "
                 "joints: correct with_heatmaps, with_tags or the number of joints"
             )
         maps = _resize(output.float(), outputs[-1].shape[-1], outputs[-1].shape[-2])
-        if has_heat:
-            heat.append(maps[:, :joints])
+        if has_confidence:
+            confidence.append(maps[:, :joints])
         if has_tags:
             tags.append(maps[:, maps.shape[1] - planes :])
-    return Maps(sum(heat[1:], heat[0]) / len(heat), tags)
+    return Maps(sum(confidence[1:], confidence[0]) / len(confidence), tags)
 
 
 def _resize(maps: torch.Tensor, width: int, height: int) -> torch.Tensor:
@@ -186,24 +186,24 @@ def _resize(maps: torch.Tensor, width: int, height: int) -> torch.Tensor:
 
 
 def unflip(maps: Maps, flip_index: Sequence[int], tag_per_joint: bool) -> Maps:
-    """Mirror the maps of a mirrored picture back, and exchange left and right joints."""
-    joints = torch.tensor(flip_index, device=maps.heat.device)
+    """Mirror the maps of a mirrored image back, and exchange left and right joints."""
+    joints = torch.tensor(flip_index, device=maps.confidence.device)
     tags = [t.flip(3) for t in maps.tags]
-    return Maps(maps.heat.flip(3)[:, joints], [t[:, joints] for t in tags] if tag_per_joint else tags)
+    return Maps(maps.confidence.flip(3)[:, joints], [t[:, joints] for t in tags] if tag_per_joint else tags)
 
 
 def merge_flip(maps: Maps, unflipped: Maps) -> Maps:
-    """Average the heat of both passes; keep the tags of both side by side."""
-    return Maps((maps.heat + unflipped.heat) / 2, maps.tags + unflipped.tags)
+    """Average the confidence of both passes; keep the tags of both side by side."""
+    return Maps((maps.confidence + unflipped.confidence) / 2, maps.tags + unflipped.tags)
 
 
 def project(maps: Maps, size_wh: tuple[int, int]) -> Maps:
-    """Resize heat and tags to ``size_wh``."""
-    return Maps(_resize(maps.heat, *size_wh), [_resize(t, *size_wh) for t in maps.tags])
+    """Resize confidence and tags to ``size_wh``."""
+    return Maps(_resize(maps.confidence, *size_wh), [_resize(t, *size_wh) for t in maps.tags])
 
 
 def merge_scales(maps_by_scale: Sequence[tuple[float, Maps]]) -> Maps:
-    """Average the heat of all scales at the size of the first; tags are those of scale 1, or of the only scale.
+    """Average the confidence of all scales at the size of the first; tags are those of scale 1, or of the only scale.
 
     Args:
         maps_by_scale: (scale, maps), from the largest scale to the smallest.
@@ -211,14 +211,14 @@ def merge_scales(maps_by_scale: Sequence[tuple[float, Maps]]) -> Maps:
     first = maps_by_scale[0][1]
     if len(maps_by_scale) == 1:
         return first
-    size_wh = (first.heat.shape[3], first.heat.shape[2])
+    size_wh = (first.confidence.shape[3], first.confidence.shape[2])
     resized = [(scale, project(maps, size_wh)) for scale, maps in maps_by_scale]
-    heat = sum((maps.heat for _, maps in resized[1:]), resized[0][1].heat) / len(resized)
-    return Maps(heat, [t for scale, maps in resized if scale == 1 for t in maps.tags])
+    confidence = sum((maps.confidence for _, maps in resized[1:]), resized[0][1].confidence) / len(resized)
+    return Maps(confidence, [t for scale, maps in resized if scale == 1 for t in maps.tags])
 
 
 def to_image(points: npt.NDArray[Any], maps_wh: tuple[int, int], resize: Resize) -> Points:
-    """Move points (..., 2) from pixels of the maps to pixels of the original picture, in float64."""
+    """Move points (..., 2) from pixels of the maps to pixels of the original image, in float64."""
     matrix = affine(resize, maps_wh, inverse=True)
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
@@ -231,9 +231,9 @@ def predict(
     channels_last: bool = False,
     batch_size: int = 32,
 ) -> list[Prediction]:
-    """Find the people in pictures.
+    """Find the people in images.
 
-    Pictures that get the same input size go through the network together, once per scale and flip.
+    Images that get the same input size go through the network together, once per scale and flip.
 
     Args:
         forward: the network in evaluation mode, from (B, 3, H, W) to its outputs at rising resolution.
@@ -241,20 +241,20 @@ def predict(
         settings: sizes, scales, flip and grouping.
         device: where the network lives; bytes are moved there, and normalised there.
         channels_last: memory format of the network's input.
-        batch_size: at most so many pictures at once.
+        batch_size: at most so many images at once.
 
     Returns:
-        One prediction per picture, in order.
+        One prediction per image, in order.
 
     Raises:
-        UserError: a picture is not RGB bytes, or the network's outputs do not fit the settings.
+        UserError: an image is not RGB bytes, or the network's outputs do not fit the settings.
     """
     scales = sorted(settings.scales, reverse=True)
     batches: defaultdict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
     resizes = []
     for index, image in enumerate(images):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise UserError(f"picture {index} is {image.dtype} {image.shape}: give uint8 RGB of shape (H, W, 3)")
+            raise UserError(f"image {index} is {image.dtype} {image.shape}: give uint8 RGB of shape (H, W, 3)")
         height, width = image.shape[:2]
         sizes = [resized_size(width, height, settings.input_size, s, scales[-1]) for s in (*scales, 1.0)]
         resizes.append(sizes)
@@ -294,15 +294,15 @@ def _maps(
 
 
 def _decode(maps: Maps, resizes: Sequence[Resize], settings: GroupingSettings) -> list[Prediction]:
-    """Group the maps of one batch, picture by picture."""
+    """Group the maps of one batch, image by image."""
     joints = settings.num_joints  # channels beyond these are the centre
-    heat_BKHW = maps.heat[:, :joints].cpu().numpy()
+    confidence_BKHW = maps.confidence[:, :joints].cpu().numpy()
     tags = [t[:, :joints].cpu().numpy() for t in maps.tags]
-    size_wh = (heat_BKHW.shape[3], heat_BKHW.shape[2])
+    size_wh = (confidence_BKHW.shape[3], confidence_BKHW.shape[2])
     predictions = []
-    for heat_KHW, resize, *tags_THW in zip(heat_BKHW, resizes, *tags, strict=True):
+    for confidence_KHW, resize, *tags_THW in zip(confidence_BKHW, resizes, *tags, strict=True):
         # stacked as planes, which grouping wants, and viewed with the tag components last
-        poses, scores = group(heat_KHW, np.moveaxis(np.stack(tags_THW), 0, -1), settings)
+        poses, scores = group(confidence_KHW, np.moveaxis(np.stack(tags_THW), 0, -1), settings)
         keypoints = poses[:, :, :3].copy()
         keypoints[:, :, :2] = to_image(keypoints[:, :, :2], size_wh, resize)
         predictions.append(Prediction(keypoints, scores))
@@ -310,7 +310,7 @@ def _decode(maps: Maps, resizes: Sequence[Resize], settings: GroupingSettings) -
 
 
 def results(image_id: int, prediction: Prediction) -> list[dict[str, Any]]:
-    """COCO result entries of one picture: one per person, with the extent of all K keypoints as its box."""
+    """COCO result entries of one image: one per person, with the extent of all K keypoints as its box."""
     entries = []
     for keypoints, score in zip(prediction.keypoints, prediction.scores, strict=True):
         low, high = keypoints[:, :2].min(axis=0), keypoints[:, :2].max(axis=0)

@@ -1,8 +1,8 @@
 """Bottom-up losses: masked heatmap error and associative embedding.
 
 Sources: HigherHRNet (Cheng et al., CVPR 2020), associative embedding (Newell et al., NIPS 2017). Everything is summed
-in float32 on the device of the network's outputs, and is finite for pictures without people.
-Shape legend: B pictures, M rows for people, K joints, h w cells of an output.
+in float32 on the device of the network's outputs, and is finite for images without people.
+Shape legend: B images, M rows for people, K joints, h w cells of an output.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def heatmap_loss(pred: Tensor, target: Tensor, mask: Tensor, foreground: float =
 
 
 def tag_loss(tags: Tensor, joints: Tensor, kind: str = "exp") -> tuple[Tensor, Tensor]:
-    """Associative embedding: one person's tags together, different people's apart; mean over the pictures.
+    """Associative embedding: one person's tags together, different people's apart; mean over the images.
 
-    For a picture with n people who have a visible joint, m_i the mean of person i's tags: pull = 1/n sum_i of the mean
+    For an image with n people who have a visible joint, m_i the mean of person i's tags: pull = 1/n sum_i of the mean
     of (tag - m_i)^2 over i's visible joints; push = 1/2 1/(n (n - 1)) sum over ordered pairs of exp(-(m_i - m_j)^2)
     ("exp") or of max(0, 1 - |m_i - m_j|) ("max"), 0 for n < 2.
 
     Args:
         tags: (B, K, h, w), or (B, 1, h, w) where all joints share a map.
-        joints: int64 (B, M, K, 2): index into a picture's flattened tags, and 1 where visible.
+        joints: int64 (B, M, K, 2): index into an image's flattened tags, and 1 where visible.
         kind: ``exp`` or ``max``.
 
     Returns:

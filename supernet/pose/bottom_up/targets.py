@@ -1,4 +1,4 @@
-"""What a bottom-up network is to answer: heatmaps, where the tags stand, and what is not judged.
+"""What a bottom-up network is to answer: heatmaps, where the tags stand, and what is not evaluated.
 
 Source: HigherHRNet (Cheng et al., CVPR 2020) and associative embedding (Newell et al., NIPS 2017). A keypoint at
 (x, y), in pixels of the network input, lies at (x / s, y / s) of an output of stride s, in the cell of the truncated
@@ -66,11 +66,11 @@ class Peaks:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """The answers for one picture.
+    """The answers for one image.
 
     Attributes:
         peaks: Per stride, one Gaussian for each visible joint.
-        masks: Per stride float32 (h, w): 0 where nothing is judged, else 1.
+        masks: Per stride float32 (h, w): 0 where nothing is evaluated, else 1.
         joints: int64 (M, K, 2): index into the flattened tag maps of the first stride, and 1 where the joint is visible
             (else both 0). People without a visible joint have no row; rows left over are 0.
     """
@@ -103,7 +103,7 @@ def make_targets(
 
     Args:
         keypoints_PK3: (x, y, v) in pixels of the network input; visible is v > 0 and inside.
-        masks: Per stride (h, w); None judges everything.
+        masks: Per stride (h, w); None evaluates everything.
         input_hw: Height and width of the network input, multiples of every stride.
         strides: Of the network's outputs; the tags belong to the first.
         sigma: Of the Gaussians, in cells of every output; a negative one means a 64th of each output's smaller side, as in
@@ -149,35 +149,35 @@ def make_targets(
 
 def make_masks(
     people: Sequence[Person],
-    picture_hw: tuple[int, int],
+    image_hw: tuple[int, int],
     matrix: Matrix,
     input_hw: tuple[int, int],
     strides: Sequence[int] = (4, 2),
 ) -> tuple[NDArray[np.float32], ...]:
-    """Per stride (h, w): 1 where the picture is judged, 0 on crowds, on people without labelled keypoints, and beyond it.
+    """Per stride (h, w): 1 where the image is evaluated, 0 on crowds, on people without labelled keypoints, and beyond it.
 
-    Their regions are the file's segmentations, or their boxes where it has none, under the map of the picture (at least
+    Their regions are the file's segmentations, or their boxes where it has none, under the map of the image (at least
     half of a cell is covered), as in HigherHRNet's loader.
 
     Raises:
-        UserError: A segmentation is for a picture of another size.
+        UserError: A segmentation is for an image of another size.
     """
     sizes = [(input_hw[0] // stride, input_hw[1] // stride) for stride in strides]
     ignored = [person for person in people if person.ignored]
-    if not ignored and _fills(picture_hw, matrix, input_hw):
+    if not ignored and _fills(image_hw, matrix, input_hw):
         return tuple(np.ones(size, np.float32) for size in sizes)
-    judged = (~region(ignored, picture_hw)).view(np.uint8) * np.uint8(255)
+    judged = (~region(ignored, image_hw)).view(np.uint8) * np.uint8(255)
     return tuple(
         (warp_image(judged, matrix / stride, size) >= 128).astype(np.float32)
         for size, stride in zip(sizes, strides, strict=True)
     )
 
 
-def _fills(picture_hw: tuple[int, int], matrix: Matrix, input_hw: tuple[int, int]) -> bool:
-    """Whether the whole input shows the picture."""
+def _fills(image_hw: tuple[int, int], matrix: Matrix, input_hw: tuple[int, int]) -> bool:
+    """Whether the whole input shows the image."""
     corners = np.array([[x, y] for x in (0, input_hw[1] - 1) for y in (0, input_hw[0] - 1)], np.float64)
     x, y = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)
-    return bool(min(x.min(), y.min()) >= 0 and x.max() <= picture_hw[1] - 1 and y.max() <= picture_hw[0] - 1)
+    return bool(min(x.min(), y.min()) >= 0 and x.max() <= image_hw[1] - 1 and y.max() <= image_hw[0] - 1)
 
 
 def training_sample(
@@ -194,7 +194,7 @@ def training_sample(
     tag_per_joint: bool = True,
     tag_radius: int = 0,
 ) -> Sample:
-    """Augment one picture and find its answers; the arguments are those of :func:`make_targets`.
+    """Augment one image and find its answers; the arguments are those of :func:`make_targets`.
 
     Ignored people (crowds, nobody labelled) are masked and have neither Gaussians nor tags. The tag of a joint is that of any
     cell within ``tag_radius`` of it: decoding reads tags at peaks, and between cells, which are not quite where the joint is.

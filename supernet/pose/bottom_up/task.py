@@ -15,7 +15,7 @@ from ..datasets.coco import PoseDataset
 from ..datasets.images import read_image
 from ..datasets.loader import load
 from ..keypoints import Skeleton
-from ..metrics.oks import Judge
+from ..metrics.oks import OksEvaluator
 from .augmentation import Augmentation, sample_matrix, warp_image
 from .inference import InferenceSettings, normalise, predict, results
 from .losses import BottomUpLoss
@@ -81,32 +81,32 @@ class BottomUpTask:
         return moved
 
     def inputs(self, images: Tensor) -> Tensor:
-        """uint8 pictures (B, H, W, 3) as network input (B, 3, H, W)."""
+        """uint8 images (B, H, W, 3) as network input (B, 3, H, W)."""
         return normalise(images.to(self.device), channels_last=self.channels_last)
 
     def calibration_batches(self, dataset: PoseDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
         """Network inputs of a whole dataset at one size, without augmentation."""
         plain = Augmentation.none(self.augmentation.scale_type)
         for first in range(0, len(dataset), batch):
-            pictures = []
+            images = []
             for image in dataset[first : first + batch]:
                 pixels = read_image(image.path)
                 height, width = pixels.shape[:2]
                 matrix, _ = sample_matrix(width, height, input_hw, plain, np.random.default_rng(0))
-                pictures.append(warp_image(pixels, matrix, input_hw))
-            yield self.inputs(torch.from_numpy(np.stack(pictures)))
+                images.append(warp_image(pixels, matrix, input_hw))
+            yield self.inputs(torch.from_numpy(np.stack(images)))
 
     def evaluate(
         self,
         network: nn.Module,
         dataset: PoseDataset,
-        judge: Judge,
+        evaluator: OksEvaluator,
         input_hw: tuple[int, int],
         *,
         batch: int = 32,
         on_progress: Callable[[int], None] | None = None,
     ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """The official metric of a network on a dataset, and the results that were judged."""
+        """The official metric of a network on a dataset, and the results that were evaluated."""
         settings = replace(self.inference, input_size=input_hw[0])
         network.eval()
         found: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ class BottomUpTask:
                 found += results(image.id, prediction)
             if on_progress is not None:
                 on_progress(min(first + batch, len(dataset)))
-        return judge.judge(found), found
+        return evaluator.evaluator(found), found
 
 
 class _Samples(Dataset[Any]):

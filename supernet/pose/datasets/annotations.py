@@ -35,13 +35,13 @@ class Person:
 
     @property
     def ignored(self) -> bool:
-        """Whether nothing is to be learnt or judged here: a crowd, or a person without labelled keypoints."""
+        """Whether nothing is to be learnt or evaluated here: a crowd, or a person without labelled keypoints."""
         return self.iscrowd or self.num_keypoints == 0
 
 
 @dataclass(frozen=True, eq=False)
 class PoseImage:
-    """One photograph: its file, its size in pixels, and everybody annotated on it (also who is ignored)."""
+    """One image: its file, its size in pixels, and everybody annotated on it (also who is ignored)."""
 
     id: int
     path: Path

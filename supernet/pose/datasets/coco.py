@@ -1,7 +1,7 @@
-"""Photographs with people's keypoints, from COCO-format annotations (COCO: 17 joints, CrowdPose: 14).
+"""Images with people's keypoints, from COCO-format annotations (COCO: 17 joints, CrowdPose: 14).
 
 Sources: COCO keypoint annotations (Lin et al., ECCV 2014) and CrowdPose (Li et al., CVPR 2019; the same format without
-``area`` and ``segmentation``). Coordinates are x before y in pixels of the photograph. Shape legend: K joints.
+``area`` and ``segmentation``). Coordinates are x before y in pixels of the image. Shape legend: K joints.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from supernet.errors import UserError
 from supernet.io.files import read_json
 from supernet.pose.datasets.annotations import Person, PoseImage
-from supernet.pose.datasets.images import find_images, picture_path
+from supernet.pose.datasets.images import find_images, image_path
 from supernet.pose.datasets.masks import complaint
 from supernet.pose.keypoints import Skeleton
 from supernet.pose.metrics.oks import CROWDPOSE_AREA
@@ -28,10 +28,10 @@ _NUMBER = (int, float)
 
 
 class PoseDataset(Sequence[PoseImage]):
-    """The photographs of one annotation file, in its order; pixels are read by :func:`supernet.pose.datasets.images.read_image`.
+    """The images of one annotation file, in its order; pixels are read by :func:`supernet.pose.datasets.images.read_image`.
 
-    A file without ``annotations`` (COCO's ``image_info_test-dev2017.json``) has photographs on which nobody is
-    annotated: they can be predicted on, not trained or judged on.
+    A file without ``annotations`` (COCO's ``image_info_test-dev2017.json``) has images on which nobody is
+    annotated: they can be predicted on, not trained or evaluated on.
 
     Args:
         annotations: The JSON file.
@@ -56,7 +56,7 @@ class PoseDataset(Sequence[PoseImage]):
             raise UserError(f"{annotations}: no 'images' and 'annotations': give a COCO-format keypoint file")
         for key in {"images", "annotations"} & raw.keys():
             if not isinstance(raw[key], list) or not raw[key]:
-                raise UserError(f"{annotations}: its list '{key}' is empty: give a file with photographs and people")
+                raise UserError(f"{annotations}: its list '{key}' is empty: give a file with images and people")
         self.skeleton = skeleton
         self._folder = images
         self._file = annotations
@@ -67,7 +67,7 @@ class PoseDataset(Sequence[PoseImage]):
             if image["id"] in self._images:
                 raise UserError(f"{annotations}: two images have the id {image['id']}: remove one")
             try:
-                picture_path(images, image["file_name"])
+                image_path(images, image["file_name"])
             except UserError as error:
                 raise UserError(f"{annotations}: image {image['id']}: {error}") from None
             self._images[image["id"]] = image
@@ -79,7 +79,7 @@ class PoseDataset(Sequence[PoseImage]):
             self._read_people(raw)
 
     def _read_people(self, raw: dict[str, Any]) -> None:
-        """Check the people and keep them by photograph; boxes of other categories are passed over."""
+        """Check the people and keep them by image; boxes of other categories are passed over."""
         categories = _pose_categories(raw.get("categories"), self._file, self.skeleton)
         self.category_id = min(categories)
         seen = set()
@@ -105,7 +105,7 @@ class PoseDataset(Sequence[PoseImage]):
             self._annotations[entry["image_id"]].append(entry)
 
     def __len__(self) -> int:
-        """Number of photographs."""
+        """Number of images."""
         return len(self.ids)
 
     @overload
@@ -113,17 +113,17 @@ class PoseDataset(Sequence[PoseImage]):
     @overload
     def __getitem__(self, index: slice) -> PoseDataset: ...
     def __getitem__(self, index: int | slice) -> PoseImage | PoseDataset:
-        """The photograph at a position, or a dataset of some of them."""
+        """The image at a position, or a dataset of some of them."""
         if isinstance(index, slice):
             return self.subset(self.ids[index])
         id = self.ids[index]
         image = self._images[id]
         people = tuple(_person(entry) for entry in self._annotations[id])
-        path = picture_path(self._folder, image["file_name"])
+        path = image_path(self._folder, image["file_name"])
         return PoseImage(id, path, int(image["width"]), int(image["height"]), people)
 
     def ground_truth(self) -> dict[str, Any]:
-        """The file's own dictionary, restricted to these photographs and to people, for the official evaluator.
+        """The file's own dictionary, restricted to these images and to people, for the official evaluator.
 
         The entries are the dataset's own objects: an evaluator that writes into them must copy them first.
 
@@ -138,7 +138,7 @@ class PoseDataset(Sequence[PoseImage]):
         }
 
     def subset(self, ids: Iterable[int]) -> PoseDataset:
-        """The photographs with these ids, in this order.
+        """The images with these ids, in this order.
 
         Raises:
             UserError: An id is not in this dataset.
@@ -152,7 +152,7 @@ class PoseDataset(Sequence[PoseImage]):
         return part
 
     def annotated(self) -> PoseDataset:
-        """The photographs on which anybody is annotated: HigherHRNet trains on these only.
+        """The images on which anybody is annotated: HigherHRNet trains on these only.
 
         Raises:
             UserError: The file has no annotations.
@@ -162,13 +162,13 @@ class PoseDataset(Sequence[PoseImage]):
 
     def _need_annotations(self) -> None:
         if not self.has_annotations:
-            raise UserError(f"{self._file} has no 'annotations': it can be predicted on, not trained or judged on")
+            raise UserError(f"{self._file} has no 'annotations': it can be predicted on, not trained or evaluated on")
 
     def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PoseDataset]:
-        """Disjoint random parts, the same for the same photographs and seed whatever the order of the file.
+        """Disjoint random parts, the same for the same images and seed whatever the order of the file.
 
         Args:
-            parts: Name and size of each part: an int is a number of photographs, a float a share of this dataset. What
+            parts: Name and size of each part: an int is a number of images, a float a share of this dataset. What
                 they leave over is in no part.
             seed: Of the draw.
 
@@ -176,23 +176,23 @@ class PoseDataset(Sequence[PoseImage]):
             The parts by name, each sorted by id.
 
         Raises:
-            UserError: A part would be empty, or they are more than there are photographs.
+            UserError: A part would be empty, or they are more than there are images.
         """
         drawn = drawn_parts(self.ids, parts, seed, self._file)
         return {name: self.subset(ids) for name, ids in drawn.items()}
 
 
 def drawn_parts(ids: Iterable[int], parts: Mapping[str, int | float], seed: int, file: Path) -> dict[str, list[int]]:
-    """Disjoint random parts of photographs' ids, each sorted; arguments and errors as for :meth:`PoseDataset.split`."""
+    """Disjoint random parts of images' ids, each sorted; arguments and errors as for :meth:`PoseDataset.split`."""
     drawn = np.random.default_rng(seed).permutation(np.asarray(sorted(ids)))
     result, start, end = {}, 0, 0.0
     for name, size in parts.items():
         end += size * len(drawn) if isinstance(size, float) else size
-        # Rounding the sum, not each part, lets shares that add up to 1 use every photograph.
+        # Rounding the sum, not each part, lets shares that add up to 1 use every image.
         stop = math.floor(end + 0.5) if math.isfinite(end) else -1
         if not start < stop <= len(drawn):
             raise UserError(
-                f"{file}: part '{name}' ({size}) would be photographs {start} to {stop} of {len(drawn)}: "
+                f"{file}: part '{name}' ({size}) would be images {start} to {stop} of {len(drawn)}: "
                 "give sizes (int) or shares (float) above 0 that fit together"
             )
         result[name] = sorted(drawn[start:stop].tolist())

@@ -1,6 +1,6 @@
-"""Pictures from folders and from zip archives, as uint8 RGB.
+"""Images from folders and from zip archives, as uint8 RGB.
 
-A picture in an archive is named as HRNet's configurations name it: ``images/val2017.zip@/000000000139.jpg`` is the
+An image in an archive is named as HRNet's configurations name it: ``images/val2017.zip@/000000000139.jpg`` is the
 member ``000000000139.jpg`` of ``images/val2017.zip``. Nothing is unpacked to the disk.
 """
 
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from supernet.errors import UserError
 
 _MARK = ".zip@"  # the end of an archive's name within a path
-_LARGEST_PICTURE = 2**28  # bytes of a file, or of an archive's member, unpacked
+_LARGEST_IMAGE = 2**28  # bytes of a file, or of an archive's member, unpacked
 
 
-class PictureError(UserError):
-    """A picture that cannot be read."""
+class ImageError(UserError):
+    """An image that cannot be read."""
 
 
 def find_images(*places: Path) -> Path:
@@ -41,17 +41,17 @@ def find_images(*places: Path) -> Path:
     return places[-1]
 
 
-def picture_path(place: Path, name: str) -> Path:
-    """Where a picture lies that an annotation file calls ``name``: in a folder, or in an archive (``….zip@/name``).
+def image_path(place: Path, name: str) -> Path:
+    """Where an image lies that an annotation file calls ``name``: in a folder, or in an archive (``….zip@/name``).
 
     Raises:
         UserError: The name is absolute or leads out of the folder, or has characters that no file's name has.
     """
     if not name.isprintable():
-        raise UserError(f"picture name {name!r} has unprintable characters: give names of files in {place}")
+        raise UserError(f"image name {name!r} has unprintable characters: give names of files in {place}")
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0].endswith(("/", ":")):
-        raise UserError(f"picture name {name!r} leads out of {place}: give names of files inside it")
+        raise UserError(f"image name {name!r} leads out of {place}: give names of files inside it")
     return (place.with_name(f"{place.name}@") if _is_archive(place) else place).joinpath(*parts)
 
 
@@ -60,13 +60,13 @@ def _is_archive(place: Path) -> bool:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The pixels of a picture: uint8 RGB (H, W, 3), as stored; ``path`` may lie in an archive.
+    """The pixels of an image: uint8 RGB (H, W, 3), as stored; ``path`` may lie in an archive.
 
-    Grey pictures have three equal channels, of 16 bits the upper 8 remain, transparency is dropped and CMYK becomes RGB.
-    A camera's orientation mark is not applied: COCO's annotations are for the stored picture.
+    Grey images have three equal channels, of 16 bits the upper 8 remain, transparency is dropped and CMYK becomes RGB.
+    A camera's orientation mark is not applied: COCO's annotations are for the stored image.
 
     Raises:
-        PictureError: The file is missing, or is not one whole picture.
+        PictureError: The file is missing, or is not one whole image.
     """
     data = _bytes(path)
     try:
@@ -74,7 +74,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except cv2.error:  # an empty file, or more pixels than OpenCV allows
         image = None
     if image is None:
-        raise PictureError(f"image {path} cannot be decoded (truncated, or not a picture): fetch the file again")
+        raise ImageError(f"image {path} cannot be decoded (truncated, or not an image): fetch the file again")
     return image.astype(np.uint8, copy=False)
 
 
@@ -84,7 +84,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return _member(Path(archive + _MARK[:-1]), member) if mark else _file(path)
     except OSError as error:
-        raise PictureError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
+        raise ImageError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
 
 
 def _file(path: Path) -> bytes:
@@ -93,8 +93,8 @@ def _file(path: Path) -> bytes:
 
 
 def _check_size(path: Path | str, size: int) -> None:
-    if size > _LARGEST_PICTURE:
-        raise PictureError(f"image {path} has {size / 2**20:.0f} MiB, no picture has: fetch it again, or remove it")
+    if size > _LARGEST_IMAGE:
+        raise ImageError(f"image {path} has {size / 2**20:.0f} MiB, no image has: fetch it again, or remove it")
 
 
 def _member(archive: Path, name: str) -> bytes:
@@ -111,10 +111,10 @@ def _member(archive: Path, name: str) -> bytes:
             with opened.open(info) as packed:
                 return packed.read(info.file_size)  # without a number, a lying size unpacks whole before it is seen
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise PictureError(f"archive {archive} is broken at {name} ({error}): fetch it again") from error
+        raise ImageError(f"archive {archive} is broken at {name} ({error}): fetch it again") from error
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, or a password
-        raise PictureError(f"archive {archive} cannot be read at {name} ({error}): pack it with plain zip") from error
-    raise PictureError(f"archive {archive} holds no {name}: complete it, or give the folder of the pictures")
+        raise ImageError(f"archive {archive} cannot be read at {name} ({error}): pack it with plain zip") from error
+    raise ImageError(f"archive {archive} holds no {name}: complete it, or give the folder of the images")
 
 
 @lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""Batches of samples, made by worker processes that survive pictures which cannot be read."""
+"""Batches of samples, made by worker processes that survive images which cannot be read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from supernet.errors import UserError
 
-from .images import PictureError
+from .images import ImageError
 
-IN_A_ROW = 20  # pictures that cannot be read one after another: then it is the folder that is lost
+IN_A_ROW = 20  # images that cannot be read one after another: then it is the folder that is lost
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _Refusal:
 
 @dataclass(frozen=True)
 class _Sparing(Dataset[Any]):
-    """A sample, and what was wrong on the way to it: in place of a picture that cannot be read, the next one is taken.
+    """A sample, and what was wrong on the way to it: in place of an image that cannot be read, the next one is taken.
 
     It is the next one of the dataset, so that what a step trains on still follows from its number.
     """
@@ -38,23 +38,23 @@ class _Sparing(Dataset[Any]):
 
     def __getitem__(self, request: tuple[Any, ...]) -> tuple[Any, list[str]]:
         position, *rest = request
-        broken: list[str] = []
+        corrupt: list[str] = []
         for ahead in range(min(IN_A_ROW, self.images)):
             try:
-                return self.samples[((position + ahead) % self.images, *rest)], broken
-            except PictureError as error:
-                broken.append(str(error))
+                return self.samples[((position + ahead) % self.images, *rest)], corrupt
+            except ImageError as error:
+                corrupt.append(str(error))
             except UserError as error:
                 return _Refusal(str(error)), []
         return _Refusal(
-            f"{len(broken)} pictures one after another cannot be read, the first: {broken[0]} "
+            f"{len(corrupt)} images one after another cannot be read, the first: {corrupt[0]} "
             "(or mount the folder again, if it was there before)"
         ), []
 
 
 @dataclass(frozen=True)
 class _Collate:
-    """A batch of samples, with ``broken``: what was wrong with the pictures that it should have held."""
+    """A batch of samples, with ``broken``: what was wrong with the images that it should have held."""
 
     collate: Callable[[Sequence[Any]], Mapping[str, Any]]
 
@@ -63,7 +63,7 @@ class _Collate:
         for sample in samples:
             if isinstance(sample, _Refusal):
                 return sample
-        return {**self.collate(samples), "broken": list(dict.fromkeys(note for each in notes for note in each))}
+        return {**self.collate(samples), "corrupt": list(dict.fromkeys(note for each in notes for note in each))}
 
 
 def load(
@@ -86,10 +86,10 @@ def load(
         pin: page-locked memory, for copies to a GPU.
 
     Yields:
-        What ``collate`` made, and ``broken``: a line for each picture in whose place another one was taken.
+        What ``collate`` made, and ``broken``: a line for each image in whose place another one was taken.
 
     Raises:
-        UserError: so many pictures in a row cannot be read that the folder must be lost, or a sample has another fault.
+        UserError: so many images in a row cannot be read that the folder must be lost, or a sample has another fault.
     """
     batches = DataLoader(
         _Sparing(samples, images),

@@ -1,7 +1,7 @@
-"""The parts of a picture that annotation files draw round crowds and people: COCO's polygons and run lengths.
+"""The parts of an image that annotation files draw round crowds and people: COCO's polygons and run lengths.
 
 Run lengths count pixels column by column, outside and inside in turn; as text they are COCO's compressed form. They are
-read here and not by pycocotools, which hands out unwritten memory where they do not fill their picture.
+read here and not by pycocotools, which hands out unwritten memory where they do not fill their image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from supernet.errors import UserError
 from supernet.pose.datasets.annotations import Person
 
 _FARTHEST = 100_000  # pixels; pycocotools ends the process where a polygon's corner is 1e9 away
-_LARGEST_PICTURE = 2**28  # pixels
+_LARGEST_IMAGE = 2**28  # pixels
 _NUMBERS = (int, float)
 
 
@@ -35,20 +35,20 @@ def complaint(segmentation: Any) -> str | None:
         height, width = segmentation["size"]
         runs = _run_lengths(segmentation["counts"])
         usable = all(type(n) is int and n >= 0 for n in (height, width, *runs))
-        usable = usable and height * width <= _LARGEST_PICTURE and sum(runs) == height * width
+        usable = usable and height * width <= _LARGEST_IMAGE and sum(runs) == height * width
     except (TypeError, ValueError, KeyError):
         usable = False
     return None if usable else "is no run lengths that fill their size"
 
 
-def region(people: Sequence[Person], picture_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixels of a picture (H, W) are these people's: their segmentations, or their boxes where they have none.
+def region(people: Sequence[Person], image_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which pixels of an image (H, W) are these people's: their segmentations, or their boxes where they have none.
 
     Raises:
-        UserError: A segmentation is for a picture of another size.
+        UserError: A segmentation is for an image of another size.
     """
-    height, width = picture_hw
-    covered = np.zeros(picture_hw, np.bool_)
+    height, width = image_hw
+    covered = np.zeros(image_hw, np.bool_)
     polygons: list[Any] = []
     for person in people:
         shape = person.segmentation
@@ -62,8 +62,8 @@ def region(people: Sequence[Person], picture_hw: tuple[int, int]) -> NDArray[np.
             polygons += coco_mask.frPyObjects(shape, height, width)
         elif list(shape["size"]) != [height, width]:
             raise UserError(
-                f"a segmentation of size {shape['size']} lies on a picture of size {[height, width]} (height, width): "
-                "use the photographs that the annotation file was made for"
+                f"a segmentation of size {shape['size']} lies on an image of size {[height, width]} (height, width): "
+                "use the images that the annotation file was made for"
             )
         else:
             runs = _run_lengths(shape["counts"])

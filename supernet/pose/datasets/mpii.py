@@ -28,7 +28,7 @@ class MpiiPerson:
     """One entry of the file.
 
     Attributes:
-        image: File name of the picture.
+        image: File name of the image.
         center: float64 (2,): x, y of the crop's middle, 0-based pixels; lowered, so that legs are not cut.
         scale: float64 (2,): the crop's side / 200 pixels, twice the same number, padded by 1.25.
         keypoints_K3: float32 (x, y, v), 0-based pixels, v 0 or 1; all 0 in a file of the test set.

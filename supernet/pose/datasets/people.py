@@ -1,7 +1,7 @@
 """The people that a top-down network is shown, one crop each: annotated, detected, or MPII's.
 
 Sources: the loaders of HRNet (Sun et al., CVPR 2019), whose rules decide who is left out. Coordinates are x before y in
-pixels of the photograph, 0-based. Shape legend: K joints.
+pixels of the image, 0-based. Shape legend: K joints.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from supernet.errors import UserError
 from supernet.io.files import read_json
 from supernet.pose.bottom_up.augmentation import CROP_UNITS
 from supernet.pose.datasets.coco import PoseDataset, drawn_parts
-from supernet.pose.datasets.images import find_images, picture_path
+from supernet.pose.datasets.images import find_images, image_path
 from supernet.pose.datasets.mpii import read_mpii
 from supernet.pose.keypoints import MPII, Skeleton
 
@@ -31,13 +31,13 @@ _LARGEST_FILE = 4 * 2**30  # bytes; detections on COCO's test-dev2017 are 0.1 Gi
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PersonInstance:
-    """One person on one photograph. Who has no ``bbox`` has ``center`` and ``scale``, and the other way round.
+    """One person on one image. Who has no ``bbox`` has ``center`` and ``scale``, and the other way round.
 
     Attributes:
-        path: Of the photograph, for :func:`supernet.pose.datasets.images.read_image`.
-        image_id: Of the annotation file; for MPII, photographs are numbered in the order in which the file names them.
+        path: Of the image, for :func:`supernet.pose.datasets.images.read_image`.
+        image_id: Of the annotation file; for MPII, images are numbered in the order in which the file names them.
         annotation_id: Of the annotation file; the position in the file for a detection and for MPII.
-        bbox: An annotated box clipped to the photograph, a detected one as it is; None for MPII.
+        bbox: An annotated box clipped to the image, a detected one as it is; None for MPII.
         center: Middle of the crop, float64 (2,); MPII only.
         scale: Size of the crop / 200 pixels, float64 (2,), padding included; MPII only.
         keypoints_K3: float32 (x, y, v); v is 0 not labelled, 1 hidden (for MPII 1: labelled), 2 visible. Zeros for a
@@ -58,11 +58,11 @@ class PersonInstance:
 
 
 class PeopleDataset(Sequence[PersonInstance]):
-    """People of many photographs, in the order of their file; made by one of the ``from_`` methods.
+    """People of many images, in the order of their file; made by one of the ``from_`` methods.
 
     Attributes:
         skeleton: Of everybody.
-        image_ids: The photographs, also those without a person: results are judged on all of them.
+        image_ids: The images, also those without a person: results are evaluated on all of them.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PeopleDataset(Sequence[PersonInstance]):
         """Everybody annotated in a COCO-format file, in his own box.
 
         As in HRNet's loader, these are left out: crowds, people of whom no joint is labelled, of no area, or whose box
-        lies outside of the photograph; and (where that loader crops nothing) a box of a single pixel.
+        lies outside of the image; and (where that loader crops nothing) a box of a single pixel.
 
         Raises:
             UserError: Nobody is left.
@@ -93,7 +93,7 @@ class PeopleDataset(Sequence[PersonInstance]):
         people = []
         entries = iter(dataset.ground_truth()["annotations"])
         for image in dataset:
-            for person, entry in zip(image.people, entries, strict=False):  # people first: it ends with the photograph
+            for person, entry in zip(image.people, entries, strict=False):  # people first: it ends with the image
                 bbox = clipped_box(person.bbox, image.width, image.height)
                 if person.iscrowd or bbox is None or person.area <= 0 or person.keypoints_K3.max() <= 0:
                     continue
@@ -104,7 +104,7 @@ class PeopleDataset(Sequence[PersonInstance]):
         folder = dataset[0].path.parent
         if not people:
             raise UserError(
-                f"the annotations of {len(dataset)} photographs in {folder} have no person with a box and a labelled "
+                f"the annotations of {len(dataset)} images in {folder} have no person with a box and a labelled "
                 "joint: give a file of people with keypoints, or boxes of a detector"
             )
         return cls(people, dataset.skeleton, dataset.ids, folder, dataset)
@@ -114,10 +114,10 @@ class PeopleDataset(Sequence[PersonInstance]):
         """The boxes of a detector: a JSON list of ``{image_id, category_id, bbox, score}``.
 
         As in HRNet's loader, boxes of other categories and of lower scores are left out, and boxes are not clipped.
-        Boxes on photographs that the dataset does not have are left out too.
+        Boxes on images that the dataset does not have are left out too.
 
         Args:
-            dataset: The photographs.
+            dataset: The images.
             file: The detector's.
             lowest_score: Of a box that is kept (TEST.IMAGE_THRE).
 
@@ -149,11 +149,11 @@ class PeopleDataset(Sequence[PersonInstance]):
         if not known:
             raise UserError(
                 f"{file}: entry 0 is for image {raw[0]['image_id']}, and no entry is for any of the {len(dataset)} "
-                "photographs to be judged: give the detections of these photographs"
+                "images to be evaluated: give the detections of these images"
             )
         if not people:
             raise UserError(
-                f"{file}: no box of category {dataset.category_id} on these photographs has a score of at least "
+                f"{file}: no box of category {dataset.category_id} on these images has a score of at least "
                 f"{lowest_score:g}: set TEST.IMAGE_THRE lower"
             )
         return cls(people, dataset.skeleton, dataset.ids, file, dataset)
@@ -164,20 +164,20 @@ class PeopleDataset(Sequence[PersonInstance]):
 
         Args:
             annotations: ``annot/{train,valid,test,trainval}.json``.
-            images: The folder of the pictures, or their zip archive (also ``images.zip`` beside a missing ``images``).
+            images: The folder of the images, or their zip archive (also ``images.zip`` beside a missing ``images``).
 
         Raises:
             UserError: A file or folder is missing, or an entry cannot be used.
         """
         images = find_images(images)
         if not images.exists():
-            raise UserError(f"MPII's picture folder {images} does not exist: set DATASET.ROOT to the folder around it")
+            raise UserError(f"MPII's image folder {images} does not exist: set DATASET.ROOT to the folder around it")
         numbers: dict[str, int] = {}
         people = []
         for number, person in enumerate(read_mpii(annotations)):
             people.append(
                 PersonInstance(
-                    path=picture_path(images, person.image),
+                    path=image_path(images, person.image),
                     image_id=numbers.setdefault(person.image, len(numbers)),
                     annotation_id=number,
                     bbox=None,
@@ -205,21 +205,21 @@ class PeopleDataset(Sequence[PersonInstance]):
         return self._people[index]
 
     def subset(self, indices: Iterable[int]) -> PeopleDataset:
-        """The people at these positions, in this order, and their photographs."""
+        """The people at these positions, in this order, and their images."""
         people = [self._people[index] for index in indices]
         return self._part(people, dict.fromkeys(person.image_id for person in people))
 
     def annotated(self) -> PeopleDataset:
-        """The people with a labelled joint, and their photographs: what can be trained on."""
+        """The people with a labelled joint, and their images: what can be trained on."""
         return self.subset(i for i, person in enumerate(self._people) if (person.keypoints_K3[:, 2] > 0).any())
 
     def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PeopleDataset]:
-        """Disjoint random parts of the photographs, each with everybody on them; none is in two parts.
+        """Disjoint random parts of the images, each with everybody on them; none is in two parts.
 
-        The photographs are those that :meth:`supernet.pose.datasets.coco.PoseDataset.split` draws for the same ids.
+        The images are those that :meth:`supernet.pose.datasets.coco.PoseDataset.split` draws for the same ids.
 
         Args:
-            parts: Name and size of each part: an int is a number of photographs, a float a share of them. What they
+            parts: Name and size of each part: an int is a number of images, a float a share of them. What they
                 leave over is in no part.
             seed: Of the draw, which does not depend on the order of the file.
 
@@ -227,7 +227,7 @@ class PeopleDataset(Sequence[PersonInstance]):
             The parts by name, people in the order of this dataset.
 
         Raises:
-            UserError: A part would be empty, or they are more than there are photographs.
+            UserError: A part would be empty, or they are more than there are images.
         """
         result = {}
         for name, ids in drawn_parts(self.image_ids, parts, seed, self._source).items():
@@ -236,13 +236,13 @@ class PeopleDataset(Sequence[PersonInstance]):
         return result
 
     def ground_truth(self) -> dict[str, Any]:
-        """The annotation file's dictionary for these photographs, for :class:`supernet.pose.metrics.oks.Judge`.
+        """The annotation file's dictionary for these images, for :class:`supernet.pose.metrics.oks.OksEvaluator`.
 
         Raises:
             UserError: These are MPII's people, whose metric reads another file.
         """
         if self._photographs is None:
-            raise UserError(f"{self._source} has no COCO-format annotations: judge MPII by PCKh")
+            raise UserError(f"{self._source} has no COCO-format annotations: evaluate MPII by PCKh")
         return self._photographs.subset(self.image_ids).ground_truth()
 
     def _part(self, people: Sequence[PersonInstance], image_ids: Iterable[int]) -> PeopleDataset:
@@ -252,7 +252,7 @@ class PeopleDataset(Sequence[PersonInstance]):
 
 
 def clipped_box(bbox: Box, width: int, height: int) -> Box | None:
-    """An annotated box as HRNet clips it to a photograph; None where nothing of it is left.
+    """An annotated box as HRNet clips it to an image; None where nothing of it is left.
 
     The far edges are those of the last pixel inside, x + width - 1, so width and height lose one pixel.
     """

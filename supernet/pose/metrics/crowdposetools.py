@@ -1,6 +1,6 @@
-"""CrowdPose judged by its own program, where somebody has installed it: ``crowdposetools`` is on no package index.
+"""CrowdPose evaluated by its own program, where somebody has installed it: ``crowdposetools`` is on no package index.
 
-:class:`supernet.pose.metrics.oks.Judge` gives the same numbers without it. Source: CrowdPose (Li et al., CVPR 2019), its API.
+:class:`.oks.OksEvaluator` gives the same numbers without it. Source: CrowdPose (Li et al., CVPR 2019), its API.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CrowdPoseTools:
     """The official program on one annotation file.
 
     Args:
-        ground_truth: the annotations as they are in the file, ``crowdIndex`` of the photographs included.
+        ground_truth: the annotations as they are in the file, ``crowdIndex`` of the images included.
 
     Raises:
         UserError: ``crowdposetools`` is not installed.
@@ -42,7 +42,7 @@ class CrowdPoseTools:
             ) from None
         self._ground_truth = ground_truth
 
-    def judge(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def evaluator(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """``AP, AP50, AP75, AR, AR50, AR75, APeasy, APmedium, APhard`` of results in COCO's format, fractions of 1.
 
         Raises:

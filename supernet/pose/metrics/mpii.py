@@ -1,4 +1,4 @@
-"""MPII's metric as a judge of results, like :class:`supernet.pose.metrics.oks.Judge` for COCO and CrowdPose."""
+"""MPII's metric as a evaluate of results, like :class:`supernet.pose.metrics.oks.OksEvaluator` for COCO and CrowdPose."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from supernet.pose.metrics.pckh import pckh
 _PERSON_LAST = ("jnt_missing", "pos_gt_src", "headboxes_src")  # entries with people along their last axis
 
 
-class MpiiJudge:
+class MpiiEvaluator:
     """PCKh of people of one annotation file.
 
     Args:
         file: ``gt_valid.mat`` of HRNet's MPII files, or of another split in that layout.
-        rows: who is judged: places in the annotation file, in the order of the results.
+        rows: who is evaluated: places in the annotation file, in the order of the results.
         people: how many the annotation file has.
 
     Raises:
@@ -47,7 +47,7 @@ class MpiiJudge:
                 )
         self._truth = {**content, **{key: content[key][..., list(rows)] for key in _PERSON_LAST}}
 
-    def judge(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def evaluator(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """What :func:`supernet.pose.metrics.pckh.pckh` says of results with ``keypoints`` (x, y, anything) * 16, one a person."""
         joints = len(self._truth["jnt_missing"])
         found = np.array([result["keypoints"] for result in results], np.float32).reshape(len(results), joints, -1)

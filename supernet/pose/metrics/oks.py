@@ -23,7 +23,7 @@ from supernet.pose.keypoints import SKELETONS, Skeleton
 
 FloatArray = NDArray[np.float64]
 Tables = tuple[FloatArray, FloatArray]  # precision (T, R, C, A, 1) and recall (T, C, A, 1); -1 where undefined
-UNDEFINED: Tables = (np.full((1,) * 5, -1.0), np.full((1,) * 4, -1.0))  # of a group without photographs
+UNDEFINED: Tables = (np.full((1,) * 5, -1.0), np.full((1,) * 4, -1.0))  # of a group without images
 Evaluate = Callable[[CocoIndex, CocoIndex, FloatArray, list[tuple[float, float]], list[list[int]]], list[Tables]]
 
 EVERY_SIZE = (0.0, 1e5**2)
@@ -39,12 +39,12 @@ def coco_ap(
     *,
     backend: str = "pycocotools",
 ) -> dict[str, float]:
-    """COCO keypoint AP and AR; a thin call of :class:`Judge`, which says what is expected and raised.
+    """COCO keypoint AP and AR; a thin call of :class:`Evaluate`, which says what is expected and raised.
 
     Returns:
         ``AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL`` as fractions of 1.
     """
-    return Judge(ground_truth, "coco", image_ids, backend=backend).judge(results)
+    return OksEvaluator(ground_truth, "coco", image_ids, backend=backend).evaluator(results)
 
 
 def crowdpose_ap(
@@ -54,25 +54,25 @@ def crowdpose_ap(
     *,
     backend: str = "pycocotools",
 ) -> dict[str, float]:
-    """CrowdPose AP and AR; a thin call of :class:`Judge`, which says what is expected and raised.
+    """CrowdPose AP and AR; a thin call of :class:`Evaluate`, which says what is expected and raised.
 
     Returns:
         ``AP, AP50, AP75, AR, AR50, AR75, APeasy, APmedium, APhard`` as fractions of 1; the last three (crowd index
         below 0.2, below 0.8, the rest) are rounded to 4 decimals as the official program does.
     """
-    return Judge(ground_truth, "crowdpose", image_ids, backend=backend).judge(results)
+    return OksEvaluator(ground_truth, "crowdpose", image_ids, backend=backend).evaluator(results)
 
 
-JUDGES: dict[str, Callable[..., dict[str, float]]] = {"coco": coco_ap, "crowdpose": crowdpose_ap}
+EVALUATORS: dict[str, Callable[..., dict[str, float]]] = {"coco": coco_ap, "crowdpose": crowdpose_ap}
 
 
-class Judge:
-    """The ground truth of a set of photographs, prepared once to judge many results.
+class OksEvaluator:
+    """The ground truth of a set of images, prepared once to evaluate many results.
 
     Args:
         ground_truth: a COCO-format annotation file's content (``images, annotations, categories``); not changed.
-        skeleton: ``"coco"``, ``"crowdpose"`` or a skeleton of one's own with ``sigmas``, judged by COCO's protocol.
-        image_ids: judge these photographs only (default all); results for the others are then passed over.
+        skeleton: ``"coco"``, ``"crowdpose"`` or a skeleton of one's own with ``sigmas``, evaluated by COCO's protocol.
+        image_ids: evaluate these images only (default all); results for the others are then passed over.
         backend: ``"pycocotools"``, or ``"faster"`` for faster-coco-eval, which gives the same numbers and starts
             one thread per core.
 
@@ -93,7 +93,7 @@ class Judge:
                 raise UserError(f"skeleton {skeleton!r} is not known: choose one of {', '.join(SKELETONS)}")
             skeleton = SKELETONS[skeleton]
         if not skeleton.sigmas:
-            raise UserError(f"skeleton {skeleton.name!r} has no OKS sigmas: judge it by pckh, or give sigmas")
+            raise UserError(f"skeleton {skeleton.name!r} has no OKS sigmas: evaluate it by pckh, or give sigmas")
         if backend not in BACKENDS:
             raise UserError(f"backend {backend!r} is not known: choose one of {', '.join(BACKENDS)}")
         self.skeleton = skeleton
@@ -108,10 +108,10 @@ class Judge:
         self._known_ids = {image["id"] for image in ground_truth["images"]}
         chosen = self._known_ids if image_ids is None else set(image_ids)
         if not chosen:
-            raise UserError("the ground truth has no image to judge: give an annotation file with images")
+            raise UserError("the ground truth has no image to evaluate: give an annotation file with images")
         if unknown := chosen - self._known_ids:
             raise UserError(
-                f"image id {min(unknown, key=str)!r} to judge is not among the ground truth's images: check the ids"
+                f"image id {min(unknown, key=str)!r} to evaluate is not among the ground truth's images: check the ids"
             )
         self._images = [image for image in ground_truth["images"] if image["id"] in chosen]
         self._categories = [dict(category) for category in ground_truth["categories"]]
@@ -122,12 +122,12 @@ class Judge:
         self._ground_truth = _index(self._images, self._categories, prepared)
         self._groups = [sorted(chosen), *self._crowd_classes()]
 
-    def judge(self, results: Sequence[Mapping[str, Any]], *, rounded: bool = True) -> dict[str, float]:
-        """Judge detections.
+    def evaluator(self, results: Sequence[Mapping[str, Any]], *, rounded: bool = True) -> dict[str, float]:
+        """Evaluate detections.
 
         Args:
             results: one mapping per person: ``image_id``, ``keypoints`` (x, y, anything) * K in pixels of the
-                photograph, ``score``, optionally ``category_id`` (default 1) and ``bbox`` (x, y, width, height; the
+                image, ``score``, optionally ``category_id`` (default 1) and ``bbox`` (x, y, width, height; the
                 area it gives decides, as officially, whether the first result has one). Not changed. An empty
                 sequence scores zero.
             rounded: False leaves CrowdPose's ``APeasy, APmedium, APhard`` unrounded.
@@ -178,7 +178,7 @@ class Judge:
         return prepared
 
     def _crowd_classes(self) -> list[list[int]]:
-        """Ids of the photographs of each crowd class (CrowdPose only)."""
+        """Ids of the images of each crowd class (CrowdPose only)."""
         if not self._crowded:
             return []
         for image in self._images:

@@ -29,7 +29,7 @@ def pckh(predictions_NK2: NDArray[Any], ground_truth: Mapping[str, Any]) -> dict
     ``Mean@0.1`` is at 0.10 exactly; HRNet's program prints, under the same name, what it is at 0.11 (its issue 167).
 
     Args:
-        predictions_NK2: (N, 16, 2 or more) x, y in 0-based pixels of the photograph, MPII's joint order.
+        predictions_NK2: (N, 16, 2 or more) x, y in 0-based pixels of the image, MPII's joint order.
         ground_truth: MPII's ``gt_valid.mat`` as :func:`scipy.io.loadmat` gives it: ``dataset_joints``,
             ``jnt_missing`` (16, N), ``pos_gt_src`` (16, 2, N) 1-based pixels, ``headboxes_src`` (2, 2, N).
 

@@ -17,7 +17,7 @@ from supernet.io.files import replacing, write_atomically
 def write_coco(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
     """Write people as COCO's results format: image_id, category_id, keypoints (x, y, score) * K and score of each.
 
-    Coordinates are 0-based pixels of the photograph.
+    Coordinates are 0-based pixels of the image.
 
     Raises:
         UserError: the file cannot be written.

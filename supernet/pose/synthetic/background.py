@@ -1,4 +1,4 @@
-"""Muted, textured backgrounds for drawn pictures: gradients, blotches, stripes, blocks, a few loose shapes."""
+"""Muted, textured backgrounds for drawn images: gradients, blotches, stripes, blocks, a few loose shapes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def sample_backdrop(rng: np.random.Generator, width: int, height: int) -> npt.ND
         along = 0.35 + 0.3 * ((np.floor(x * cells) + np.floor(y * cells)) % 2)
     elif kind == "ground":
         along = 0.25 * along + 0.7 * (y > rng.uniform(0.35, 0.75))
-    picture = first + along.astype(np.float32)[..., None] * (second - first)
+    image = first + along.astype(np.float32)[..., None] * (second - first)
 
     rows, columns = (int(count) for count in rng.integers(3, 12, 2))
     grid = (rng.normal(0, 11, (rows, columns, 1)) + rng.normal(0, 5, (rows, columns, 3))).astype(np.float32)
-    picture = picture + cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-    picture = picture + rng.standard_normal((height, width, 1), dtype=np.float32) * rng.uniform(2, 7)
-    result = np.clip(picture, 0, 255).astype(np.uint8)
+    image = image + cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    image = image + rng.standard_normal((height, width, 1), dtype=np.float32) * rng.uniform(2, 7)
+    result = np.clip(image, 0, 255).astype(np.uint8)
     for _ in range(int(rng.integers(0, 5))):
         colour = tuple(float(channel) for channel in 0.5 * _muted(rng) + 0.5 * first)
         a, b = rng.integers(0, [width, height], (2, 2)).tolist()

@@ -3,13 +3,13 @@
 The labels follow the same rules in the three layouts; joints are rounded to whole pixels, pixel centres at whole
 numbers (MPII's are 1-based):
 
-- v = 2 seen, v = 1 hidden by another person or by the person's own body, v = 0 and x = y = 0 outside of the picture;
+- v = 2 seen, v = 1 hidden by another person or by the person's own body, v = 0 and x = y = 0 outside of the image;
 - mask, area and box are those of the pixels on which the person is topmost;
-- a person of whom less than 8 % of the pixels in the picture are seen, or with fewer than three COCO joints in
-  the picture, stays in COCO and CrowdPose as a person without labelled joints (num_keypoints 0, which the evaluation
+- a person of whom less than 8 % of the pixels in the image are seen, or with fewer than three COCO joints in
+  the image, stays in COCO and CrowdPose as a person without labelled joints (num_keypoints 0, which the evaluation
   ignores) and is left out of MPII; a person of whom nothing is seen is left out everywhere.
 
-Every picture has its own generator ``default_rng([seed, split, index])``: more pictures do not change the earlier ones.
+Every image has its own generator ``default_rng([seed, split, index])``: more images do not change the earlier ones.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _category(skeleton: Skeleton) -> Record:
 
 
 class _Writer:
-    """Gathers the records of one split while its pictures are written, then writes its annotation files."""
+    """Gathers the records of one split while its images are written, then writes its annotation files."""
 
     def __init__(self, root: Path, split: int) -> None:
         self.root, self.names = root, _SPLITS[split]
@@ -156,9 +156,9 @@ class _Writer:
             folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, scene: Scene, image_id: int) -> None:
-        height, width = scene.picture.shape[:2]
+        height, width = scene.image.shape[:2]
         file_name = f"{image_id:012d}.jpg"
-        _, encoded = cv2.imencode(".jpg", scene.picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _, encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         first = self.folders[0] / file_name
         first.write_bytes(encoded.tobytes())
         for folder in self.folders[1:]:
@@ -246,17 +246,17 @@ def make_synthetic(
     same bytes of JSON and JPEG (the .mat file carries the time at which it was written).
 
     Args:
-        root: folder of the data set; replaced if it holds another synthetic crowd.
-        train: number of training pictures.
-        val: number of validation pictures.
-        width: of the pictures, in pixels.
-        height: of the pictures, in pixels; most people are 47 % to 114 % as tall as the picture.
-        max_people: most people in one picture; fewer are likelier.
+        root: folder of the data set; replaced if it holds another synthetic dataset.
+        train: number of training images.
+        val: number of validation images.
+        width: of the images, in pixels.
+        height: of the images, in pixels; most people are 47 % to 114 % as tall as the image.
+        max_people: most people in one image; fewer are likelier.
         seed: of all randomness, 0 or more.
-        progress: called after every picture with (pictures done, pictures in all).
+        progress: called after every image with (images done, images in all).
 
     Raises:
-        UserError: an argument is out of range, or ``root`` holds something that is not a synthetic crowd.
+        UserError: an argument is out of range, or ``root`` holds something that is not a synthetic dataset.
     """
     root = Path(root)
     for name, value, low, high in (
@@ -264,12 +264,12 @@ def make_synthetic(
         ("max_people", max_people, 1, MAX_PEOPLE), ("seed", seed, 0, 2**63),
     ):  # fmt: skip
         if not low <= value <= high:
-            raise UserError(f"synthetic crowd: {name} is {value}, give a number from {low} to {high}")
+            raise UserError(f"synthetic dataset: {name} is {value}, give a number from {low} to {high}")
     wanted = _arguments(train, val, width, height, max_people, seed)
     if _recorded(root) == wanted:
         return
     if root.exists() and _recorded(root) is None and not (root.is_dir() and not any(root.iterdir())):
-        raise UserError(f"{root}: holds something else than a synthetic crowd, give an empty or a new folder")
+        raise UserError(f"{root}: holds something else than a synthetic dataset, give an empty or a new folder")
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}.making-", dir=root.parent) as workshop:
         new = Path(workshop) / "new"
@@ -277,7 +277,7 @@ def make_synthetic(
             writer = _Writer(new, split)
             for index in range(count):
                 rng = np.random.default_rng([seed, split, index])
-                # even and odd ids: unique over the splits, and independent of how many pictures there are
+                # even and odd ids: unique over the splits, and independent of how many images there are
                 writer.add(sample_scene(rng, width, height, max_people), 2 * (index + 1) + split)
                 if progress is not None:
                     progress(index + 1 + split * train, train + val)

@@ -1,12 +1,12 @@
-"""One person to draw: looks, proportions, a pose within natural limits, and the joints in the picture.
+"""One person to draw: looks, proportions, a pose within natural limits, and the joints in the image.
 
 The body is a small three-dimensional stick figure in units of its own stature, seen without perspective.
-Body axes: x to the person's left, y down, z the way the person faces. Picture axes: x right, y down, z towards
-the viewer; at ``yaw = 0`` both are the same, so that from the front the left shoulder is right in the picture.
+Body axes: x to the person's left, y down, z the way the person faces. Image axes: x right, y down, z towards
+the viewer; at ``yaw = 0`` both are the same, so that from the front the left shoulder is right in the image.
 
 Left and right are told as in life, by face against hair, shirt front against back and toes, and by pads on shoulders,
 elbows, wrists, knees and ankles, orange on the left and blue on the right, from which a small network learns them within
-minutes. A mirrored picture would contradict the pads: train on this crowd with ``DATASET.FLIP: 0``.
+minutes. A mirrored image would contradict the pads: train on this crowd with ``DATASET.FLIP: 0``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Look:
 
 @dataclass
 class Figure:
-    """A posed person; all coordinates are in statures, the pelvis at (0, 0), in picture axes.
+    """A posed person; all coordinates are in statures, the pelvis at (0, 0), in image axes.
 
     ``joints`` holds every joint name of the three skeletons as (x, y, depth), depth growing towards the viewer.
     ``axes`` are the columns left, down, forward of "torso", "head" and "pelvis".

@@ -74,13 +74,13 @@ class _Pen:
             along = (end - joint) / (np.linalg.norm(end - joint) + 1e-9)
             self.hull(part, [joint, joint + 0.03 * along], [radius * self.bulk] * 2, _BANDS[side])
 
-    def draw(self, picture: Bytes, ids: npt.NDArray[Any], scale: float, origin: Array, first_id: int) -> None:
+    def draw(self, image: Bytes, ids: npt.NDArray[Any], scale: float, origin: Array, first_id: int) -> None:
         """Paint all shapes; ``ids`` gets ``first_id`` + the part's number."""
         for part in sorted(self.depths, key=self.depths.__getitem__):
             for points, colour, silhouette in self.shapes[part]:
                 pixels = np.rint((points * scale + origin) * (1 << _SHIFT)).astype(np.int32)
                 polygon = cv2.convexHull(pixels)
-                cv2.fillConvexPoly(picture, polygon, colour, cv2.LINE_AA, _SHIFT)
+                cv2.fillConvexPoly(image, polygon, colour, cv2.LINE_AA, _SHIFT)
                 if silhouette:
                     cv2.fillConvexPoly(ids, polygon, first_id + PARTS.index(part), cv2.LINE_8, _SHIFT)
 
@@ -117,13 +117,13 @@ def _cloth(rng: np.random.Generator, others: list[Colour], vivid: bool) -> Colou
 
 
 def draw_figure(
-    figure: Figure, picture: Bytes, ids: npt.NDArray[Any], scale: float, origin: Array, first_id: int
+    figure: Figure, image: Bytes, ids: npt.NDArray[Any], scale: float, origin: Array, first_id: int
 ) -> None:
     """Draw ``figure`` in place.
 
     Args:
         figure: the person.
-        picture: [H, W, 3] BGR picture.
+        image: [H, W, 3] BGR image.
         ids: [H, W] map of owners; the person's pixels become ``first_id`` + index in ``PARTS``.
         scale: pixels per stature.
         origin: (x, y) of the pelvis, pixel centres at whole numbers.
@@ -135,7 +135,7 @@ def draw_figure(
         _arm(pen, side, sign)
         _leg(pen, side, sign)
     _head(pen)
-    pen.draw(picture, ids, scale, origin, first_id)
+    pen.draw(image, ids, scale, origin, first_id)
 
 
 def _trunk(pen: _Pen) -> None:

@@ -1,4 +1,4 @@
-"""One picture of drawn people, and what is true of every person in it: joints, visibility, mask, boxes."""
+"""One image of drawn people, and what is true of every person in it: joints, visibility, mask, boxes."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Person:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, BGR [H, W, 3], and the people of whom something is seen, far to near."""
+    """An image, BGR [H, W, 3], and the people of whom something is seen, far to near."""
 
-    picture: npt.NDArray[np.uint8]
+    image: npt.NDArray[np.uint8]
     people: list[Person]
 
 
@@ -77,9 +77,9 @@ def _place(
 
 
 def sample_scene(rng: np.random.Generator, width: int, height: int, max_people: int) -> Scene:
-    """Draw one picture with one to ``max_people`` people, fewer being likelier."""
+    """Draw one image with one to ``max_people`` people, fewer being likelier."""
     weights = 1.0 / np.arange(1, max_people + 1) ** 0.8
-    # One picture in ten is a crowd: everyone in a part of the picture, so that all three crowd classes occur.
+    # One image in ten is a crowd: everyone in a part of the image, so that all three crowd classes occur.
     crowd = max_people > 2 and rng.random() < 0.1
     count = max_people if crowd else int(rng.choice(max_people, p=weights / weights.sum())) + 1
     across = 0.55 * width if crowd else float(width)
@@ -102,18 +102,18 @@ def sample_scene(rng: np.random.Generator, width: int, height: int, max_people: 
     placed.sort(key=lambda item: item[0])  # the larger, the nearer
 
     large = cv2.resize(backdrop, None, fx=_OVERSIZE, fy=_OVERSIZE, interpolation=cv2.INTER_LINEAR)
-    picture, ids = np.ascontiguousarray(large, dtype=np.uint8), np.zeros(large.shape[:2], np.uint8)
+    image, ids = np.ascontiguousarray(large, dtype=np.uint8), np.zeros(large.shape[:2], np.uint8)
     areas: list[int] = []
     for index, (scale, figure, origin) in enumerate(placed):
         first_id = 1 + index * len(PARTS)
-        # a pixel centre x of the small picture lies at _OVERSIZE * (x + 0.5) - 0.5 of the large one
-        draw_figure(figure, picture, ids, scale * _OVERSIZE, (origin + 0.5) * _OVERSIZE - 0.5, first_id)
+        # a pixel centre x of the small image lies at _OVERSIZE * (x + 0.5) - 0.5 of the large one
+        draw_figure(figure, image, ids, scale * _OVERSIZE, (origin + 0.5) * _OVERSIZE - 0.5, first_id)
         areas.append(int((ids[::_OVERSIZE, ::_OVERSIZE] >= first_id).sum()))
-    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
     owners = ids[::_OVERSIZE, ::_OVERSIZE]
     people = [_observe(figure, scale, origin, owners, index, areas[index])
               for index, (scale, figure, origin) in enumerate(placed)]  # fmt: skip
-    return Scene(picture, [person for person in people if person.mask.any()])
+    return Scene(image, [person for person in people if person.mask.any()])
 
 
 def _observe(

@@ -1,6 +1,6 @@
 """One person's crop: where it lies, how it is drawn at random for training, and the map to the network input.
 
-Coordinates are x before y; a map takes pixels of the photograph, (0, 0) the centre of the upper left pixel, to pixels
+Coordinates are x before y; a map takes pixels of the image, (0, 0) the centre of the upper left pixel, to pixels
 of the network input, in HRNet's convention: centre to (W/2, H/2), width to W. Sizes are in units of 200 pixels.
 Source: HRNet (Sun et al., CVPR 2019), its training and test transforms. Shape legend: K joints.
 """
@@ -93,7 +93,7 @@ def crop_region(person: PersonInstance, aspect: float) -> tuple[Vector, Vector]:
 def crop_matrix(
     center: Vector, scale: Vector, rotation: float, size_wh: tuple[int, int], inverse: bool = False
 ) -> Matrix:
-    """The map from the photograph to a crop, float64 (2, 3), or back.
+    """The map from the image to a crop, float64 (2, 3), or back.
 
     It is fixed by three points in float32, as HRNet does it: the middle, the middle of the upper edge (half the crop's
     width away, whatever its height), and the corner that makes a right angle there.
@@ -103,7 +103,7 @@ def crop_matrix(
         scale: Width (and height, which does not count) of the crop / 200 pixels.
         rotation: Degrees; positive turns what is seen anti-clockwise.
         size_wh: Width and height of the crop in pixels of the network input, or of its heatmaps.
-        inverse: Give the map back to the photograph.
+        inverse: Give the map back to the image.
     """
     reach = float((np.asarray(scale) * CROP_UNITS)[0]) * -0.5
     angle = np.pi * rotation / 180
@@ -117,7 +117,7 @@ def crop_matrix(
 def crop_image(
     image_rgb: NDArray[np.uint8], center: Vector, scale: Vector, input_hw: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """The network input (H, W, 3) of a crop as it is tested: not turned, black beyond the photograph."""
+    """The network input (H, W, 3) of a crop as it is tested: not turned, black beyond the image."""
     return warp_image(image_rgb, crop_matrix(center, scale, 0.0, (input_hw[1], input_hw[0])), input_hw)
 
 
@@ -137,7 +137,7 @@ def person_sample(
     """Augment one person's crop and draw its answers.
 
     Args:
-        image_rgb: The photograph, (H, W, 3).
+        image_rgb: The image, (H, W, 3).
         person: On it.
         skeleton: Of the person.
         input_hw: Height and width of the network input.
@@ -165,7 +165,7 @@ def person_sample(
     scale = scale * scale.dtype.type(min(max(growth * spread + 1, 1 - spread), 1 + spread))
     rotation = min(max(turn * most, -2 * most), 2 * most) if turned <= _ROTATION_PROBABILITY else 0.0
     if mirrored < augmentation.flip_probability:
-        # The picture itself is mirrored: a mirrored map would round the pixels' weights another way.
+        # The image itself is mirrored: a mirrored map would round the pixels' weights another way.
         last = image_rgb.shape[1] - 1
         image_rgb = np.asarray(cv2.flip(image_rgb, 1), np.uint8)
         center = np.array([last - center[0], center[1]], center.dtype)

@@ -1,4 +1,4 @@
-"""Top-down decoding: heatmaps of one person in, joints in pixels of the photograph out, as HRNet and DARK are judged.
+"""Top-down decoding: heatmaps of one person in, joints in pixels of the image out, as HRNet and DARK are evaluated.
 
 Sources: HRNet's program (Sun et al., CVPR 2019); DARK (Zhang et al., "Distribution-Aware Coordinate Representation for Human
 Pose Estimation", CVPR 2020) and its program. Coordinates are x before y; a cell's whole number is its centre.
@@ -28,7 +28,7 @@ class DecodingSettings:
     """How heatmaps become joints.
 
     Attributes:
-        flip: average with the heatmaps of the mirrored picture.
+        flip: average with the heatmaps of the mirrored image.
         shift: move the mirrored ones by one cell to the right first, which hides that strided networks are not symmetric.
         refine: look for the peak between the cells: DARK where ``blur_kernel`` is given, else a quarter of a cell towards the
             higher neighbour. Without, a joint lies in the middle of a cell, as SRPose's full-size heatmaps allow.
@@ -51,7 +51,7 @@ class DecodingSettings:
 
 
 def merge_mirrored(heatmaps_BKhw: Tensor, mirrored_BKhw: Tensor, flip_index: Sequence[int], shift: bool) -> Tensor:
-    """The mean of heatmaps and of those of the mirrored picture, mirrored back, left and right joints exchanged.
+    """The mean of heatmaps and of those of the mirrored image, mirrored back, left and right joints exchanged.
 
     With ``shift``, column x of the mirrored ones is column x - 1 of what they were, and the first stays as it is.
     """
@@ -106,15 +106,17 @@ def dark(heatmaps_BKhw: Heatmaps, xy_BK2: NDArray[np.float32], blur_kernel: int)
     """
     moved_BK2 = xy_BK2.copy()
     for b, k, x, y in zip(*_inside(xy_BK2, heatmaps_BKhw.shape[2:], below=2), strict=True):
-        heat_hw = heatmaps_BKhw[b, k]
+        confidence_hw = heatmaps_BKhw[b, k]
         smooth_hw = np.asarray(
-            cv2.GaussianBlur(heat_hw.astype(np.float64), (blur_kernel, blur_kernel), 0, borderType=cv2.BORDER_CONSTANT),
+            cv2.GaussianBlur(
+                confidence_hw.astype(np.float64), (blur_kernel, blur_kernel), 0, borderType=cv2.BORDER_CONSTANT
+            ),
             np.float32,
         )
         highest = smooth_hw.max()
         if highest <= 0:
             continue
-        window = smooth_hw[y - 2 : y + 3, x - 2 : x + 3] * (heat_hw.max() / highest)
+        window = smooth_hw[y - 2 : y + 3, x - 2 : x + 3] * (confidence_hw.max() / highest)
         log = np.log(np.maximum(window, np.float32(FINEST_LOGARITHM))).astype(np.float64)  # centre at [2, 2]
         dx, dy = (log[2, 3] - log[2, 1]) / 2, (log[3, 2] - log[1, 2]) / 2
         dxx, dyy = (log[2, 4] - 2 * log[2, 2] + log[2, 0]) / 4, (log[4, 2] - 2 * log[2, 2] + log[0, 2]) / 4
@@ -131,11 +133,11 @@ def decode(
     scales_B2: NDArray[np.floating],
     settings: DecodingSettings,
 ) -> NDArray[np.float32]:
-    """Joints (B, K, 3): x, y in pixels of the photograph, not clipped to it, and the heatmap's value.
+    """Joints (B, K, 3): x, y in pixels of the image, not clipped to it, and the heatmap's value.
 
     Args:
         heatmaps_BKhw: of each person's crop.
-        centers_B2: of the crops, pixels of the photograph.
+        centers_B2: of the crops, pixels of the image.
         scales_B2: of the crops, 200 pixels.
         settings: how to refine; flipping has been done.
     """

@@ -1,7 +1,7 @@
 """One pose of each person: scores that know the joints, and suppression of poses that another one repeats.
 
 Source: the rules of HRNet's program (Sun et al., CVPR 2019; G-RMI, Papandreou et al., CVPR 2017), to the last bit, ties included.
-Shape legend: N people of one picture, K joints.
+Shape legend: N people of one image, K joints.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SOFT_MOST = 20  # people of a picture that soft suppression keeps: COCO judges no more
+SOFT_MOST = 20  # people of an image that soft suppression keeps: COCO evaluates no more
 
 
 def rescored(keypoints_NK3: NDArray[np.float32], box_scores: NDArray[np.float64], lowest: float) -> NDArray[np.float64]:

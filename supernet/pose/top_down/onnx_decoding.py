@@ -25,16 +25,16 @@ class WithJoints(nn.Module):
         self.network, self.refine = network, refine
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Joints (B, K, 2), x before y in pixels of the input (cell times stride), and their heat (B, K).
+        """Joints (B, K, 2), x before y in pixels of the input (cell times stride), and their confidence (B, K).
 
-        A joint without heat above 0 lies at 0, 0, as in HRNet's program.
+        A joint without confidence above 0 lies at 0, 0, as in HRNet's program.
         """
         heatmaps_BKhw = self.network(images)
         height, width = heatmaps_BKhw.shape[2:]
         flat_BKn = heatmaps_BKhw.flatten(2)
         index_BK = flat_BKn.argmax(dim=2)
-        heat_BK = flat_BKn.gather(2, index_BK[..., None])[..., 0]
-        index_BK = torch.where(heat_BK > 0, index_BK, 0)
+        confidence_BK = flat_BKn.gather(2, index_BK[..., None])[..., 0]
+        index_BK = torch.where(confidence_BK > 0, index_BK, 0)
         x_BK, y_BK = index_BK % width, torch.div(index_BK, width, rounding_mode="floor")
         x_shift: float | Tensor = 0.0
         y_shift: float | Tensor = 0.0
@@ -44,7 +44,7 @@ class WithJoints(nn.Module):
             y_shift = 0.25 * _rising(flat_BKn, index_BK, width) * inside
         stride_x, stride_y = images.shape[3] // width, images.shape[2] // height
         joints_BK2 = torch.stack([(x_BK + x_shift) * stride_x, (y_BK + y_shift) * stride_y], dim=2)
-        return joints_BK2.to(heat_BK.dtype), heat_BK
+        return joints_BK2.to(confidence_BK.dtype), confidence_BK
 
 
 def _rising(flat_BKn: Tensor, index_BK: Tensor, step: int) -> Tensor:

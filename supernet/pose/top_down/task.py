@@ -1,4 +1,4 @@
-"""Top-down pose estimation as a task: batches for the training loop, its loss, decoding, and results that can be judged."""
+"""Top-down pose estimation as a task: batches for the training loop, its loss, decoding, and results that can be evaluated."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class PersonStep(PlannedStep, Protocol):
         ...
 
 
-class AnyJudge(Protocol):
+class AnyEvaluator(Protocol):
     """The official metric on a dataset."""
 
-    def judge(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def evaluator(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """The scores of results."""
         ...
 
 
 @dataclass(frozen=True)
 class SuppressionSettings:
-    """HRNet's rules for people of one photograph.
+    """HRNet's rules for people of one image.
 
     Attributes:
         lowest_joint: joints with more than this score count in a person's score.
@@ -110,24 +110,24 @@ class TopDownTask:
         self,
         network: nn.Module,
         dataset: PeopleDataset,
-        judge: AnyJudge,
+        evaluator: AnyEvaluator,
         input_hw: tuple[int, int],
         *,
         batch: int = 32,
         on_progress: Callable[[int], None] | None = None,
     ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """The official metric of a network on a dataset, and the results that were judged."""
+        """The official metric of a network on a dataset, and the results that were evaluated."""
         found: list[list[float]] = []
         for first in range(0, len(dataset), batch):
             found += self.detect(network, dataset[first : first + batch], input_hw)
             if on_progress is not None:
                 on_progress(len(found))
         results = self.results(dataset, found, input_hw)
-        return judge.judge(results), results
+        return evaluator.evaluator(results), results
 
     @torch.inference_mode()
     def detect(self, network: nn.Module, dataset: PeopleDataset, input_hw: tuple[int, int]) -> list[list[float]]:
-        """Joints of one batch of people: of each (x, y, score) * K in pixels of the photograph.
+        """Joints of one batch of people: of each (x, y, score) * K in pixels of the image.
 
         Args:
             network: from (B, 3, H, W) to heatmaps (B, K, h, w) in eval mode, in which it is left.
@@ -150,10 +150,10 @@ class TopDownTask:
     def results(
         self, dataset: PeopleDataset, found: Sequence[Sequence[float]], input_hw: tuple[int, int]
     ) -> list[dict[str, Any]]:
-        """What is judged and submitted, of what :meth:`detect` found of everybody in the dataset at one input size.
+        """What is evaluated and submitted, of what :meth:`detect` found of everybody in the dataset at one input size.
 
         MPII's people are reported in the order of the file, one result each. Those of COCO and CrowdPose get the score of
-        their box times that of their joints, and of those who repeat one another on a photograph the best stays.
+        their box times that of their joints, and of those who repeat one another on an image the best stays.
         """
         if self.skeleton is MPII:
             return [
@@ -191,10 +191,10 @@ class TopDownTask:
     ) -> tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]:
         """uint8 RGB crops (B, H, W, 3) of people, and where they lie: centres and scales (B, 2)."""
         places = [crop_region(person, input_hw[1] / input_hw[0]) for person in dataset]
-        picture = lru_cache(maxsize=2 * max(1, self.workers))(read_image)  # people of a photograph follow one another
+        image = lru_cache(maxsize=2 * max(1, self.workers))(read_image)  # people of an image follow one another
 
         def crop(person: PersonInstance, place: tuple[Any, Any]) -> NDArray[np.uint8]:
-            return crop_image(picture(person.path), *place, input_hw)
+            return crop_image(image(person.path), *place, input_hw)
 
         with ThreadPoolExecutor(max(1, self.workers)) as threads:
             crops = list(threads.map(crop, dataset, places))

@@ -1,0 +1,134 @@
+"""What the processes that torchrun starts share in the programs."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from search_spaces import litepose
+from supernet.cli import train, transfer
+from supernet.config.loading import load_config
+from supernet.errors import UserError
+from supernet.io import checkpoint
+from supernet.pipeline import training
+from supernet.pipeline.corrupt_images import CorruptImages
+from supernet.pipeline.process_group import ProcessGroup, process_group
+from supernet.pipeline.run import Setting
+from supernet.pipeline.training import new_supernet
+from tests.training.test_distributed import apart, together
+
+
+def launched(work: Callable[[], None], size: int = 2) -> None:
+    """Do something in some processes that find themselves where torchrun would have put them."""
+
+    def member(rank: int) -> None:
+        torch.set_num_threads(1)
+        where = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ |= {name: str(value) for name, value in where.items()}
+        work()
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    members = [context.Process(target=member, args=(rank,)) for rank in range(size)]
+    for process in members:
+        process.start()
+    for process in members:
+        process.join(60)
+    assert [process.exitcode for process in members] == [0] * size
+
+
+def test_shares_of_a_dataset() -> None:
+    """Whole batches, every image once."""
+    for images, batch, size in ((20, 8, 2), (3, 8, 4), (64, 8, 3), (1, 1, 1)):
+        parts = [list(range(images))[ProcessGroup(rank, size).part(images, batch)] for rank in range(size)]
+        assert sum(parts, []) == list(range(images))
+        assert all(part[0] % batch == 0 for part in parts if part)
+
+
+def test_another_process_that_has_ended_is_one_line(tmp_path: Path) -> None:
+    """Not the traceback of the library that waits for it."""
+
+    def work() -> None:
+        with pytest.raises(UserError) as caught, process_group() as processes:
+            processes.meet()
+            if processes.rank == 1:
+                os._exit(0)
+            processes.meet()
+        (tmp_path / "line").write_text(str(caught.value))
+
+    launched(work)
+    assert (tmp_path / "line").read_text() == "another process of this program has ended; its own message says why"
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Path:
+    """Settings of a run with nine small images."""
+    (tmp_path / "x.yaml").write_text(
+        f"OUTPUT_DIR: {tmp_path}/output\nDATASET: {{ROOT: {tmp_path}/data, SYNTHETIC: {{TRAIN: 9, VAL: 1, SIZE: [64, 64]}}, "
+        "SEARCH_IMAGES: 0, CALIBRATION_IMAGES: 9}\nSPACE: {NAME: small}\nTRAIN: {IMAGES_PER_GPU: 2}\nDEVICE: cpu\n"
+    )
+    return tmp_path / "x.yaml"
+
+
+def test_two_processes_calibrate_what_is_cut_out(cfg: Path, tmp_path: Path) -> None:
+    """weight_transfer.py by two processes writes the weights and statistics of one, to 1e-6, and the same certificate."""
+    setting = Setting(load_config(cfg), cfg)
+    torch.manual_seed(0)
+    checkpoint.save(tmp_path / "super.pt", {"state_dict": new_supernet(setting).state_dict()})
+    (tmp_path / "S.json").write_text(json.dumps(litepose.to_json(setting.space.smallest)))
+    arguments = ["--cfg", cfg, "--superconfig", tmp_path / "S.json"]
+    arguments += ["TEST.MODEL_FILE", tmp_path / "super.pt", "OUTPUT_DIR"]
+    transfer.main([str(argument) for argument in (*arguments, tmp_path / "one")])
+    launched(lambda: transfer.main([str(argument) for argument in (*arguments, tmp_path / "two")]))
+    one, two = (next((tmp_path / name).rglob("weights.pt")).parent for name in ("one", "two"))
+    assert (one / "certificate.json").read_text() == (two / "certificate.json").read_text()
+    weights = [checkpoint.read(folder / "weights.pt")["state_dict"] for folder in (one, two)]
+    names = [name for name in weights[0] if not name.endswith("num_batches_tracked")]
+    assert apart(*({name: each[name] for name in names} for each in weights)) < 1e-6
+
+
+def test_corrupt_images_are_counted_over_processes(tmp_path: Path) -> None:
+    """What two processes meet, and one of before a stop, is distinct images of one list, at which both end."""
+    met = [[["a.jpg"], [], ["old.jpg", "b.jpg"]], [["a.jpg"], ["b.jpg"], ["c.jpg"]]]
+
+    def work(rank: int, size: int) -> list[Any]:
+        corrupt, counted = CorruptImages(3, ["old.jpg"], ProcessGroup(rank, size)), []
+        with pytest.raises(UserError) as caught:
+            for batch in corrupt.without(
+                {"images": number, "corrupt": lines} for number, lines in enumerate(met[rank])
+            ):
+                corrupt.count()
+                counted.append((batch, list(corrupt.lines)))
+        return [counted, str(caught.value)]
+
+    for counted, line in together(tmp_path, work):
+        assert counted == [({"images": 0}, ["old.jpg", "a.jpg"]), ({"images": 1}, ["old.jpg", "a.jpg", "b.jpg"])]
+        assert line == ("4 training images cannot be read, DATASET.MAX_BROKEN allows 3: old.jpg; a.jpg; b.jpg; c.jpg")
+
+
+def test_different_networks_cannot_share_statistics(cfg: Path) -> None:
+    """Said before anything is trained."""
+    with pytest.raises(UserError, match="MODEL.SYNC_BN wants the same networks everywhere: set SUPERNET.RANK_ARCHITEC"):
+        keys = ["MODEL.SYNC_BN", "true", "SUPERNET.RANK_ARCHITECTURES", "different"]
+        train.main(["--cfg", str(cfg), "--superconfig", "litepose-XS", *keys])
+    assert not list(cfg.parent.rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"), [("multi_step", [0.01, 0.5, 1.0, 0.1, 0.01]), ("cosine", [0.01, 0.5, 1.0, 0.3156, 0.0477])]
+)
+def test_the_schedule_of_a_stage(cfg: Path, schedule: str, rates: list[float]) -> None:
+    """Linear warm-up over WARMUP of it, then TRAIN.LR_STEP of END_EPOCH, or half a cosine down to a hundredth."""
+    keys = ["SUPERNET.SCHEDULE", schedule, "SUPERNET.WARMUP", "0.2", "TRAIN.LR_STEP", "[70, 90]"]
+    curve = training._curve(Setting(load_config(cfg, [*keys, "TRAIN.END_EPOCH", "100"]), cfg), 1.0)
+    assert [curve(progress) for progress in (0.0, 0.1, 0.2, 0.7, 0.9)] == pytest.approx(rates, abs=1e-4)

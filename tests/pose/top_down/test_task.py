@@ -1,0 +1,261 @@
+"""Top-down from images to the official metric, with a network that knows the answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from supernet.errors import UserError
+from supernet.pose.bottom_up.augmentation import warp_keypoints
+from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
+from supernet.pose.metrics.mpii import MpiiEvaluator
+from supernet.pose.metrics.oks import OksEvaluator
+from supernet.pose.synthetic.dataset import make_synthetic
+from supernet.pose.top_down.crop import PersonAugmentation, crop_matrix, crop_region
+from supernet.pose.top_down.decoding import DecodingSettings
+from supernet.pose.top_down.losses import PersonLoss
+from supernet.pose.top_down.targets import person_targets
+from supernet.pose.top_down.task import SuppressionSettings, TopDownTask
+from tests.paths import SHARED
+
+INPUT_HW = (128, 96)
+
+
+def task_of(skeleton: Skeleton, **changes: Any) -> TopDownTask:
+    """A task on the CPU without augmentation; ``changes`` override."""
+    plain = TopDownTask(
+        skeleton=skeleton,
+        loss=PersonLoss(),
+        augmentation=PersonAugmentation.none(),
+        decoding=DecodingSettings(),
+        suppression=SuppressionSettings(),
+        stride_of=lambda stride: int(stride),
+        sigma=2.0,
+        unbiased=False,
+        weigh_joints=False,
+        rgb=True,
+        device=torch.device("cpu"),
+        channels_last=False,
+        workers=0,
+        seed=0,
+    )
+    return replace(plain, **changes)
+
+
+class Oracle(nn.Module):
+    """Answers with the true heatmaps of people, in the order in which they are asked for; crops may be mirrored."""
+
+    def __init__(self, people: PeopleDataset, input_hw: tuple[int, int], stride: int = 4, flip: bool = False) -> None:
+        super().__init__()
+        self.people, self.input_hw, self.stride, self.flip = people, input_hw, stride, flip
+        self.asked = 0
+        self.mirrored = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = []
+        for person in self.people[self.asked : self.asked + len(images)]:
+            matrix = crop_matrix(*crop_region(person, self.input_hw[1] / self.input_hw[0]), 0.0, self.input_hw[::-1])
+            keypoints = warp_keypoints(person.keypoints_K3, matrix)
+            maps.append(person_targets(keypoints, self.input_hw, stride=self.stride, sigma=2.0, unbiased=True)[0])
+        heatmaps = torch.from_numpy(np.stack(maps))
+        if self.mirrored:
+            heatmaps = heatmaps.flip(3)[:, list(self.people.skeleton.flip_index)]
+        if self.mirrored or not self.flip:
+            self.asked += len(images)
+        self.mirrored = self.flip and not self.mirrored
+        return heatmaps
+
+
+def photographs(kind: str) -> PoseDataset:
+    root = SHARED / "data" / kind
+    if not root.is_dir():
+        pytest.skip(f"no images at {root}")
+    if kind == "crowdpose":
+        return PoseDataset(root / "json" / "crowdpose_test.json", root / "images", CROWDPOSE)
+    return PoseDataset(root / "annotations" / "person_keypoints_val2017.json", root / "val2017", COCO)
+
+
+class TestOfficialMetric:
+    @pytest.mark.parametrize("kind", ["coco", "crowdpose"])
+    @pytest.mark.parametrize("flip", [False, True])
+    def test_true_heatmaps_of_real_photographs_are_perfect(self, kind: str, flip: bool) -> None:
+        people = PeopleDataset.from_annotations(photographs(kind))
+        task = task_of(people.skeleton, decoding=DecodingSettings(flip=flip, blur_kernel=11))
+        network = Oracle(people, INPUT_HW, flip=flip)
+        evaluator = OksEvaluator(people.ground_truth(), people.skeleton)
+        seen: list[int] = []
+        metrics, results = task.evaluate(network, people, evaluator, INPUT_HW, batch=7, on_progress=seen.append)
+        assert metrics["AP"] > 0.97
+        assert seen[-1] == len(people)
+        assert {result["image_id"] for result in results} == {person.image_id for person in people}
+
+    def test_a_shifted_flip_moves_joints_by_half_a_cell(self) -> None:
+        people = PeopleDataset.from_annotations(photographs("coco"))[:4]
+        found = {}
+        for shift in (False, True):
+            task = task_of(COCO, decoding=DecodingSettings(flip=True, shift=shift, blur_kernel=11))
+            found[shift] = np.array(task.detect(Oracle(people, INPUT_HW, flip=True), people, INPUT_HW)).reshape(
+                -1, 17, 3
+            )
+        for person, plain, moved in zip(people, found[False], found[True], strict=True):
+            cell = crop_region(person, 96 / 128)[1][0] * 200 / 24
+            seen = (person.keypoints_K3[:, 2] > 0) & (plain[:, 2] > 0.9)
+            assert seen.any()
+            np.testing.assert_allclose((moved - plain)[seen, 0], 0.5 * cell, atol=0.1 * cell)
+            np.testing.assert_allclose((moved - plain)[seen, 1], 0, atol=0.1 * cell)
+
+    def test_full_size_heatmaps_need_no_refinement(self) -> None:
+        people = PeopleDataset.from_annotations(photographs("coco"))[:6]
+        task = task_of(COCO, decoding=DecodingSettings(refine=False))
+        found = np.array(task.detect(Oracle(people, INPUT_HW, stride=1), people, INPUT_HW)).reshape(-1, 17, 3)
+        for person, joints in zip(people, found, strict=True):
+            seen = (person.keypoints_K3[:, 2] > 0) & (joints[:, 2] > 0.5)
+            pixel = crop_region(person, 96 / 128)[1][0] * 200 / 96
+            assert np.abs(joints[seen, :2] - person.keypoints_K3[seen, :2]).max() < 0.55 * pixel
+
+    def test_mpii_is_evaluated_row_by_row(self, tmp_path: Path) -> None:
+        make_synthetic(tmp_path / "crowd", train=1, val=4, width=128, height=128)
+        annot = tmp_path / "crowd" / "mpii" / "annot"
+        people = PeopleDataset.from_mpii(annot / "valid.json", annot.parent / "images")
+        task = task_of(MPII)
+        rows = [person.annotation_id for person in people]
+        evaluator = MpiiEvaluator(annot / "gt_valid.mat", rows, len(people))
+        metrics, results = task.evaluate(Oracle(people, INPUT_HW), people, evaluator, INPUT_HW)
+        assert metrics["Mean"] == 100
+        assert len(results) == len(people)
+        # half of the people, and the wrong half
+        half = people[: len(people) // 2]
+        _, results = task.evaluate(
+            Oracle(half, INPUT_HW), half, MpiiEvaluator(annot / "gt_valid.mat", rows[: len(half)], len(rows)), INPUT_HW
+        )
+        assert MpiiEvaluator(annot / "gt_valid.mat", rows[: len(half)], len(rows)).evaluator(results)["Mean"] == 100
+        assert MpiiEvaluator(annot / "gt_valid.mat", rows[-len(half) :], len(rows)).evaluator(results)["Mean"] < 50
+
+
+class TestResults:
+    def detections(self, folder: Path, scores: list[float]) -> PeopleDataset:
+        """The first annotated person of COCO, found several times."""
+        dataset = photographs("coco")
+        person = PeopleDataset.from_annotations(dataset)[0]
+        box = {"image_id": person.image_id, "category_id": 1, "bbox": list(person.bbox or ())}
+        (folder / "boxes.json").write_text(json.dumps([box | {"score": score} for score in scores]))
+        return PeopleDataset.from_detections(dataset, folder / "boxes.json", 0.0)
+
+    def test_the_best_of_copies_stays_with_its_boxs_score(self, tmp_path: Path) -> None:
+        people = self.detections(tmp_path, [0.4, 0.9, 0.6])
+        joints = [float(value) for k in range(17) for value in (10 * k, 5 * k, 0.5 if k < 4 else 0.1)]
+        (result,) = task_of(COCO).results(people, [joints] * 3, INPUT_HW)
+        assert result["score"] == pytest.approx(0.9 * 0.5)  # joints of 0.1 do not count
+        assert result["keypoints"] == joints
+        soft = task_of(COCO, suppression=SuppressionSettings(soft=True)).results(people, [joints] * 3, INPUT_HW)
+        assert [one["score"] for one in soft] == pytest.approx([0.45, 0.3, 0.2])
+
+    def test_people_who_differ_all_stay(self, tmp_path: Path) -> None:
+        people = self.detections(tmp_path, [0.4, 0.9])
+        here = [1.0] * 51
+        there = [300.0] * 51
+        assert len(task_of(COCO).results(people, [here, there], INPUT_HW)) == 2
+
+    def test_similarity_is_measured_against_the_crops_area(self, tmp_path: Path) -> None:
+        people = self.detections(tmp_path, [0.4, 0.9])
+        area = float(np.prod(crop_region(people[0], 96 / 128)[1] * 200))
+        for oks, kept in ((0.85, 2), (0.75, 1)):  # one offset for all joints that gives an OKS of 0.8
+            distances = np.linspace(0, 500, 50001)
+            sigmas = np.array(COCO.sigmas) * 2
+            curve = np.exp(-(distances[:, None] ** 2) / sigmas**2 / area / 2).mean(1)
+            offset = float(distances[np.abs(curve - 0.8).argmin()])
+            first = np.zeros((17, 3))
+            second = first + [offset, 0, 0]
+            found = [first.ravel().tolist(), second.ravel().tolist()]
+            task = task_of(COCO, suppression=SuppressionSettings(oks=oks))
+            assert len(task.results(people, found, INPUT_HW)) == kept
+
+
+@dataclass(frozen=True)
+class Step:
+    number: int
+    images: tuple[int, ...]
+    input_hw: tuple[int, int]
+    architectures: tuple[int, ...]
+    offset: int = 0
+
+
+class TestBatches:
+    def steps(self) -> Iterator[Step]:
+        yield Step(5, (0, 3, 0), (128, 96), (4,))
+        yield Step(6, (1,), (96, 64), (4,))
+
+    def task(self, **changes: Any) -> TopDownTask:
+        return task_of(COCO, augmentation=PersonAugmentation(), **changes)
+
+    def people(self) -> PeopleDataset:
+        return PeopleDataset.from_annotations(photographs("coco"))
+
+    def test_each_step_has_its_input_size(self) -> None:
+        batches = list(self.task().batches(self.people(), self.steps()))
+        assert [tuple(batch["images"].shape) for batch in batches] == [(3, 128, 96, 3), (1, 96, 64, 3)]
+        assert [tuple(batch["heatmaps"].shape) for batch in batches] == [(3, 17, 32, 24), (1, 17, 24, 16)]
+        assert tuple(batches[0]["weights"].shape) == (3, 17)
+
+    def test_a_step_follows_from_its_number_and_the_seed(self) -> None:
+        first, second = (next(self.task().batches(self.people(), self.steps())) for _ in range(2))
+        torch.testing.assert_close(first, second)
+        other = next(self.task(seed=1).batches(self.people(), self.steps()))
+        assert not torch.equal(first["images"], other["images"])
+        assert not torch.equal(first["images"][0], first["images"][2])  # the same person, drawn twice
+
+    def test_the_heatmaps_have_the_stride_of_what_is_trained(self) -> None:
+        step = Step(0, (0,), (128, 96), (1,))
+        (batch,) = self.task().batches(self.people(), iter([step]))
+        assert tuple(batch["heatmaps"].shape) == (1, 17, 128, 96)
+
+    def test_a_batch_can_be_learnt(self) -> None:
+        task = self.task()
+        batch = task.prepare(next(task.batches(self.people(), self.steps())))
+        assert tuple(batch["inputs"].shape) == (3, 3, 128, 96)
+        loss, _ = task.loss(batch["heatmaps"] + 0.1, batch)
+        assert float(loss) == pytest.approx(0.5 * 0.01 * float(batch["weights"].mean()), rel=1e-4)
+
+    def test_colours_in_opencvs_order(self) -> None:
+        images = torch.randint(0, 255, (1, 4, 4, 3), dtype=torch.uint8)
+        torch.testing.assert_close(self.task(rgb=False).inputs(images), self.task().inputs(images.flip(3)))
+
+    def test_calibration_sees_everybody_as_in_testing(self) -> None:
+        people, task = self.people()[:5], self.task()
+        batches = list(task.calibration_batches(people, (96, 64), 2))
+        assert [len(batch) for batch in batches] == [2, 2, 1]
+        network = nn.Conv2d(3, 17, 1)
+        seen: list[Tensor] = []
+        network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        task.detect(network, people[:2], (96, 64))
+        torch.testing.assert_close(seen[0], batches[0])
+
+
+class TestMpiiJudge:
+    def test_a_missing_file_is_named_with_the_key(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            UserError, match=r"gt_valid.mat: no such file; PCKh needs .*put it there, or set DATASET.MPII_GT"
+        ):
+            MpiiEvaluator(tmp_path / "gt_valid.mat", [0], 1)
+        (tmp_path / "text.mat").write_text("no matrix at all, but long enough for a header" * 9)
+        with pytest.raises(UserError, match=r"text.mat: is no MATLAB file"):
+            MpiiEvaluator(tmp_path / "text.mat", [0], 1)
+
+    def test_the_file_of_another_split(self) -> None:
+        file = SHARED / "reference" / "evaluation" / "mpii_gt_val.mat"
+        if not file.exists():
+            pytest.skip(f"no reference records at {file}")
+        with pytest.raises(
+            UserError, match=r"mpii_gt_val.mat: has 240 people in 'jnt_missing', the annotation file has 5"
+        ):
+            MpiiEvaluator(file, range(5), 5)

@@ -1,0 +1,313 @@
+"""``report.html``: self-contained, safe, right, and without what a run does not have; and several runs on one html_page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from search_spaces import FAMILIES
+from search_spaces.space import codec
+from supernet.cli import compare
+from supernet.cli.command import run as run_program
+from supernet.config.loading import load_config
+from supernet.cost.macs import operations
+from supernet.errors import UserError
+from supernet.pipeline import html_page
+from supernet.pipeline.run import Setting
+from supernet.report import Images, Network, write_html
+from supernet.report.architecture_text import words
+from supernet.report.diagram import KERNELS, UP, draw_networks
+from supernet.search.pareto import hypervolume
+from tests.page_run import describe, make_run, networks
+from tests.paths import ROOT
+
+LARGEST = 5 * 2**20  # bytes of a page
+
+
+class Page(HTMLParser):
+    """What the tests look for: attributes that load something, cells of tables by row, ids, texts and counts of tags."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.rows: list[list[str]] = []
+        self.ids: set[str] = set()
+        self.tags: dict[str, int] = {}
+        self.text = path.read_text(encoding="utf-8")
+        self._in_cell = False
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        values = dict(attrs)
+        self.loaded += [values[name] or "" for name in ("src", "href", "action") if name in values]
+        self.ids.add(values.get("id") or "")
+        self._in_cell = tag in ("td", "th")
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.rows[-1].append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_cell = False
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Bokeh's description of each figure."""
+        found = re.search(r"Object\.entries\((\{.*\})\)\) Bokeh\.embed", self.text)
+        assert found is not None
+        return dict(json.loads(found[1]))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
+    """A run that has everything, and its html_page."""
+    folder = make_run(tmp_path_factory.mktemp("runs") / "run")
+    path = write_html(
+        folder,
+        title="A run",
+        describe=describe,
+        networks=networks(folder),
+        images=[Images(name, "", [b"\xff\xd8", b"\xff\xd8"]) for name in ("Truth", "XS", "L")],
+        deploy={"XS": [("Poses", "python tools/demo.py --input 'my photos'")]},
+        ran={"seed": 3},
+        space={"architectures": 18_063_360},
+        stages=pd.DataFrame({"name": ["largest"], "open": [["kernel", "depth"]]}),
+    )
+    return folder, Page(path)
+
+
+def test_nothing_is_loaded_from_elsewhere(finished: tuple[Path, Page]) -> None:
+    _, found = finished
+    assert all(target.startswith(("data:", "#")) for target in found.loaded) and found.loaded
+    assert "@import" not in found.text.split("<script")[0] and "url(" not in found.text.split("<script")[0]
+    assert len(found.text.encode()) < LARGEST
+
+
+def test_all_that_a_run_has_is_on_the_page(finished: tuple[Path, Page]) -> None:
+    _, found = finished
+    assert {"front", "subnets", "poses", "structure", "deploy", "training", "fidelity", "predictor", "run"} <= found.ids
+    assert set(found.figures) == {"costs", "supernet-loss", "subnet-loss", "agreement"}
+    titles = re.findall(
+        r'"title":"(MACs|Parameters|Peak memory|Latency)"', json.dumps(found.figures, separators=(",", ":"))
+    )
+    assert titles == ["MACs", "Parameters", "Peak memory"]
+    assert ["XS", "40 MMACs", "0.133 M", "128", "1.0", "31.0", "34.6"] in found.rows
+    assert ["supernet", "all", "40", "0.61 (0.40 to 0.80)", "0.61 (0.40 to 0.80)"] in found.rows
+    assert ["12", "0.4", "0.5", "0.01", "0.9"] in found.rows and ["largest", "kernel, depth"] in found.rows
+    assert found.tags["img"] == 6 and found.text.count("data:image/jpeg;base64,/9g=") == 6
+    assert "python tools/demo.py --input &#39;my photos&#39;" in found.text
+    assert "18,063,360" in found.text and "SEED: 0" in found.text
+    assert "XS reaches 34.6 at 40 MMACs, L reaches 43.2 at 240 MMACs" in found.text
+
+
+def test_marks_know_their_architecture_and_are_drawn_once(finished: tuple[Path, Page]) -> None:
+    """The evaluated architectures without those of the front; of every mark what the tooltip says."""
+    text = json.dumps(finished[1].figures["costs"], ensure_ascii=False)
+    for label in ("searched front", "evaluated by the search (14)", "random search (10)", "calibrated", "retrained"):
+        assert f'"value": "{label}"' in text
+    assert '"value": "from scratch"' not in text
+    names = re.search(r'\["name", (\["XS", "L"\])\]', text)
+    assert names is not None
+    assert re.search(r"stages 1: width \d+ · stride 2 · blocks \d · expansion \d", text)
+    assert "40 MMACs, 0.133 M parameters, 2.4 MB" in text
+
+
+@pytest.fixture
+def bare(finished: tuple[Path, Page], tmp_path: Path) -> Path:
+    """A run with a front and nothing else."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    shutil.copy(finished[0] / "front.csv", folder)
+    (folder / "comparison.csv").write_text("\n")
+    return folder
+
+
+def test_a_page_has_no_part_for_what_a_run_lacks(bare: Path) -> None:
+    """No published network either, since none was evaluated on this dataset."""
+    found = Page(write_html(bare, dataset="synthetic", published=html_page.PUBLISHED))
+    assert found.ids - {""} == {"front", "run", "costs"}
+    assert set(found.figures) == {"costs"}
+    assert "random search" not in json.dumps(found.figures) and "LitePose" not in json.dumps(found.figures)
+
+
+def test_names_cannot_become_code(finished: tuple[Path, Page], bare: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    front = pd.read_csv(bare / "front.csv")
+    front.assign(name=evil, arch=json.dumps({"kind": evil})).to_csv(bare / "front.csv", index=False)
+    comparison = pd.read_csv(finished[0] / "comparison.csv")
+    comparison.assign(name=evil.replace("/", "")).to_csv(bare / "comparison.csv", index=False)
+    found = Page(write_html(bare, title=evil, ran={evil: evil}, deploy={evil: [(evil, evil)]}))
+    assert "script>alert" not in found.text
+    assert found.tags["script"] == finished[1].tags["script"]
+    assert evil in json.dumps(found.figures)
+
+
+def test_published_networks_are_marked_beside_their_own_dataset(bare: Path) -> None:
+    path = write_html(bare, dataset="crowdpose", published=html_page.PUBLISHED)
+    assert "LitePose-Auto-S" in json.dumps(Page(path).figures)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("front.csv", None, "front.csv: no such file; run search.py first"),
+        ("supernet/log.csv", "step,loss\n1,2\n", r"log.csv: no column 'stage'; there are step, loss; remove it"),
+        ("search/predictor.csv", 'a\n"', r"predictor.csv: not a table: .*; remove it"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_named(
+    finished: tuple[Path, Page], tmp_path: Path, file: str, content: str | None, message: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    (folder / file).unlink() if content is None else (folder / file).write_text(content)
+    with pytest.raises(UserError, match=message):
+        write_html(folder, describe=describe)
+
+
+# ------------------------------------------------------------------------------------------------- words and structure
+
+
+def test_every_family_is_put_into_words() -> None:
+    for name, family in FAMILIES.items():
+        arch = family.SPACES["small"].sample(np.random.default_rng(1))
+        lines = words(codec.to_json(arch))
+        assert len(lines) > 1 and not re.search(r"[{\[']", "".join(lines)), name
+    assert words({"type": "Net", "resolution": [64, 48], "stem": {"width": 8}, "widths": []}) == [
+        "resolution 64 × 48 · widths none",
+        "stem: width 8",
+    ]
+
+
+def test_blocks_stand_side_by_side_in_words() -> None:
+    block = {"type": "Block", "kernel": 3}
+    stage = {"width": 8, "modules": [{"blocks": [block, {"kernel": 5}]}, {"blocks": [block]}]}
+    assert words({"stages": [stage]}) == ["stages 1: width 8 · modules 2 · blocks 2 1 · kernel 3 5 | 3"]
+
+
+def test_a_network_is_drawn_as_it_is() -> None:
+    """A row for each resolution, boxes by kernel and width; a layer on a single position is not drawn."""
+    squeeze = nn.Sequential(nn.Conv2d(8, 8, (32, 16)), nn.Conv2d(8, 8, 1))
+    small = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 4, 5, 1, 2), nn.ConvTranspose2d(4, 4, 4, 2, 1))
+    wide = nn.Conv2d(3, 16, 1)
+    shape = (1, 3, 32, 16)
+    drawings = draw_networks(
+        {name: Network(operations(net, shape), 512) for name, net in (("small", small), ("wide", wide))}
+    )
+    drawing = drawings["small"]
+    assert [label for label, _ in drawing.rows] == ["1/1", "1/2"]
+    assert [box.colour for box in drawing.boxes] == [UP, KERNELS[3], KERNELS[5]]
+    up, first, second = drawing.boxes
+    assert (first.height, second.height, drawings["wide"].boxes[0].height) == (40, 20, 80)
+    assert first.title == "0: 3 × 3, 8 channels at 1/2" and up.title == "2: 4 × 4, 4 channels at 1/1"
+    assert second.x > first.x + first.width and drawing.width >= second.x + second.width
+    assert draw_networks({"squeeze": Network(operations(squeeze, (1, 8, 32, 16)), 512)})["squeeze"].boxes == ()
+
+
+# ------------------------------------------------------------------------------------------------------- a whole run's
+
+
+CROWD = ["DATASET.SYNTHETIC.TRAIN", "6", "DATASET.SYNTHETIC.VAL", "5", "DATASET.SYNTHETIC.SIZE", "[96,96]"]
+MPII = ["DATASET.DATASET", "mpii", "DATASET.TRAIN", "train", "DATASET.TEST", "valid", "MODEL.NUM_JOINTS", "16"]
+
+
+@pytest.mark.parametrize(("family", "overrides"), [("litepose", []), ("hrnet", MPII)])
+def test_what_only_the_setting_knows(family: str, overrides: list[str], tmp_path: Path) -> None:
+    """Poses of truth and subnet on the same images, the subnet's structure and commands, for both ways."""
+    cfg = ROOT / "experiments" / "synthetic" / f"{family}.yaml"
+    folders = ["OUTPUT_DIR", str(tmp_path), "DATASET.ROOT", str(tmp_path / "data"), "DEVICE", "cpu"]
+    setting = Setting(load_config(cfg, [*CROWD, *overrides, *folders]), cfg)
+    arch = setting.space.smallest
+    subnet = setting.folder / "subnets" / "XS"
+    subnet.mkdir(parents=True)
+    described = setting.family.to_json(arch)
+    (subnet / "arch.json").write_text(json.dumps(described))
+    torch.save({"state_dict": setting.build(arch).state_dict()}, subnet / "weights.pt")
+    costs = {"name": ["XS"], "macs": 4e7, "params": 1e5, "resolution": arch.input_hw[0]}
+    front = pd.DataFrame(costs | {setting.score: 0.4, "arch": json.dumps(described)})
+    front.to_csv(setting.folder / "front.csv", index=False)
+    scores = dict.fromkeys(("ap_transferred", "ap_calibrated", "ap_retrained", "ap_scratch"), 0.4)
+    pd.DataFrame(costs | scores).to_csv(setting.folder / "comparison.csv", index=False)
+    about = {"title": "Tiny", "metric": setting.score, "ran": {}, "space": {}, "stages": pd.DataFrame(), "commands": []}
+
+    found = Page(html_page.write_page(setting, about, "synthetic"))
+    assert found.tags["img"] == 2 * html_page.IMAGES
+    assert {"poses", "structure", "deploy"} <= found.ids and found.tags["rect"] > 5
+    assert (
+        f"--superconfig {subnet / 'arch.json'}" in found.text
+        and f"TEST.MODEL_FILE {subnet / 'weights.pt'}" in found.text
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- several runs
+
+
+@pytest.fixture
+def runs(finished: tuple[Path, Page], tmp_path: Path) -> list[Path]:
+    """Two runs of which one is worse, with other settings."""
+    folders = [tmp_path / "one" / "litepose", tmp_path / "two" / "litepose"]
+    for seed, folder in enumerate(folders):
+        shutil.copytree(finished[0], folder)
+        (folder / "config.yaml").write_text(f"SEED: {seed}\nDATASET: {{DATASET: crowd_pose_kpt}}\n")
+    front = pd.read_csv(folders[1] / "front.csv")
+    front.assign(AP=front["AP"] - 0.1).iloc[:3].to_csv(folders[1] / "front.csv", index=False)
+    return folders
+
+
+def test_runs_are_compared_on_one_page(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "compare.html"
+    compare.main([*map(str, runs), "--out", str(out)])
+    assert capsys.readouterr().out == f"{out}\n"
+    found = Page(out)
+    one, two = map(str, runs)
+    reference = 1.1 * pd.read_csv(runs[0] / "front.csv")["macs"].max()
+    for name, size in ((one, 6), (two, 3)):
+        front = pd.read_csv(Path(name) / "front.csv")
+        volume = hypervolume(front[["macs", "AP"]].to_numpy(), (reference, 0.0)) / reference
+        row = next(row for row in found.rows if row[:2] == [name, str(size)])
+        assert row[-1] == f"{100 * volume:.1f}"
+    assert "(319 MMACs, AP 0)" in found.text
+    assert [row[:2] for row in found.rows if row[0] in (one, two)][-4:] == [
+        [one, "XS"],
+        [two, "XS"],
+        [one, "L"],
+        [two, "L"],
+    ]
+    assert ["SEED", "0", "1"] in found.rows
+    assert f'"value": "{two}: front"' in json.dumps(found.figures["costs"])
+    assert all(target.startswith(("data:", "#")) for target in found.loaded)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "config.yaml").unlink(), "no run folder, it has no config.yaml"),
+        (lambda folder: (folder / "front.csv").unlink(), "front.csv: no such file; run search.py first"),
+        (
+            lambda folder: (folder / "config.yaml").write_text("DATASET: {DATASET: coco_kpt}"),
+            "is evaluated on coco by AP",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_compared_end_in_one_line_and_exit_code_2(
+    runs: list[Path], spoil: Any, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(runs[1])
+    with pytest.raises(SystemExit) as caught:
+        run_program(compare.main, [*map(str, runs), "--out", str(runs[0] / "compare.html")])
+    error = capsys.readouterr().err
+    assert caught.value.code == 2 and message in error and error.count("\n") == 1
+    assert not (runs[0] / "compare.html").exists()
