@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if evaluator is None:
             say(f"{split} has no public annotations: no score is computed")
         else:
-            say("  ".join(f"{name} {value:.4f}" for name, value in evaluator.evaluator(results).items()))
+            say("  ".join(f"{name} {value:.4f}" for name, value in evaluator.evaluate(results).items()))
         say(f"detections: {report}")
         evaluation.close()
 

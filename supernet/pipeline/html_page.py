@@ -118,7 +118,7 @@ def _commands(setting: Setting, name: str, subnet: _Subnet) -> list[tuple[str, s
 class _NoEvaluator:
     """Stands in for the metric where only the poses are wanted."""
 
-    def evaluator(self, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def evaluate(self, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         return {}
 
 

@@ -53,7 +53,7 @@ def bound(dataset: PoseDataset, input_size: int, project: bool) -> float:
     for image in dataset:
         outputs = perfect_outputs(image, input_size)
         found += results(image.id, predict(lambda _, o=outputs: o, [read_image(image.path)], settings)[0])  # type: ignore[misc]
-    return OksEvaluator(dataset.ground_truth(), COCO).evaluator(found)["AP"]
+    return OksEvaluator(dataset.ground_truth(), COCO).evaluate(found)["AP"]
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ class BottomUpTask:
                 found += results(image.id, prediction)
             if on_progress is not None:
                 on_progress(min(first + batch, len(dataset)))
-        return evaluator.evaluator(found), found
+        return evaluator.evaluate(found), found
 
 
 class _Samples(Dataset[Any]):

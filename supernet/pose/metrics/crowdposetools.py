@@ -42,7 +42,7 @@ class CrowdPoseTools:
             ) from None
         self._ground_truth = ground_truth
 
-    def evaluator(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def evaluate(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """``AP, AP50, AP75, AR, AR50, AR75, APeasy, APmedium, APhard`` of results in COCO's format, fractions of 1.
 
         Raises:

@@ -47,7 +47,7 @@ class MpiiEvaluator:
                 )
         self._truth = {**content, **{key: content[key][..., list(rows)] for key in _PERSON_LAST}}
 
-    def evaluator(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def evaluate(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """What :func:`supernet.pose.metrics.pckh.pckh` says of results with ``keypoints`` (x, y, anything) * 16, one a person."""
         joints = len(self._truth["jnt_missing"])
         found = np.array([result["keypoints"] for result in results], np.float32).reshape(len(results), joints, -1)

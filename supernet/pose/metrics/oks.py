@@ -44,7 +44,7 @@ def coco_ap(
     Returns:
         ``AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL`` as fractions of 1.
     """
-    return OksEvaluator(ground_truth, "coco", image_ids, backend=backend).evaluator(results)
+    return OksEvaluator(ground_truth, "coco", image_ids, backend=backend).evaluate(results)
 
 
 def crowdpose_ap(
@@ -60,7 +60,7 @@ def crowdpose_ap(
         ``AP, AP50, AP75, AR, AR50, AR75, APeasy, APmedium, APhard`` as fractions of 1; the last three (crowd index
         below 0.2, below 0.8, the rest) are rounded to 4 decimals as the official program does.
     """
-    return OksEvaluator(ground_truth, "crowdpose", image_ids, backend=backend).evaluator(results)
+    return OksEvaluator(ground_truth, "crowdpose", image_ids, backend=backend).evaluate(results)
 
 
 EVALUATORS: dict[str, Callable[..., dict[str, float]]] = {"coco": coco_ap, "crowdpose": crowdpose_ap}
@@ -122,7 +122,7 @@ class OksEvaluator:
         self._ground_truth = _index(self._images, self._categories, prepared)
         self._groups = [sorted(chosen), *self._crowd_classes()]
 
-    def evaluator(self, results: Sequence[Mapping[str, Any]], *, rounded: bool = True) -> dict[str, float]:
+    def evaluate(self, results: Sequence[Mapping[str, Any]], *, rounded: bool = True) -> dict[str, float]:
         """Evaluate detections.
 
         Args:

@@ -41,7 +41,7 @@ class PersonStep(PlannedStep, Protocol):
 class AnyEvaluator(Protocol):
     """The official metric on a dataset."""
 
-    def evaluator(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def evaluate(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """The scores of results."""
         ...
 
@@ -123,7 +123,7 @@ class TopDownTask:
             if on_progress is not None:
                 on_progress(len(found))
         results = self.results(dataset, found, input_hw)
-        return evaluator.evaluator(results), results
+        return evaluator.evaluate(results), results
 
     @torch.inference_mode()
     def detect(self, network: nn.Module, dataset: PeopleDataset, input_hw: tuple[int, int]) -> list[list[float]]:

@@ -248,4 +248,4 @@ def test_the_people_themselves_score_one(crowd: Path) -> None:
         {"image_id": person.image_id, "keypoints": person.keypoints_K3.ravel().tolist(), "score": person.score}
         for person in people
     ]
-    assert OksEvaluator(people.ground_truth(), people.skeleton).evaluator(results)["AP"] == 1
+    assert OksEvaluator(people.ground_truth(), people.skeleton).evaluate(results)["AP"] == 1

@@ -61,15 +61,15 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_programs_own_numbers_by_their_names(capsys: pytest.CaptureFixture[str]) -> None:
     """Quietly; nothing found is nothing scored."""
     evaluator = CrowdPoseTools({"images": [{"id": 1}]})
-    scores = evaluator.evaluator([{"score": 1.0}])
+    scores = evaluator.evaluate([{"score": 1.0}])
     assert scores == {
         "AP": 0.0, "AP50": 0.01, "AP75": 0.02, "AR": 0.05, "AR50": 0.06, "AR75": 0.07, "APeasy": 0.08, "APmedium": 0.09,
         "APhard": 0.1,
     }  # fmt: skip
-    assert evaluator.evaluator([])["AP"] == 0.0
+    assert evaluator.evaluate([])["AP"] == 0.0
     assert capsys.readouterr().out == ""
     with pytest.raises(UserError, match="crowdposetools failed: .*; write TEST.METRIC_BACKEND pycocotools"):
-        evaluator.evaluator([{"score": 2.0}])
+        evaluator.evaluate([{"score": 2.0}])
 
 
 def test_it_is_refused_where_it_is_not_installed() -> None:

@@ -71,15 +71,15 @@ class TestGoldens:
     def test_crowd_classes_before_rounding(self, crowdpose: tuple[Any, Any], backend: str) -> None:
         if backend == "faster":
             pytest.importorskip("faster_coco_eval")
-        scores = OksEvaluator(crowdpose[0], "crowdpose", backend=backend).evaluator(crowdpose[1], rounded=False)
+        scores = OksEvaluator(crowdpose[0], "crowdpose", backend=backend).evaluate(crowdpose[1], rounded=False)
         expected = golden("crowdpose", "expected")["unrounded_easy_medium_hard"]
         assert [scores[key] for key in ("APeasy", "APmedium", "APhard")] == expected
 
     def test_a_evaluate_can_be_used_again(self, coco: tuple[Any, Any]) -> None:
         evaluator = OksEvaluator(coco[0], "coco")
-        first = evaluator.evaluator(coco[1])
-        evaluator.evaluator(coco[1][:100])
-        assert evaluator.evaluator(coco[1]) == first
+        first = evaluator.evaluate(coco[1])
+        evaluator.evaluate(coco[1][:100])
+        assert evaluator.evaluate(coco[1]) == first
 
     def test_nothing_is_printed_and_nothing_changed(
         self, crowdpose: tuple[Any, Any], capsys: pytest.CaptureFixture[str]
@@ -135,7 +135,7 @@ class TestSmallSets:
         truth["annotations"] = [person(2, id=1), person(2, id=2, image_id=9)]
         shift = math.sqrt(-math.log(0.62) * 2 * 12000 * 0.1**2)
         found = [person(2), person(2, offset=shift, image_id=9, score=0.5)]
-        scores = OksEvaluator(truth, skeleton).evaluator(found)
+        scores = OksEvaluator(truth, skeleton).evaluate(found)
         assert scores["AR"] == pytest.approx((3 * 1.0 + 7 * 0.5) / 10)
         assert (scores["AR50"], scores["AR75"]) == (1.0, 0.5)
 

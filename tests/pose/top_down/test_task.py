@@ -138,8 +138,8 @@ class TestOfficialMetric:
         _, results = task.evaluate(
             Oracle(half, INPUT_HW), half, MpiiEvaluator(annot / "gt_valid.mat", rows[: len(half)], len(rows)), INPUT_HW
         )
-        assert MpiiEvaluator(annot / "gt_valid.mat", rows[: len(half)], len(rows)).evaluator(results)["Mean"] == 100
-        assert MpiiEvaluator(annot / "gt_valid.mat", rows[-len(half) :], len(rows)).evaluator(results)["Mean"] < 50
+        assert MpiiEvaluator(annot / "gt_valid.mat", rows[: len(half)], len(rows)).evaluate(results)["Mean"] == 100
+        assert MpiiEvaluator(annot / "gt_valid.mat", rows[-len(half) :], len(rows)).evaluate(results)["Mean"] < 50
 
 
 class TestResults:
