@@ -17,7 +17,7 @@ from unittest.mock import patch
 from supernet.cli import main
 from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from tests.paths import ROOT
 
 PROGRAMS = ("python ", "torchrun ", "pose-supernet ", "pytest ", "make ")
@@ -106,5 +106,5 @@ def _fault_of(options: argparse.Namespace) -> str:
         return f"no {cfg}"
     config = load_config(ROOT / cfg if given else None, getattr(options, "overrides", []))
     if given and superconfig and not superconfig.startswith((FREE, "…", "output/")):
-        Setting(config, Path(cfg)).architecture(superconfig)
+        Run(config, Path(cfg)).architecture(superconfig)
     return ""

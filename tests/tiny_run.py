@@ -12,7 +12,7 @@ from torch import nn
 from supernet.cli import search
 from supernet.config.loading import load_config
 from supernet.cost.cost_model import CostModel
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
@@ -36,13 +36,13 @@ TRAIN: {IMAGES_PER_GPU: 2}
 """
 
 
-def demo(folder: Path, *overrides: object) -> Setting:
+def demo(folder: Path, *overrides: object) -> Run:
     """The setting of the demo, with data and results in a folder."""
     own = ("OUTPUT_DIR", folder, "DATASET.ROOT", folder / "data", "THREADS", 1)
-    return Setting(load_config(CFG, [str(value) for value in (*own, *overrides)]), CFG)
+    return Run(load_config(CFG, [str(value) for value in (*own, *overrides)]), CFG)
 
 
-def small_demo(folder: Path, *overrides: object) -> Setting:
+def small_demo(folder: Path, *overrides: object) -> Run:
     """The same with ten images."""
     small = (
         "DATASET.SYNTHETIC.TRAIN", 8, "DATASET.SYNTHETIC.VAL", 2, "DATASET.SYNTHETIC.SIZE", "[128, 128]",
@@ -68,17 +68,17 @@ def only_the_chain(patch: pytest.MonkeyPatch) -> None:
     """
     tables: dict[str, CostModel[Any]] = {}
 
-    def costs(setting: Setting) -> CostModel[Any]:
-        key = setting.space.fingerprint
+    def costs(run: Run) -> CostModel[Any]:
+        key = run.space.fingerprint
         if key not in tables:
-            tables[key] = CostModel(setting.build, setting.space)
+            tables[key] = CostModel(run.build, run.space)
         return tables[key]
 
-    def metrics(_: Setting, network: nn.Module, dataset: Any, *__: Any) -> dict[str, float]:
+    def metrics(_: Run, network: nn.Module, dataset: Any, *__: Any) -> dict[str, float]:
         weights = list(network.state_dict().values())
         total = sum(float(tensor.double().abs().sum()) for tensor in weights)
         return {"AP": (sum(tensor.numel() for tensor in weights) + (total + len(dataset)) % 1) / 1e6}
 
-    patch.setattr(Setting, "costs", property(costs))
-    patch.setattr(Setting, "metrics", metrics)
+    patch.setattr(Run, "costs", property(costs))
+    patch.setattr(Run, "metrics", metrics)
     patch.setattr(search, "write_reports", lambda *_: [])

@@ -17,7 +17,7 @@ import pandas as pd
 import supernet.defaults
 import yaml
 
-from supernet.cli.command import run
+from supernet.cli.command import run_program
 from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, ITEMS, STAGE
 from supernet.io.files import write_atomically
 from supernet.report.markdown import markdown_table
@@ -137,4 +137,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

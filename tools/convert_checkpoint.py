@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from search_spaces import FAMILIES, find_published
-from supernet.cli.command import bare_parser, run
+from supernet.cli.command import bare_parser, run_program
 from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline.run import architecture_of
@@ -108,4 +108,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

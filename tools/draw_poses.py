@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from supernet.cli.command import config_of, parser, run
-from supernet.pipeline.run import Setting
+from supernet.cli.command import config_of, parser, run_program
+from supernet.pipeline.run import Run
 from supernet.pipeline.training import place
 from supernet.pipeline.weights import network_of
 from supernet.pose.bottom_up.inference import predict
@@ -32,21 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.add_argument("--cell", type=int, default=256, help="side of an image in the sheet, pixels")
     options = command.parse_args(arguments)
-    setting = Setting(config_of(options), options.cfg)
-    network, arch = network_of(setting, options.superconfig)
-    place(network, setting).eval()
+    run = Run(config_of(options), options.cfg)
+    network, arch = network_of(run, options.superconfig)
+    place(network, run).eval()
 
-    wanted = setting.test.annotated()[: options.images]
+    wanted = run.test.annotated()[: options.images]
     images = [read_image(image.path) for image in wanted]
-    settings = replace(setting.task.inference, input_size=arch.input_hw[0])
+    settings = replace(run.task.inference, input_size=arch.input_hw[0])
     with torch.inference_mode():
-        found = predict(network, images, settings, device=setting.device, channels_last=setting.cfg.CHANNELS_LAST)
+        found = predict(network, images, settings, device=run.device, channels_last=run.cfg.CHANNELS_LAST)
     labelled = [
-        draw_poses(image, np.stack([person.keypoints_K3 for person in entry.people]), setting.skeleton)
+        draw_poses(image, np.stack([person.keypoints_K3 for person in entry.people]), run.skeleton)
         for image, entry in zip(images, wanted, strict=True)
     ]
     drawn = [
-        draw_poses(image, people.keypoints[people.scores >= options.score], setting.skeleton)
+        draw_poses(image, people.keypoints[people.scores >= options.score], run.skeleton)
         for image, people in zip(images, found, strict=True)
     ]
     save_image(options.out, contact_sheet(labelled + drawn, columns=len(images), cell=options.cell))
@@ -54,4 +54,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from supernet.cli.command import config_of, parser, run
+from supernet.cli.command import config_of, parser, run_program
 from supernet.cli.search import score_table
 from supernet.cli.train import load_supernet
 from supernet.cli.transfer import supernet_file
@@ -13,7 +13,7 @@ from supernet.config.loading import load_config
 from supernet.io.files import sha256
 from supernet.pipeline.candidates import scores_of
 from supernet.pipeline.progress import Progress
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.pipeline.training import TRAINED_BY
 from supernet.report import write_csv
 from supernet.search.journal import Journal
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--keep", default="{}", help="which part of the space to tabulate, as SPACE.RESTRICT is written"
     )
     options = command.parse_args(arguments)
-    whole = Setting(config_of(options), options.cfg)
-    part = Setting(load_config(options.cfg, [*options.overrides, "SPACE.RESTRICT", options.keep]), options.cfg)
+    whole = Run(config_of(options), options.cfg)
+    part = Run(load_config(options.cfg, [*options.overrides, "SPACE.RESTRICT", options.keep]), options.cfg)
     source = supernet_file(whole)
     supernet = load_supernet(whole, source)
     journal = Journal(
@@ -53,4 +53,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

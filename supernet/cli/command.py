@@ -24,7 +24,7 @@ PACKAGE = Path(__file__).resolve().parent
 EXPERIMENTS = next((f for f in (PACKAGE / "experiments", PACKAGE.parents[1] / "experiments") if f.is_dir()), PACKAGE)
 
 
-def run(main: Main, arguments: Sequence[str] | None = None) -> None:
+def run_program(main: Main, arguments: Sequence[str] | None = None) -> None:
     """Run a program's ``main``; what the user did wrong ends it with one line and exit code 2."""
     try:
         main(arguments)

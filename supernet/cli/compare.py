@@ -13,9 +13,10 @@ from search_spaces.space import codec
 
 from ..config.loading import load_config, plain
 from ..errors import UserError
-from ..pipeline.run import Setting
-from ..report.runs import Run, write_runs
-from .command import bare_parser, run
+from ..pipeline.run import Run
+from ..report.runs import Run as RunTables
+from ..report.runs import write_runs
+from .command import bare_parser, run_program
 from .report import dataset_name
 
 EXAMPLES = """  python tools/compare.py output/synthetic/litepose output/synthetic/hrnet --out compare.html"""
@@ -27,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders that search.py finished")
     command.add_argument("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="default compare.html")
     options = command.parse_args(arguments)
-    settings = {folder: _setting(folder) for folder in dict.fromkeys(options.runs)}
-    judged = {folder: (dataset_name(setting), setting.score) for folder, setting in settings.items()}
+    settings = {folder: _run(folder) for folder in dict.fromkeys(options.runs)}
+    judged = {folder: (dataset_name(run), run.score) for folder, run in settings.items()}
     first, (dataset, metric) = next(iter(judged.items()))
     for folder, other in judged.items():
         if other != (dataset, metric):
@@ -38,26 +39,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     names = [folder.name for folder in settings]
     runs = {
-        folder.name if names.count(folder.name) == 1 else str(folder): Run(
-            folder, _describe(setting), plain(setting.cfg)
-        )
-        for folder, setting in settings.items()
+        folder.name if names.count(folder.name) == 1 else str(folder): RunTables(folder, _describe(run), plain(run.cfg))
+        for folder, run in settings.items()
     }
     print(write_runs(options.out, runs, metric=metric, dataset=dataset))
 
 
-def _setting(folder: Path) -> Setting:
+def _run(folder: Path) -> Run:
     config = folder / "config.yaml"
     if not config.is_file():
         raise UserError(f"{folder}: no run folder, it has no config.yaml; give a folder that search.py made")
-    return Setting(load_config(config), config)
+    return Run(load_config(config), config)
 
 
-def _describe(setting: Setting) -> Callable[[Any], Any]:
-    family = setting.family
+def _describe(run: Run) -> Callable[[Any], Any]:
+    family = run.family
     return lambda arch: codec.to_json(family.from_json(arch))
 
 
 def program() -> None:
     """``python tools/compare.py``."""
-    run(main)
+    run_program(main)

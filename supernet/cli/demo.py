@@ -31,7 +31,7 @@ from torch import nn
 from ..errors import UserError
 from ..io.files import read_json, write_atomically
 from ..pipeline.progress import Progress, say
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..pipeline.training import place
 from ..pipeline.weights import network_of
 from ..pose.bottom_up.inference import predict
@@ -41,7 +41,7 @@ from ..pose.top_down.crop import center_scale, crop_image
 from ..pose.top_down.decoding import decode, merge_mirrored
 from ..pose.top_down.task import TopDownTask
 from ..pose.visualisation import draw_poses, save_image
-from .command import config_of, parser, run
+from .command import config_of, parser, run_program
 
 EXAMPLES = """  python tools/demo.py --cfg experiments/synthetic/litepose.yaml --input photos --out poses \\
       --superconfig output/synthetic/litepose/subnets/S/arch.json \\
@@ -62,9 +62,9 @@ Poses = list[
 # ------------------------------------------------------------------------------------------------------------ networks
 
 
-def bottom_up(setting: Setting, network: nn.Module, input_hw: tuple[int, int]) -> Callable[[list[Shown]], list[Poses]]:
+def bottom_up(run: Run, network: nn.Module, input_hw: tuple[int, int]) -> Callable[[list[Shown]], list[Poses]]:
     """From images to everybody on them."""
-    task: Any = setting.task
+    task: Any = run.task
     settings = replace(task.inference, input_size=input_hw[0])
 
     def poses(pictures: list[Shown]) -> list[Poses]:
@@ -76,11 +76,11 @@ def bottom_up(setting: Setting, network: nn.Module, input_hw: tuple[int, int]) -
 
 
 def top_down(
-    setting: Setting, network: nn.Module, input_hw: tuple[int, int], boxes: dict[str, list[Box]] | None
+    run: Run, network: nn.Module, input_hw: tuple[int, int], boxes: dict[str, list[Box]] | None
 ) -> Callable[[list[Shown]], list[Poses]]:
     """From images to the people in their boxes; without boxes, one person fills the image."""
-    task: Any = setting.task
-    nobody = np.zeros((setting.skeleton.num_joints, 3), np.float32)
+    task: Any = run.task
+    nobody = np.zeros((run.skeleton.num_joints, 3), np.float32)
 
     def poses(pictures: list[Shown]) -> list[Poses]:
         people: list[PersonInstance] = []
@@ -96,7 +96,7 @@ def top_down(
         if not people:
             return [[] for _ in pictures]
         found = _joints(task, network, np.stack(crops), places)
-        dataset = PeopleDataset(people, setting.skeleton, range(len(pictures)), Path("--boxes"), None)
+        dataset = PeopleDataset(people, run.skeleton, range(len(pictures)), Path("--boxes"), None)
         of_image: defaultdict[int, Poses] = defaultdict(list)
         for result in task.results(dataset, [person.ravel().tolist() for person in found], input_hw):
             joints = np.array(result["keypoints"]).reshape(-1, 3)
@@ -218,28 +218,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--score", type=float, default=0.3, help="people of a lower score are left out")
     command.add_argument("--batch", type=int, default=1, help="images that the network sees at once")
     options = command.parse_args(arguments)
-    setting = Setting(config_of(options), options.cfg)
+    run = Run(config_of(options), options.cfg)
     if options.out.resolve() in (options.input.resolve(), options.input.resolve().parent):
         raise UserError(f"--out {options.out} is where the input lies, which would be overwritten: give another folder")
 
     is_video = options.input.suffix.lower() in VIDEOS and options.input.is_file()
     video = Video(options.input, options.out / f"{options.input.stem}.mp4") if is_video else None
     paths = [] if video else images_of(options.input)
-    network, arch = network_of(setting, options.superconfig)
-    place(network, setting)
-    if isinstance(setting.task, TopDownTask):
+    network, arch = network_of(run, options.superconfig)
+    place(network, run)
+    if isinstance(run.task, TopDownTask):
         if options.boxes and video:
             raise UserError(
                 "--boxes are for images, a video has no names: leave them out, or give its frames as images"
             )
         boxes = read_boxes(options.boxes, [path.name for path in paths]) if options.boxes else None
-        poses = top_down(setting, network, arch.input_hw, boxes)
+        poses = top_down(run, network, arch.input_hw, boxes)
     elif options.boxes:
-        raise UserError(
-            f"--boxes: DATASET.DATASET {setting.cfg.DATASET.DATASET} is bottom-up and finds people by itself"
-        )
+        raise UserError(f"--boxes: DATASET.DATASET {run.cfg.DATASET.DATASET} is bottom-up and finds people by itself")
     else:
-        poses = bottom_up(setting, network, arch.input_hw)
+        poses = bottom_up(run, network, arch.input_hw)
 
     options.out.mkdir(parents=True, exist_ok=True)
     source = video.frames() if video else ((path.name, read_image(path)) for path in paths)
@@ -253,18 +251,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for (name, image), people in zip(batch, found, strict=True):
                 kept = [person for person in people if person[1] >= options.score]
                 records.append(_record(name, image, kept))
-                joints = np.array([person for person, _ in kept]).reshape(-1, setting.skeleton.num_joints, 3)
-                drawn = draw_poses(image, joints, setting.skeleton)
+                joints = np.array([person for person, _ in kept]).reshape(-1, run.skeleton.num_joints, 3)
+                drawn = draw_poses(image, joints, run.skeleton)
                 video.write(drawn) if video else save_image(options.out / name, drawn)
             progress.to(len(records))
     if video:
         video.close()
-    head = {"skeleton": setting.skeleton.name, "joints": setting.skeleton.joints}
+    head = {"skeleton": run.skeleton.name, "joints": run.skeleton.joints}
     write_atomically(options.out / "poses.json", json.dumps(head | {"images": records}) + "\n")
     count = sum(len(record["people"]) for record in records)
     say(
         f"{count} people on {len(records)} {'frames' if video else 'images'}; {len(records) / seconds:.1f} a second "
-        f"({setting.device.type}, network and decoding); {options.out}"
+        f"({run.device.type}, network and decoding); {options.out}"
     )
 
 
@@ -277,4 +275,4 @@ def _record(name: str, image: Image, people: Poses) -> dict[str, Any]:
 
 def program() -> None:
     """``python tools/demo.py``."""
-    run(main)
+    run_program(main)

@@ -27,13 +27,13 @@ from ..errors import UserError
 from ..io.files import sha256, write_atomically
 from ..pipeline.data import AnyDataset
 from ..pipeline.progress import say
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..pipeline.weights import family_name_of, network_of
 from ..pose.bottom_up.inference import MEAN, STD
 from ..pose.top_down.onnx_decoding import WithJoints
 from ..pose.top_down.task import TopDownTask
 from ..report.markdown import markdown_table
-from .command import config_of, parser, run
+from .command import config_of, parser, run_program
 
 LARGEST_DIFFERENCE = 1e-4  # to PyTorch, of the largest absolute value of an output
 MOVED_CELLS = 0.01  # part of the joints that may lie elsewhere: where two cells are equally high, rounding decides
@@ -59,25 +59,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--repeats", type=int, default=20, help="timed calls of each runtime; 0 measures nothing")
     command.add_argument("--no-compile", action="store_true", help="do not measure torch.compile, which takes a minute")
     options = command.parse_args(arguments)
-    setting = Setting(config_of(options), options.cfg)
-    _check(setting, options)
-    network, arch = network_of(setting, options.superconfig)
+    run = Run(config_of(options), options.cfg)
+    _check(run, options)
+    network, arch = network_of(run, options.superconfig)
     if isinstance(network, OnnxNetwork):
-        raise UserError(f"{setting.cfg.TEST.MODEL_FILE} is exported already; give the weights it was made from")
+        raise UserError(f"{run.cfg.TEST.MODEL_FILE} is exported already; give the weights it was made from")
     network = network.float().cpu().eval()
-    images = list(_inputs(setting, setting.test[: options.images], arch.input_hw, options.batch))
-    certificate = export(setting, network, arch, images, options)
+    images = list(_inputs(run, run.test[: options.images], arch.input_hw, options.batch))
+    certificate = export(run, network, arch, images, options)
 
     files = {"onnxruntime": options.out}
     if options.int8:
         files["onnxruntime int8"] = options.out.with_name(f"{options.out.stem}-int8{SUFFIX}")
-        chosen = setting.calibration[: options.int8]
-        quantise(options.out, files["onnxruntime int8"], _inputs(setting, chosen, arch.input_hw, options.batch))
+        chosen = run.calibration[: options.int8]
+        quantise(options.out, files["onnxruntime int8"], _inputs(run, chosen, arch.input_hw, options.batch))
         certificate["int8"] = {
             "file": files["onnxruntime int8"].name,
             "sha256": sha256(files["onnxruntime int8"]),
             "images": len(chosen),
-            **compared(_reference(setting, network, options), OnnxNetwork(files["onnxruntime int8"]), images),
+            **compared(_reference(run, network, options), OnnxNetwork(files["onnxruntime int8"]), images),
         }
     if options.repeats:
         table = measured(network, fuse_batchnorm(network, images[0]), files, images[0], options)
@@ -97,14 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def export(
-    setting: Setting, network: nn.Module, arch: Any, images: Sequence[Tensor], options: argparse.Namespace
+    run: Run, network: nn.Module, arch: Any, images: Sequence[Tensor], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Write the file and compare it with PyTorch; returns the certificate.
 
     Raises:
         UserError: the network cannot be exported so, or the file differs from PyTorch; it is removed then.
     """
-    reference = _reference(setting, network, options)
+    reference = _reference(run, network, options)
     with torch.no_grad():
         answer = reference(images[0])
     several = isinstance(answer, list)
@@ -114,17 +114,17 @@ def export(
         else [f"maps{index}" for index in range(len(answer) if several else 1)]
     )
     facts = {
-        "family": family_name_of(setting),
-        "arch": json.dumps(setting.family.to_json(arch)),
-        "joints": str(setting.skeleton.num_joints),
+        "family": family_name_of(run),
+        "arch": json.dumps(run.family.to_json(arch)),
+        "joints": str(run.skeleton.num_joints),
         "several": "true" if several else "false",
         "decoded": "true" if options.decode else "false",
-        "colours": "RGB" if getattr(setting.task, "rgb", True) else "BGR",  # of the input: (pixel / 255 - mean) / std
+        "colours": "RGB" if getattr(run.task, "rgb", True) else "BGR",  # of the input: (pixel / 255 - mean) / std
         "mean": json.dumps(MEAN),
         "std": json.dumps(STD),
     }
-    shapes = [*images, *_others(setting, reference, images[0], arch.input_hw, options.dynamic)]
-    fused = _reference(setting, fuse_batchnorm(network, images[0]), options)
+    shapes = [*images, *_others(run, reference, images[0], arch.input_hw, options.dynamic)]
+    fused = _reference(run, fuse_batchnorm(network, images[0]), options)
     opset = write_onnx(fused, images[0], options.out, names, facts, options.dynamic)
     found = compared(reference, OnnxNetwork(options.out), shapes)
     if found["difference"] > LARGEST_DIFFERENCE or found.get("moved", 0) > MOVED_CELLS:
@@ -133,7 +133,7 @@ def export(
             f"{options.out}: differs from PyTorch by {found['difference']:.1e} of the largest value, more than "
             f"{LARGEST_DIFFERENCE:.0e}, and is not kept; report this with the architecture"
         )
-    cost, source = count(network, tuple(images[0][:1].shape)), Path(setting.cfg.TEST.MODEL_FILE)
+    cost, source = count(network, tuple(images[0][:1].shape)), Path(run.cfg.TEST.MODEL_FILE)
     return {
         "file": options.out.name,
         "sha256": sha256(options.out),
@@ -154,9 +154,7 @@ def export(
     }
 
 
-def _others(
-    setting: Setting, reference: nn.Module, images: Tensor, input_hw: tuple[int, int], dynamic: str
-) -> list[Tensor]:
+def _others(run: Run, reference: nn.Module, images: Tensor, input_hw: tuple[int, int], dynamic: str) -> list[Tensor]:
     """Batches of other shapes than those the file is made with, as far as these are left open.
 
     Raises:
@@ -167,7 +165,7 @@ def _others(
     larger = torch.cat([images] * 3)
     if dynamic == "batch":
         return [larger]
-    (other,) = _inputs(setting, setting.test[:1], (input_hw[0] + MULTIPLE, input_hw[1] + 2 * MULTIPLE), 1)
+    (other,) = _inputs(run, run.test[:1], (input_hw[0] + MULTIPLE, input_hw[1] + 2 * MULTIPLE), 1)
     try:
         with torch.no_grad():
             reference(other)
@@ -211,30 +209,30 @@ def measured(
     return pd.DataFrame(rows)
 
 
-def _check(setting: Setting, options: argparse.Namespace) -> None:
+def _check(run: Run, options: argparse.Namespace) -> None:
     """Refuse what cannot be done, before anything is read."""
     check_installed()
     if options.out.suffix != SUFFIX:
         raise UserError(f"--out {options.out} has to end in {SUFFIX}")
     if min(options.images, options.batch, options.threads) < 1 or min(options.int8, options.repeats) < 0:
         raise UserError("--images, --batch and --threads have to be 1 or more, --int8 and --repeats 0 or more")
-    if options.decode and not isinstance(setting.task, TopDownTask):
+    if options.decode and not isinstance(run.task, TopDownTask):
         raise UserError(
-            f"--decode: DATASET.DATASET {setting.cfg.DATASET.DATASET} is bottom-up, whose people are grouped outside of the "
+            f"--decode: DATASET.DATASET {run.cfg.DATASET.DATASET} is bottom-up, whose people are grouped outside of the "
             "file; leave it out"
         )
-    if options.decode and setting.cfg.TEST.POST_PROCESS and setting.cfg.TEST.BLUR_KERNEL:
+    if options.decode and run.cfg.TEST.POST_PROCESS and run.cfg.TEST.BLUR_KERNEL:
         raise UserError("--decode has a quarter of a cell and no DARK; set TEST.BLUR_KERNEL 0")
 
 
-def _reference(setting: Setting, network: nn.Module, options: argparse.Namespace) -> nn.Module:
+def _reference(run: Run, network: nn.Module, options: argparse.Namespace) -> nn.Module:
     """The network as it is to answer."""
-    return WithJoints(network, setting.cfg.TEST.POST_PROCESS).eval() if options.decode else network
+    return WithJoints(network, run.cfg.TEST.POST_PROCESS).eval() if options.decode else network
 
 
-def _inputs(setting: Setting, dataset: AnyDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
+def _inputs(run: Run, dataset: AnyDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
     """Whole batches (B, 3, H, W) of the images of a dataset, the last filled up by repeating it."""
-    for images in setting.task.calibration_batches(dataset, input_hw, batch):
+    for images in run.task.calibration_batches(dataset, input_hw, batch):
         whole = images.cpu().contiguous()
         yield whole.repeat(-(-batch // len(whole)), 1, 1, 1)[:batch]
 
@@ -245,4 +243,4 @@ def _listed(outputs: Any) -> list[Tensor]:
 
 def program() -> None:
     """``python tools/export.py``."""
-    run(main)
+    run_program(main)

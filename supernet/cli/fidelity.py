@@ -18,14 +18,14 @@ from ..errors import UserError
 from ..io.files import sha256, write_atomically
 from ..pipeline.candidates import subnet
 from ..pipeline.progress import Progress, say
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..pipeline.standalone import standalone_table
 from ..pipeline.training import TRAINED_BY
 from ..report import write_csv
 from ..report.markdown import bullets, environment, markdown_table
 from ..search.journal import Journal
 from ..search.ranking import Chance, chance, correlations, mean_over_seeds, read_standalone
-from .command import config_of, parser, run
+from .command import config_of, parser, run_program
 from .train import load_supernet
 
 EXAMPLES = """  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --workers 2 FIDELITY.EPOCHS 6
@@ -42,69 +42,66 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = command.parse_args(arguments)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: at least one process has to train; to train none, give --table")
-    setting = Setting(config_of(options), options.cfg)
-    folder = setting.folder / "fidelity"
+    run = Run(config_of(options), options.cfg)
+    folder = run.folder / "fidelity"
     digest = sha256(options.supernet) if options.supernet else ""  # a wrong name is told before hours of training
-    table = options.table or standalone_table(setting, folder, options.workers)
+    table = options.table or standalone_table(run, folder, options.workers)
     if options.supernet is None:
         say(f"{table}\nnext: python tools/fidelity.py --cfg {options.cfg} --table {table} --supernet FILE")
         return
-    compare(setting, folder / digest[:12], read_standalone(table), options.supernet, str(table), digest)
+    compare(run, folder / digest[:12], read_standalone(table), options.supernet, str(table), digest)
 
 
 def compare(
-    setting: Setting, folder: Path, trainings: pd.DataFrame, source: Path, table_name: str, digest: str
+    run: Run, folder: Path, trainings: pd.DataFrame, source: Path, table_name: str, digest: str
 ) -> pd.DataFrame:
     """Score the table's architectures in the supernet; writes scores.csv, correlations.csv, report.md; prints the report."""
     table = mean_over_seeds(trainings)
-    table = _supernet_scores(setting, folder, table, source, digest)
+    table = _supernet_scores(run, folder, table, source, digest)
     found = []
     for split in ("test", "search"):
         predictors = {"supernet": table.supernet, "MACs": table.macs}
         if split == "test":  # what it costs to evaluate on other images: with the supernet, and with no supernet in it
             predictors |= {"supernet, same images": table.supernet_test, "alone, search split": table.search}
-        part = correlations(
-            table[split], predictors, table.macs, baseline="MACs", band_count=setting.cfg.FIDELITY.BANDS
-        )
+        part = correlations(table[split], predictors, table.macs, baseline="MACs", band_count=run.cfg.FIDELITY.BANDS)
         part.insert(0, "evaluated on", split)
         found.append(part)
     result = pd.concat(found, ignore_index=True)
     write_csv(folder / "scores.csv", table)
     write_csv(folder / "correlations.csv", result)
-    text = _report(setting, table, result, table_name, source, chance(trainings))
+    text = _report(run, table, result, table_name, source, chance(trainings))
     write_atomically(folder / "report.md", text)
     say(f"{text}\n{folder}")
     return result
 
 
-def _supernet_scores(setting: Setting, folder: Path, table: pd.DataFrame, source: Path, digest: str) -> pd.DataFrame:
+def _supernet_scores(run: Run, folder: Path, table: pd.DataFrame, source: Path, digest: str) -> pd.DataFrame:
     """The table with the score of every architecture after calibration; a stopped run goes on.
 
     ``supernet`` is on the search split, which is what a search sees, and ``supernet_test`` on the reported one.
     """
-    archs = [setting.family.from_json(json.loads(text)) for text in table.arch]
+    archs = [run.family.from_json(json.loads(text)) for text in table.arch]
     for arch in archs:
-        reason = setting.space.why_not(arch)
+        reason = run.space.why_not(arch)
         if reason is not None:
             raise UserError(
                 f"the table holds an architecture that the space does not: {reason}; give the table's --cfg"
             )
     journal: Journal[object] = Journal(
         folder / "scores.jsonl",
-        space=setting.space.fingerprint,
+        space=run.space.fingerprint,
         seed=0,
-        settings=setting.settings(*TRAINED_BY, "TEST") | {"supernet_sha256": digest},
-        to_json=setting.family.to_json,
+        settings=run.settings(*TRAINED_BY, "TEST") | {"supernet_sha256": digest},
+        to_json=run.family.to_json,
     )
-    supernet = load_supernet(setting, source)
-    splits = {"supernet": setting.search, "supernet_test": setting.test}
-    evaluators = {name: setting.evaluator(dataset) for name, dataset in splits.items()}
+    supernet = load_supernet(run, source)
+    splits = {"supernet": run.search, "supernet_test": run.test}
+    evaluators = {name: run.evaluator(dataset) for name, dataset in splits.items()}
 
     def evaluate(arch: Any) -> dict[str, float]:
-        network = subnet(setting, supernet, arch)
+        network = subnet(run, supernet, arch)
         return {
-            name: setting.metrics(network, dataset, arch, evaluators[name])[setting.score]
-            for name, dataset in splits.items()
+            name: run.metrics(network, dataset, arch, evaluators[name])[run.score] for name, dataset in splits.items()
         }
 
     scores = []
@@ -120,7 +117,7 @@ def _supernet_scores(setting: Setting, folder: Path, table: pd.DataFrame, source
 
 
 def _report(
-    setting: Setting,
+    run: Run,
     table: pd.DataFrame,
     result: pd.DataFrame,
     table_name: str,
@@ -156,9 +153,9 @@ def _report(
     )
     return "\n\n".join(
         [
-            f"# Does the supernet rank as training alone does? {setting.cfg.SPACE.FAMILY} {setting.cfg.SPACE.NAME}",
+            f"# Does the supernet rank as training alone does? {run.cfg.SPACE.FAMILY} {run.cfg.SPACE.NAME}",
             bullets(facts),
-            f"Rank correlation with {setting.score} of each network trained stand-alone, on the reported split. \"supernet\" was "
+            f"Rank correlation with {run.score} of each network trained stand-alone, on the reported split. \"supernet\" was "
             "evaluated on the search split, as a search does; \"within bands\" is the mean over the bands of equal MACs; "
             "\"supernet - MACs\" is the supernet's lead over ranking by MACs.",
             markdown_table(shown),
@@ -168,4 +165,4 @@ def _report(
 
 def program() -> None:
     """``python tools/fidelity.py``."""
-    run(main)
+    run_program(main)

@@ -18,9 +18,9 @@ from ..deploy.benchmark import measure, place_of
 from ..deploy.runtimes import RUNTIMES
 from ..errors import UserError
 from ..pipeline.progress import Progress, say
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..report.markdown import markdown_table
-from .command import config_of, parser, run
+from .command import config_of, parser, run_program
 
 EXAMPLES = """  python tools/latency.py --cfg experiments/synthetic/litepose.yaml \\
       --runtime eager --threads 1 --check 50 --out latency.json"""
@@ -37,12 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--repeats", type=int, default=20, help="timed calls of one architecture; the median counts")
     command.add_argument("--out", type=Path, default=Path("latency.json"), metavar="FILE", help="the table")
     options = command.parse_args(arguments)
-    setting = Setting(config_of(options), options.cfg)
-    place = place_of(setting.device, options.runtime, options.threads, options.batch)
-    table = _table(setting, options.out, place)
-    _complete(setting, table, options)
+    run = Run(config_of(options), options.cfg)
+    place = place_of(run.device, options.runtime, options.threads, options.batch)
+    table = _table(run, options.out, place)
+    _complete(run, table, options)
 
-    model = LatencyModel(setting.build, setting.space, table)
+    model = LatencyModel(run.build, run.space, table)
     say(f"{place.machine}: {place.runtime} on {place.device}, threads {place.threads}, batch {place.batch}")
     say(markdown_table(pd.DataFrame(model.rows)))
     if table.checked:
@@ -55,32 +55,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"COST.LATENCY_TABLE {options.out}")
 
 
-def _table(setting: Setting, path: Path, place: Place) -> LatencyTable:
+def _table(run: Run, path: Path, place: Place) -> LatencyTable:
     """The table of the file, if it was measured here; else an empty one."""
     if not path.exists():
-        return LatencyTable(setting.space.fingerprint, place)
-    table = LatencyTable.load(path, setting.space.fingerprint)
+        return LatencyTable(run.space.fingerprint, place)
+    table = LatencyTable.load(path, run.space.fingerprint)
     if table.place != place:
         raise UserError(f"{path}: measured at {table.place}, this is {place}; give another --out")
     return table
 
 
-def _complete(setting: Setting, table: LatencyTable, options: argparse.Namespace) -> None:
+def _complete(run: Run, table: LatencyTable, options: argparse.Namespace) -> None:
     """Measure what is missing; the file is written after every architecture."""
     for seed, (rows, wanted) in enumerate(((table.fitted, options.measure), (table.checked, options.check))):
-        codes = setting.space.sample_codes(wanted, np.random.default_rng(seed)).tolist()
+        codes = run.space.sample_codes(wanted, np.random.default_rng(seed)).tolist()
         if rows is table.fitted and wanted:
-            codes[:2] = [
-                setting.space.encode(arch).tolist() for arch in (setting.space.smallest, setting.space.largest)
-            ]
+            codes[:2] = [run.space.encode(arch).tolist() for arch in (run.space.smallest, run.space.largest)]
         missing = [tuple(code) for code in codes if tuple(code) not in rows]
         with Progress("checking" if seed else "measuring", len(missing)) as progress:
             for done, code in enumerate(missing, 1):
-                rows[code] = measure(setting.build, setting.space, code, table.place, options.repeats)
+                rows[code] = measure(run.build, run.space, code, table.place, options.repeats)
                 table.save(options.out)
                 progress.to(done)
 
 
 def program() -> None:
     """``python tools/latency.py``."""
-    run(main)
+    run_program(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from .command import run
+from .command import run_program
 
 #: The programs, modules of this package, and what each does.
 PROGRAMS = {
@@ -33,4 +33,4 @@ def main() -> None:
         print("\nexamples:\n  pose-supernet search --cfg synthetic/litepose.yaml")  # noqa: T201
         sys.exit(0 if name in ("-h", "--help") else 2)
     sys.argv[:2] = [f"pose-supernet {name}"]
-    run(import_module(f".{name}", __package__).main)
+    run_program(import_module(f".{name}", __package__).main)

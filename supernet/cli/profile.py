@@ -20,10 +20,10 @@ from ..cost.macs import count, operations
 from ..cost.peak_memory import peak_memory
 from ..io.files import write_atomically
 from ..pipeline.progress import Progress
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..report.markdown import markdown_table
 from ..sharing.meta import skeleton
-from .command import add_cfg, bare_parser, config_of, run
+from .command import add_cfg, bare_parser, config_of, run_program
 
 EXAMPLES = """  python tools/profile.py --published
   python tools/profile.py --published --csv table.csv --markdown table.md
@@ -63,10 +63,10 @@ def published_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def layer_table(setting: Setting, superconfig: str, layers: bool) -> pd.DataFrame:
+def layer_table(run: Run, superconfig: str, layers: bool) -> pd.DataFrame:
     """Of one architecture: its total with the peak activation memory, and with ``layers`` every layer that multiplies."""
-    arch = setting.architecture(superconfig)
-    network = skeleton(setting.build, arch)
+    arch = run.architecture(superconfig)
+    network = skeleton(run.build, arch)
     cost = count(network, (1, 3, *arch.input_hw))
     parameters = {name: parameter.numel() for name, parameter in network.named_parameters()}
     rows = []
@@ -94,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.published:
         table = published_table()
     else:
-        setting = Setting(config_of(options), options.cfg)
-        table = layer_table(setting, options.superconfig, options.layers)
+        run = Run(config_of(options), options.cfg)
+        table = layer_table(run, options.superconfig, options.layers)
     text = markdown_table(table)
     print(text)
     if options.csv:
@@ -106,4 +106,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def program() -> None:
     """``python tools/profile.py``."""
-    run(main)
+    run_program(main)

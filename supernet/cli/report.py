@@ -13,9 +13,9 @@ from ..config.loading import load_config
 from ..errors import UserError
 from ..pipeline.data import READERS
 from ..pipeline.html_page import PUBLISHED, approach_of, write_page
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..report import draw, read_evaluated, write_report
-from .command import bare_parser, run, settings_file
+from .command import bare_parser, run_program, settings_file
 
 EXAMPLES = """  python tools/plot_pareto.py output/synthetic/litepose
   pose-supernet report output/crowd_pose/litepose --dataset crowdpose"""
@@ -58,67 +58,67 @@ def main(arguments: Sequence[str] | None = None) -> None:
         approach=None if options.approach == "all" else options.approach,
     )
     if (options.run / "subnets").is_dir():
-        setting = _setting(options.run)
-        tables = (read_evaluated(options.run, which, setting.score) for which in ("found", "random"))
-        files = [*files, *write_documents(setting, *(0 if table is None else len(table) for table in tables))]
+        run = _run(options.run)
+        tables = (read_evaluated(options.run, which, run.score) for which in ("found", "random"))
+        files = [*files, *write_documents(run, *(0 if table is None else len(table) for table in tables))]
     print(*files, sep="\n")
 
 
-def _setting(folder: Path) -> Setting:
+def _run(folder: Path) -> Run:
     """The setting of a run folder, which may have been moved."""
-    setting = Setting(
+    run = Run(
         load_config(folder / "config.yaml"), settings_file(f"experiments/{folder.parent.name}/{folder.name}.yaml")
     )
-    setting.folder = folder
-    return setting
+    run.folder = folder
+    return run
 
 
-def write_reports(setting: Setting, found: int, baseline: int) -> list[Path]:
+def write_reports(run: Run, found: int, baseline: int) -> list[Path]:
     """Write all of them, from the tables and networks in the run folder; arguments as :func:`write_documents`."""
     plots = draw(
-        setting.folder,
-        metric=setting.score,
-        dataset=dataset_name(setting),
+        run.folder,
+        metric=run.score,
+        dataset=dataset_name(run),
         published=PUBLISHED,
-        approach=approach_of(setting),
+        approach=approach_of(run),
     )
-    return [*plots, *write_documents(setting, found, baseline)]
+    return [*plots, *write_documents(run, found, baseline)]
 
 
-def write_documents(setting: Setting, found: int, baseline: int) -> list[Path]:
+def write_documents(run: Run, found: int, baseline: int) -> list[Path]:
     """Write ``report.md`` and ``report.html``.
 
     Args:
-        setting: the run's.
+        run: the run's.
         found: how many architectures the search evaluated.
         baseline: how many random ones.
 
     Returns:
         The files.
     """
-    about = _about(setting, found, baseline)
-    return [write_report(setting.folder, **about), write_page(setting, about, dataset_name(setting))]
+    about = _about(run, found, baseline)
+    return [write_report(run.folder, **about), write_page(run, about, dataset_name(run))]
 
 
-def dataset_name(setting: Setting) -> str:
+def dataset_name(run: Run) -> str:
     """What the axes call the data: published scores belong beside it only where this is their dataset."""
-    return "synthetic" if setting.cfg.DATASET.SYNTHETIC.TRAIN else setting.skeleton.name
+    return "synthetic" if run.cfg.DATASET.SYNTHETIC.TRAIN else run.skeleton.name
 
 
-def _about(setting: Setting, found: int, baseline: int) -> dict[str, Any]:
+def _about(run: Run, found: int, baseline: int) -> dict[str, Any]:
     """What the report says beside the tables."""
-    cfg, space, cfg_file = setting.cfg, setting.space, setting.source
-    ends = [int(setting.costs.macs(space.encode(arch)[None])[0]) for arch in (space.smallest, space.largest)]
-    subnet = setting.folder / "subnets" / "NAME"
+    cfg, space, cfg_file = run.cfg, run.space, run.source
+    ends = [int(run.costs.macs(space.encode(arch)[None])[0]) for arch in (space.smallest, space.largest)]
+    subnet = run.folder / "subnets" / "NAME"
     return {
-        "title": f"{cfg.SPACE.FAMILY} on {dataset_name(setting)}",
-        "metric": setting.score,
+        "title": f"{cfg.SPACE.FAMILY} on {dataset_name(run)}",
+        "metric": run.score,
         "ran": {
             "command": f"python search.py --cfg {cfg_file}",
             "seed": cfg.SEED,
-            "training images": len(setting.train),
-            "search images": len(setting.search),
-            "images reported on": len(setting.test),
+            "training images": len(run.train),
+            "search images": len(run.search),
+            "images reported on": len(run.test),
             "architectures evaluated": f"{found} ({cfg.SEARCH.ALGORITHM}), {baseline} (random)",
         },
         "space": {
@@ -138,4 +138,4 @@ def _about(setting: Setting, found: int, baseline: int) -> dict[str, Any]:
 
 def program() -> None:
     """``python tools/plot_pareto.py``."""
-    run(main)
+    run_program(main)

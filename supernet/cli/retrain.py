@@ -20,10 +20,10 @@ from ..pipeline.candidates import Worker, cluster_of
 from ..pipeline.cluster import RETRIES
 from ..pipeline.fit import WEIGHTS
 from ..pipeline.progress import say
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..pipeline.subnets import compare_subnets
 from ..report import write_csv
-from .command import config_of, parser, run
+from .command import config_of, parser, run_program
 from .search import select_subnets
 from .train import load_supernet
 
@@ -35,41 +35,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = parser(__doc__, EXAMPLES)
     command.add_argument("--backend", choices=("local", "ray"), help="SEARCH.BACKEND, if not that of the configuration")
     options = command.parse_args(arguments)
-    setting = Setting(config_of(options), options.cfg)
-    if not setting.cfg.SEARCH.BUDGETS:
+    run = Run(config_of(options), options.cfg)
+    if not run.cfg.SEARCH.BUDGETS:
         raise UserError("SEARCH.BUDGETS is empty: name the budgets whose best architectures are retrained")
-    source, front = setting.folder / "supernet" / WEIGHTS, setting.folder / "front.csv"
+    source, front = run.folder / "supernet" / WEIGHTS, run.folder / "front.csv"
     for path in (source, front):
         if not path.is_file():
             raise UserError(f"{path}: no such file; run search.py with this --cfg first")
-    selected = select_subnets(setting, pd.read_csv(front))
-    rows = retrain(setting, selected, source, options.backend or setting.cfg.SEARCH.BACKEND)
-    write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
-    say(
-        f"{setting.folder / 'comparison.csv'}\nnext: python search.py --cfg {options.cfg}  (draws pareto.png, report.md)"
-    )
+    selected = select_subnets(run, pd.read_csv(front))
+    rows = retrain(run, selected, source, options.backend or run.cfg.SEARCH.BACKEND)
+    write_csv(run.folder / "comparison.csv", pd.DataFrame(rows))
+    say(f"{run.folder / 'comparison.csv'}\nnext: python search.py --cfg {options.cfg}  (draws pareto.png, report.md)")
 
 
-def retrain(setting: Setting, selected: Mapping[str, str], source: Path, backend: str) -> list[dict[str, Any]]:
+def retrain(run: Run, selected: Mapping[str, str], source: Path, backend: str) -> list[dict[str, Any]]:
     """The rows of comparison.csv, in the order of the selected subnets; what is done already is not done again.
 
     Args:
-        setting: the run.
+        run: the run.
         selected: name -> architecture as JSON.
         source: the file of the supernet.
         backend: ``local``, one after the other in this process, or ``ray``.
     """
     if backend == "local":
-        return compare_subnets(setting, selected, load_supernet(setting, source), source)
-    rows = _trials(setting, selected, source)
+        return compare_subnets(run, selected, load_supernet(run, source), source)
+    rows = _trials(run, selected, source)
     return [rows[name] for name in selected]
 
 
-def _trials(setting: Setting, selected: Mapping[str, str], source: Path) -> dict[str, dict[str, Any]]:
+def _trials(run: Run, selected: Mapping[str, str], source: Path) -> dict[str, dict[str, Any]]:
     """The row of each pick, made by a trial."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends this program as it ends the others
-    cluster = cluster_of(setting)
+    cluster = cluster_of(run)
     cluster.connect()
     tune: Any = importlib.import_module("ray.tune")  # without its types, which are there only where Ray is installed
 
@@ -80,14 +78,12 @@ def _trials(setting: Setting, selected: Mapping[str, str], source: Path) -> dict
         def step(self) -> dict[str, Any]:
             return {"done": True, **_in_a_trial(*self.work)}
 
-    say(
-        f"retraining {', '.join(selected)} by trials; log.csv in {setting.folder / 'subnets' / 'NAME' / 'retrained'} grows"
-    )
+    say(f"retraining {', '.join(selected)} by trials; log.csv in {run.folder / 'subnets' / 'NAME' / 'retrained'} grows")
     trainable = tune.with_parameters(
-        Retraining, worker=Worker.of(setting), selected=dict(selected), source=source.resolve()
+        Retraining, worker=Worker.of(run), selected=dict(selected), source=source.resolve()
     )
     with tempfile.TemporaryDirectory(
-        dir=setting.folder.resolve(), prefix=".tune-", ignore_cleanup_errors=True
+        dir=run.folder.resolve(), prefix=".tune-", ignore_cleanup_errors=True
     ) as folder:  # seen by all machines, which Tune checks
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": cluster.cpus, "gpu": cluster.gpus}),
@@ -113,8 +109,8 @@ def _trials(setting: Setting, selected: Mapping[str, str], source: Path) -> dict
 def _in_a_trial(worker: Worker, name: str, arch: str, source: Path) -> dict[str, Any]:
     """One pick to its end: its row, or why it is refused, which no further try would change."""
     try:
-        setting = worker.begin()
-        (row,) = compare_subnets(setting, {name: arch}, load_supernet(setting, source), source)
+        run = worker.begin()
+        (row,) = compare_subnets(run, {name: arch}, load_supernet(run, source), source)
         return {"row": row}
     except UserError as error:
         return {"refused": str(error)}
@@ -122,4 +118,4 @@ def _in_a_trial(worker: Worker, name: str, arch: str, source: Path) -> dict[str,
 
 def program() -> None:
     """``python tools/retrain.py``."""
-    run(main)
+    run_program(main)

@@ -24,7 +24,7 @@ from ..pipeline.dry_run import show_run
 from ..pipeline.fit import REPORTED
 from ..pipeline.progress import Progress, say
 from ..pipeline.provenance import Archive, renew_search, renew_supernet, searched_with
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..pipeline.subnets import compare_subnets
 from ..report import write_csv
 from ..search.base import Searcher
@@ -37,7 +37,7 @@ from ..search.predictor import Fit, PredictorSearch
 from ..search.random_search import RandomSearch
 from ..search.successive_halving import Halving
 from ..sharing.supernet import Supernet
-from .command import config_of, parser, run
+from .command import config_of, parser, run_program
 from .report import write_reports
 from .train import load_supernet, train_supernet
 
@@ -50,62 +50,62 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     command = parser(__doc__, EXAMPLES, dry_run=True)
     options = command.parse_args(arguments)
-    setting = Setting(config_of(options), options.cfg)
+    run = Run(config_of(options), options.cfg)
     if options.dry_run:
-        _check_budgets(setting)
-        return show_run(setting, search=True)
+        _check_budgets(run)
+        return show_run(run, search=True)
     started = time.monotonic()
-    setting.keep_config()
-    for folder in (setting.folder, setting.folder / "search"):
+    run.keep_config()
+    for folder in (run.folder, run.folder / "search"):
         sweep(folder)
-    _check_budgets(setting)
-    if setting.cfg.SEARCH.BACKEND == "ray":
-        cluster_of(setting).check()
-    archive = Archive(setting.folder)
-    renew_supernet(setting, archive)
-    source = train_supernet(setting)
-    supernet = load_supernet(setting, source)
-    renew_search(setting, source, archive)
-    found, baseline = search(setting, supernet, source)
-    front = _front(setting, found)
-    write_csv(setting.folder / "front.csv", front)
+    _check_budgets(run)
+    if run.cfg.SEARCH.BACKEND == "ray":
+        cluster_of(run).check()
+    archive = Archive(run.folder)
+    renew_supernet(run, archive)
+    source = train_supernet(run)
+    supernet = load_supernet(run, source)
+    renew_search(run, source, archive)
+    found, baseline = search(run, supernet, source)
+    front = _front(run, found)
+    write_csv(run.folder / "front.csv", front)
     say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
-    rows = compare_subnets(setting, select_subnets(setting, front), supernet, source, archive)
-    write_csv(setting.folder / "comparison.csv", pd.DataFrame(rows))
-    files = write_reports(setting, len(found), len(baseline))
+    rows = compare_subnets(run, select_subnets(run, front), supernet, source, archive)
+    write_csv(run.folder / "comparison.csv", pd.DataFrame(rows))
+    files = write_reports(run, len(found), len(baseline))
     say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     say(f"{'  '.join(map(str, files))}  ({(time.monotonic() - started) / 60:.1f} minutes)")
 
 
-def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:
+def search(run: Run, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:
     """Evaluate SEARCH.EVALUATIONS architectures, and SEARCH.RANDOM_BASELINE random ones, on the search split.
 
     With SEARCH.HALVING they are the survivors of as many more whose loss alone was measured; the baseline is never halved.
     """
-    cfg = setting.cfg.SEARCH
+    cfg = run.cfg.SEARCH
     journal = Journal(
-        setting.folder / "search" / "journal.jsonl",
-        space=setting.space.fingerprint,
+        run.folder / "search" / "journal.jsonl",
+        space=run.space.fingerprint,
         seed=cfg.SEED,
-        settings=searched_with(setting, source),
-        to_json=setting.family.to_json,
+        settings=searched_with(run, source),
+        to_json=run.family.to_json,
         may_differ=REPORTED,
     )
-    evaluate, halving = evaluate_of(setting, supernet, source), None
+    evaluate, halving = evaluate_of(run, supernet, source), None
     if cfg.HALVING.IMAGES:
         stage = f"loss on {cfg.HALVING.IMAGES} images"
-        halving = Halving(losses_of(setting, supernet, source), stage, cfg.HALVING.KEEP)
+        halving = Halving(losses_of(run, supernet, source), stage, cfg.HALVING.KEEP)
 
     def search_with(algorithm: str, evaluations: int, title: str, halving: Halving[Any] | None) -> list[Record]:
         with Progress(title, evaluations) as progress:
             return run_search(
-                _searcher(setting, algorithm),
+                _searcher(run, algorithm),
                 evaluate,
                 journal,
                 evaluations,
-                setting.score,
+                run.score,
                 lambda done, record: progress.to(
-                    done, **{setting.score: record.metrics[setting.score], "MMACs": record.macs / 1e6}
+                    done, **{run.score: record.metrics[run.score], "MMACs": record.macs / 1e6}
                 ),
                 halving,
             )
@@ -118,24 +118,22 @@ def search(setting: Setting, supernet: Supernet[Any], source: Path) -> tuple[lis
     if cfg.RANDOM_BASELINE:
         baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)", None)
     leave()
-    write_csv(setting.folder / "search" / "found.csv", score_table(setting, found))
-    write_csv(setting.folder / "search" / "random.csv", score_table(setting, baseline))
+    write_csv(run.folder / "search" / "found.csv", score_table(run, found))
+    write_csv(run.folder / "search" / "random.csv", score_table(run, baseline))
     return found, baseline
 
 
-def _searcher(setting: Setting, algorithm: str) -> Searcher[Any]:
-    cfg = setting.cfg.SEARCH
+def _searcher(run: Run, algorithm: str) -> Searcher[Any]:
+    cfg = run.cfg.SEARCH
     common: dict[str, Any] = {
-        "space": setting.space,
-        "costs": costs_of(setting),
+        "space": run.space,
+        "costs": costs_of(run),
         "rng": np.random.default_rng(cfg.SEED),
         "population": cfg.POPULATION,
-        "limits": limits_of(setting),
+        "limits": limits_of(run),
     }
-    objectives: dict[str, Any] = {"objectives": setting.cfg.COST.OBJECTIVES}
-    mutation: dict[str, Any] = {
-        "mutation_probability": cfg.MUTATION_PROBABILITY or 1 / max(1, len(setting.space.genes))
-    }
+    objectives: dict[str, Any] = {"objectives": run.cfg.COST.OBJECTIVES}
+    mutation: dict[str, Any] = {"mutation_probability": cfg.MUTATION_PROBABILITY or 1 / max(1, len(run.space.genes))}
     match algorithm:
         case "random":
             return RandomSearch(**common, **objectives)
@@ -143,7 +141,7 @@ def _searcher(setting: Setting, algorithm: str) -> Searcher[Any]:
             generations = -(-cfg.EVALUATIONS // cfg.POPULATION)
             return Evolution(**common, **mutation, parent_ratio=cfg.PARENT_RATIO, iterations=generations)
         case "predictor":
-            return PredictorSearch(**common, **objectives, **mutation, on_fit=_fit_log(setting.folder / "search"))
+            return PredictorSearch(**common, **objectives, **mutation, on_fit=_fit_log(run.folder / "search"))
         case _:
             return NSGA2(**common, **objectives, **mutation)
 
@@ -163,17 +161,17 @@ def _fit_log(folder: Path) -> Callable[[Fit], None]:
     return on_fit
 
 
-def score_table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
+def score_table(run: Run, records: Sequence[Record]) -> pd.DataFrame:
     """What was evaluated: macs, params, resolution, other costs of the search, every metric, the architecture as JSON."""
     if not records:
         return pd.DataFrame()
-    archs = [setting.family.from_json(record.arch) for record in records]
-    codes = np.stack([setting.space.encode(arch) for arch in archs])
-    costs = costs_of(setting)
+    archs = [run.family.from_json(record.arch) for record in records]
+    codes = np.stack([run.space.encode(arch) for arch in archs])
+    costs = costs_of(run)
     table = pd.DataFrame(
         {
             "macs": [record.macs for record in records],
-            "params": setting.costs.params(codes),
+            "params": run.costs.params(codes),
             "resolution": [arch.input_hw[0] for arch in archs],
         }
     )
@@ -184,20 +182,20 @@ def score_table(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
     return table.join(metrics).assign(arch=[json.dumps(record.arch) for record in records])
 
 
-def _front(setting: Setting, records: Sequence[Record]) -> pd.DataFrame:
-    table = score_table(setting, records)
-    best = non_dominated(table[[*setting.cfg.COST.OBJECTIVES, setting.score]].to_numpy(dtype=float))
+def _front(run: Run, records: Sequence[Record]) -> pd.DataFrame:
+    table = score_table(run, records)
+    best = non_dominated(table[[*run.cfg.COST.OBJECTIVES, run.score]].to_numpy(dtype=float))
     front = table[best].sort_values("macs").reset_index(drop=True)
     front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
     return front
 
 
-def select_subnets(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
+def select_subnets(run: Run, front: pd.DataFrame) -> dict[str, str]:
     """The best architecture of the front within each budget; one that serves two budgets goes by the smaller one's name."""
-    budgets = dict(sorted(setting.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
+    budgets = dict(sorted(run.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
     if not budgets:
         return {}
-    rows = select_within_budgets(front.macs.to_numpy(dtype=float), front[setting.score].to_numpy(dtype=float), budgets)
+    rows = select_within_budgets(front.macs.to_numpy(dtype=float), front[run.score].to_numpy(dtype=float), budgets)
     selected: dict[str, str] = {}
     for name, row in rows.items():
         arch = str(front.arch[row])
@@ -208,11 +206,11 @@ def select_subnets(setting: Setting, front: pd.DataFrame) -> dict[str, str]:
     return selected
 
 
-def _check_budgets(setting: Setting) -> None:
+def _check_budgets(run: Run) -> None:
     """Before hours of training: can every budget be met, and every limit?"""
-    check_limits(setting)
-    smallest = int(setting.costs.macs(setting.space.encode(setting.space.smallest)[None])[0])
-    for name, macs in setting.cfg.SEARCH.BUDGETS.items():
+    check_limits(run)
+    smallest = int(run.costs.macs(run.space.encode(run.space.smallest)[None])[0])
+    for name, macs in run.cfg.SEARCH.BUDGETS.items():
         if macs < smallest:
             raise UserError(
                 f"SEARCH.BUDGETS {name}: {macs:,} MACs, the smallest architecture of the space has {smallest:,}"
@@ -221,4 +219,4 @@ def _check_budgets(setting: Setting) -> None:
 
 def program() -> None:
     """``python search.py``."""
-    run(main)
+    run_program(main)

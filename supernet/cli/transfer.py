@@ -20,11 +20,11 @@ from ..io.files import sha256, write_atomically
 from ..pipeline.fit import WEIGHTS
 from ..pipeline.process_group import SINGLE_PROCESS, ProcessGroup, process_group
 from ..pipeline.progress import say
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..pipeline.training import place
 from ..sharing.calibration import calibrate
 from ..sharing.supernet import Supernet
-from .command import config_of, parser, run
+from .command import config_of, parser, run_program
 from .train import backend_of, load_supernet
 
 EXAMPLES = """  python weight_transfer.py --cfg experiments/crowd_pose/litepose.yaml --superconfig litepose-XS \\
@@ -38,16 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = command.parse_args(arguments)
     if options.superconfig is None:
         command.error("--superconfig is needed: which architecture to cut out")
-    setting = Setting(config_of(options), options.cfg)
-    source = supernet_file(setting)
-    arch = setting.architecture(options.superconfig)
-    supernet = load_supernet(setting, source)
-    network, certificate = cut(setting, supernet, arch)
+    run = Run(config_of(options), options.cfg)
+    source = supernet_file(run)
+    arch = run.architecture(options.superconfig)
+    supernet = load_supernet(run, source)
+    network, certificate = cut(run, supernet, arch)
     path = Path(options.superconfig)
     name = path.resolve().parent.name if path.name == "arch.json" else path.stem
-    folder = setting.folder / "subnets" / name
-    with process_group(backend_of(setting)) as processes:
-        finish(setting, folder, arch, network, certificate, source, processes)
+    folder = run.folder / "subnets" / name
+    with process_group(backend_of(run)) as processes:
+        finish(run, folder, arch, network, certificate, source, processes)
     say(
         f"{folder / 'weights.pt'}: {certificate['macs'] / 1e6:,.1f} MMACs, {certificate['params']:,} parameters, "
         f"difference to the supernet {certificate['difference']}, calibrated on {certificate['calibration_images']} images\n"
@@ -55,15 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def supernet_file(setting: Setting) -> Path:
+def supernet_file(run: Run) -> Path:
     """TEST.MODEL_FILE, or else the supernet of the run folder."""
-    path = Path(setting.cfg.TEST.MODEL_FILE or setting.folder / "supernet" / WEIGHTS)
+    path = Path(run.cfg.TEST.MODEL_FILE or run.folder / "supernet" / WEIGHTS)
     if not path.is_file():
         raise UserError(f"{path}: no such supernet checkpoint; train it with train.py, or set TEST.MODEL_FILE")
     return path
 
 
-def cut(setting: Setting, supernet: Supernet[Any], arch: Any) -> tuple[nn.Module, dict[str, Any]]:
+def cut(run: Run, supernet: Supernet[Any], arch: Any) -> tuple[nn.Module, dict[str, Any]]:
     """The extracted network, not yet calibrated, and its certificate.
 
     Raises:
@@ -83,16 +83,16 @@ def cut(setting: Setting, supernet: Supernet[Any], arch: Any) -> tuple[nn.Module
     return network, {"difference": difference, "input": list(images.shape), "macs": cost.macs, "params": cost.params}
 
 
-def calibrated(setting: Setting, network: nn.Module, arch: Any, processes: ProcessGroup = SINGLE_PROCESS) -> int:
+def calibrated(run: Run, network: nn.Module, arch: Any, processes: ProcessGroup = SINGLE_PROCESS) -> int:
     """Calibrate a network in place on DATASET.CALIBRATION_IMAGES training images; returns how many were used."""
-    place(network, setting)
-    images, batch = processes.first(lambda: setting.calibration), setting.cfg.TRAIN.IMAGES_PER_GPU
+    place(network, run)
+    images, batch = processes.first(lambda: run.calibration), run.cfg.TRAIN.IMAGES_PER_GPU
     mine = images[processes.part(len(images), batch)]
-    return calibrate(network, setting.task.calibration_batches(mine, arch.input_hw, batch))
+    return calibrate(network, run.task.calibration_batches(mine, arch.input_hw, batch))
 
 
 def finish(
-    setting: Setting,
+    run: Run,
     folder: Path,
     arch: Any,
     network: nn.Module,
@@ -102,13 +102,13 @@ def finish(
 ) -> None:
     """Calibrate, complete the certificate, and write ``arch.json``, ``weights.pt`` and ``certificate.json``."""
     certificate |= {
-        "calibration_images": calibrated(setting, network, arch, processes),
+        "calibration_images": calibrated(run, network, arch, processes),
         "source": str(source),
         "source_sha256": sha256(source),
     }
     if processes.rank > 0:
         return
-    described = setting.family.to_json(arch)
+    described = run.family.to_json(arch)
     write_atomically(folder / "arch.json", json.dumps(described) + "\n")
     weights = checkpoint.packed(network.state_dict())
     checkpoint.save(folder / "weights.pt", {"state_dict": weights, "arch": described})
@@ -117,4 +117,4 @@ def finish(
 
 def program() -> None:
     """``python weight_transfer.py``."""
-    run(main)
+    run_program(main)

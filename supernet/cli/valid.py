@@ -16,12 +16,12 @@ from ..pipeline.evaluation import Evaluation
 from ..pipeline.fit import WEIGHTS
 from ..pipeline.process_group import process_group
 from ..pipeline.progress import say
-from ..pipeline.run import Setting
+from ..pipeline.run import Run
 from ..pipeline.training import place
 from ..pipeline.weights import network_of
 from ..pose.keypoints import MPII
 from ..pose.metrics.submissions import write_coco, write_mpii
-from .command import config_of, parser, run
+from .command import config_of, parser, run_program
 
 EXAMPLES = """  python valid.py --cfg experiments/synthetic/litepose.yaml \\
       --superconfig output/synthetic/litepose/subnets/S/arch.json \\
@@ -34,32 +34,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     command = parser(__doc__, EXAMPLES, superconfig="the checkpoint's architecture: a JSON file or a published name")
     options = command.parse_args(arguments)
-    setting = Setting(config_of(options), options.cfg)
-    network, arch = network_of(setting, options.superconfig)
-    path = Path(setting.cfg.TEST.MODEL_FILE)
-    split = setting.cfg.DATASET.TEST
-    suffix = "-pred.mat" if setting.skeleton is MPII else ".json"
+    run = Run(config_of(options), options.cfg)
+    network, arch = network_of(run, options.superconfig)
+    path = Path(run.cfg.TEST.MODEL_FILE)
+    split = run.cfg.DATASET.TEST
+    suffix = "-pred.mat" if run.skeleton is MPII else ".json"
     name = path.parent.name if path.name == WEIGHTS else path.stem
-    report = setting.folder / "results" / f"{name}-{split}{suffix}"
+    report = run.folder / "results" / f"{name}-{split}{suffix}"
     with process_group() as processes:
-        place(network, setting)
-        dataset = processes.first(lambda: setting.test)
-        evaluator = None if setting.data.hidden else setting.evaluator(dataset)
-        evaluation = Evaluation(report, _settings(setting, arch, path), processes)
+        place(network, run)
+        dataset = processes.first(lambda: run.test)
+        evaluator = None if run.data.hidden else run.evaluator(dataset)
+        evaluation = Evaluation(report, _settings(run, arch, path), processes)
         results = evaluation.run(
-            setting.task,
+            run.task,
             network,
             dataset,
             arch.input_hw,
-            batch=setting.cfg.TEST.IMAGES_PER_GPU,
+            batch=run.cfg.TEST.IMAGES_PER_GPU,
             title=f"{'evaluating' if evaluator else 'predicting'} on {split}",
         )
         if processes.rank > 0:
             return
-        if setting.skeleton is MPII:
+        if run.skeleton is MPII:
             write_mpii(report, np.array([result["keypoints"] for result in results], np.float32).reshape(-1, 16, 3))
         else:
-            results = [result | {"category_id": setting.data.category_id} for result in results]
+            results = [result | {"category_id": run.data.category_id} for result in results]
             write_coco(report, results)
         if evaluator is None:
             say(f"{split} has no public annotations: no score is computed")
@@ -69,19 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         evaluation.close()
 
 
-def _settings(setting: Setting, arch: Any, weights: Path) -> dict[str, Any]:
+def _settings(run: Run, arch: Any, weights: Path) -> dict[str, Any]:
     """Everything that what is found depends on."""
-    settings = setting.settings("DATASET", "MODEL", "TEST", "CHANNELS_LAST")
+    settings = run.settings("DATASET", "MODEL", "TEST", "CHANNELS_LAST")
     del settings["TEST.MODEL_FILE"]
-    boxes = setting.cfg.TEST.COCO_BBOX_FILE and not setting.cfg.TEST.USE_GT_BBOX and setting.data.reader.top_down
+    boxes = run.cfg.TEST.COCO_BBOX_FILE and not run.cfg.TEST.USE_GT_BBOX and run.data.reader.top_down
     return settings | {
-        "arch": setting.family.to_json(arch),
-        "device": setting.device.type,
+        "arch": run.family.to_json(arch),
+        "device": run.device.type,
         "weights": sha256(weights),
-        "boxes": sha256(setting.data.boxes) if boxes else "",
+        "boxes": sha256(run.data.boxes) if boxes else "",
     }
 
 
 def program() -> None:
     """``python valid.py``."""
-    run(main)
+    run_program(main)

@@ -28,7 +28,7 @@ from ..pose.top_down.task import TopDownTask
 from ..search.loop import Evaluate, one_by_one
 from ..sharing.supernet import Supernet
 from .cluster import Cluster, Pool
-from .run import Setting
+from .run import Run
 from .tasks import Task
 from .training import new_supernet
 
@@ -36,32 +36,32 @@ Value = Callable[[Any], Mapping[str, float]]  # the metrics of one architecture
 Timed = tuple[Mapping[str, float], float]  # metrics, and the seconds they took
 
 
-def evaluate_of(setting: Setting, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
+def evaluate_of(run: Run, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
     """Official metrics on the search split, by this process or a cluster as SEARCH.BACKEND says.
 
     Args:
-        setting: the run.
+        run: the run.
         supernet: trained, in eval mode.
         source: the file it came from.
     """
-    return _evaluate("scores", setting, supernet, source)
+    return _evaluate("scores", run, supernet, source)
 
 
-def losses_of(setting: Setting, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
+def losses_of(run: Run, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
     """``loss``, the task's own, on SEARCH.HALVING.IMAGES images of the search split; arguments as :func:`evaluate_of`."""
-    return _evaluate("losses", setting, supernet, source)
+    return _evaluate("losses", run, supernet, source)
 
 
-def _evaluate(kind: str, setting: Setting, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
-    if setting.cfg.SEARCH.BACKEND == "local":
-        return one_by_one(VALUES[kind](setting, supernet))
+def _evaluate(kind: str, run: Run, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
+    if run.cfg.SEARCH.BACKEND == "local":
+        return one_by_one(VALUES[kind](run, supernet))
 
     @cache
     def pool() -> Pool[Shipped, Any, Timed]:  # when there is something to evaluate: a finished search needs none
         weights = io.BytesIO()
         torch.save(supernet.state_dict(), weights)
-        shipped = Shipped(kind, Worker.of(setting), weights.getvalue(), sha256(source))
-        return Pool(cluster_of(setting), _timed, shipped)
+        shipped = Shipped(kind, Worker.of(run), weights.getvalue(), sha256(source))
+        return Pool(cluster_of(run), _timed, shipped)
 
     def evaluate(archs: Sequence[Any]) -> Iterator[tuple[int, Mapping[str, float], float]]:
         for position, (metrics, seconds) in pool().map(archs):
@@ -70,9 +70,9 @@ def _evaluate(kind: str, setting: Setting, supernet: Supernet[Any], source: Path
     return evaluate
 
 
-def cluster_of(setting: Setting) -> Cluster:
+def cluster_of(run: Run) -> Cluster:
     """The cluster of the node RAY."""
-    ray = setting.cfg.RAY
+    ray = run.cfg.RAY
     return Cluster(ray.ADDRESS, ray.WORKERS, ray.CPUS, ray.GPUS)
 
 
@@ -96,12 +96,12 @@ class Worker:
     threads: int
 
     @classmethod
-    def of(cls, setting: Setting) -> Worker:
+    def of(cls, run: Run) -> Worker:
         """For a setting of this process. A worker has THREADS threads, or else RAY.CPUS."""
-        threads = int(setting.cfg.THREADS or setting.cfg.RAY.CPUS)
-        return cls(setting.cfg, setting.source.resolve(), Path.cwd(), threads)
+        threads = int(run.cfg.THREADS or run.cfg.RAY.CPUS)
+        return cls(run.cfg, run.source.resolve(), Path.cwd(), threads)
 
-    def begin(self) -> Setting:
+    def begin(self) -> Run:
         """The setting, in the worker process.
 
         Raises:
@@ -114,7 +114,7 @@ class Worker:
                 f"{self.folder}: {error.strerror}; start the program in a folder that all machines have"
             ) from None
         torch.set_num_threads(self.threads)
-        return Setting(self.cfg, self.source)
+        return Run(self.cfg, self.source)
 
 
 @dataclass(frozen=True)
@@ -127,18 +127,18 @@ class Shipped:
     digest: str  # of the supernet's file
 
 
-_opened: dict[tuple[str, str], tuple[Setting, Supernet[Any]]] = {}  # one entry: data and weights are large
+_opened: dict[tuple[str, str], tuple[Run, Supernet[Any]]] = {}  # one entry: data and weights are large
 
 
-def _open(shipped: Shipped) -> tuple[Setting, Supernet[Any]]:
+def _open(shipped: Shipped) -> tuple[Run, Supernet[Any]]:
     """Setting and supernet, kept for the other kind of value."""
     key = shipped.digest, str(shipped.worker)
     if key not in _opened:
         _opened.clear()
-        setting = shipped.worker.begin()
-        supernet = new_supernet(setting)
+        run = shipped.worker.begin()
+        supernet = new_supernet(run)
         supernet.load_state_dict(torch.load(io.BytesIO(shipped.weights), map_location="cpu", weights_only=True))
-        _opened[key] = setting, supernet.eval()
+        _opened[key] = run, supernet.eval()
     return _opened[key]
 
 
@@ -156,20 +156,20 @@ def _timed(shipped: Shipped) -> Callable[[Any], Timed]:
 # ----------------------------------------------------------------------------------------------------------------- values
 
 
-def subnet(setting: Setting, supernet: Supernet[Any], arch: Any) -> nn.Module:
+def subnet(run: Run, supernet: Supernet[Any], arch: Any) -> nn.Module:
     """The architecture cut out and calibrated."""
     network = supernet.extract(arch)
-    calibrated(setting, network, arch)
+    calibrated(run, network, arch)
     return network
 
 
-def scores_of(setting: Setting, supernet: Supernet[Any]) -> Value:
+def scores_of(run: Run, supernet: Supernet[Any]) -> Value:
     """From an architecture to its official metrics on the search split, by this process."""
-    dataset = setting.search  # never what is reported
-    evaluator = setting.evaluator(dataset)
+    dataset = run.search  # never what is reported
+    evaluator = run.evaluator(dataset)
 
     def scores(arch: Any) -> dict[str, float]:
-        return setting.metrics(subnet(setting, supernet, arch), dataset, arch, evaluator)
+        return run.metrics(subnet(run, supernet, arch), dataset, arch, evaluator)
 
     return scores
 
@@ -185,14 +185,14 @@ class _Look:
     architectures: Sequence[Any]
 
 
-def _losses(setting: Setting, supernet: Supernet[Any]) -> Value:
-    task, dataset = _without_augmentation(setting.task), setting.search
-    wanted, batch = min(setting.cfg.SEARCH.HALVING.IMAGES, len(dataset)), setting.cfg.TEST.IMAGES_PER_GPU
+def _losses(run: Run, supernet: Supernet[Any]) -> Value:
+    task, dataset = _without_augmentation(run.task), run.search
+    wanted, batch = min(run.cfg.SEARCH.HALVING.IMAGES, len(dataset)), run.cfg.TEST.IMAGES_PER_GPU
     parts = [range(first, min(first + batch, wanted)) for first in range(0, wanted, batch)]
 
     @torch.inference_mode()
     def losses(arch: Any) -> dict[str, float]:
-        network = subnet(setting, supernet, arch)
+        network = subnet(run, supernet, arch)
         looks = [_Look(number, part, 0, arch.input_hw, (arch,)) for number, part in enumerate(parts)]
         total = 0.0
         for part, samples in zip(parts, task.batches(dataset, iter(looks)), strict=True):
@@ -212,4 +212,4 @@ def _without_augmentation(task: Task) -> Task:
     return replace(task, augmentation=Augmentation.none(task.augmentation.scale_type), workers=0)
 
 
-VALUES: dict[str, Callable[[Setting, Supernet[Any]], Value]] = {"scores": scores_of, "losses": _losses}
+VALUES: dict[str, Callable[[Run, Supernet[Any]], Value]] = {"scores": scores_of, "losses": _losses}

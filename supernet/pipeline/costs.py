@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..sharing.protocols import Codes, SupportsCosts
 
 if TYPE_CHECKING:
-    from .run import Setting
+    from .run import Run
 
 Costs = NDArray[np.float64]
 #: The quantities, the key of the largest value that is allowed, and how many of ours make one of its units.
@@ -42,17 +42,17 @@ class CostTable:
         return np.stack([function(codes).astype(np.float64) for function in self._functions], axis=1)
 
 
-def costs_of(setting: Setting) -> SupportsCosts:
+def costs_of(run: Run) -> SupportsCosts:
     """The quantities that COST.OBJECTIVES and the limits need; ``macs`` first, always.
 
     Raises:
         UserError: an objective is not known, or the latency is needed and there is no table of it for this space.
     """
-    objectives, limits = list(setting.cfg.COST.OBJECTIVES), limits_of(setting)
+    objectives, limits = list(run.cfg.COST.OBJECTIVES), limits_of(run)
     unknown = [name for name in objectives if name not in LIMITS]
     if unknown or not objectives or len(set(objectives)) < len(objectives):
         raise UserError(f"COST.OBJECTIVES is {objectives}; write some of {', '.join(LIMITS)}, each once")
-    model = setting.costs
+    model = run.costs
     known: dict[str, Callable[[Codes], NDArray[Any]]] = {
         "macs": model.macs,
         "params": model.params,
@@ -60,11 +60,11 @@ def costs_of(setting: Setting) -> SupportsCosts:
     }
     needed = [name for name in LIMITS if name == "macs" or name in objectives or name in limits]
     if "latency_ms" in needed:
-        known["latency_ms"] = setting.latency.predict
+        known["latency_ms"] = run.latency.predict
     return CostTable({name: known[name] for name in needed})
 
 
-def limits_of(setting: Setting) -> dict[str, float]:
+def limits_of(run: Run) -> dict[str, float]:
     """The largest allowed value of each quantity that has a limit, in macs, params, bytes and ms.
 
     Raises:
@@ -72,7 +72,7 @@ def limits_of(setting: Setting) -> dict[str, float]:
     """
     limits = {}
     for name, (key, unit) in LIMITS.items():
-        value = setting.cfg.COST[key]
+        value = run.cfg.COST[key]
         if value < 0:
             raise UserError(f"COST.{key} is {value}; write a positive number, or 0 for no limit")
         if value:
@@ -80,7 +80,7 @@ def limits_of(setting: Setting) -> dict[str, float]:
     return limits
 
 
-def check_limits(setting: Setting) -> None:
+def check_limits(run: Run) -> None:
     """Before hours of training: can all limits be met at once?
 
     A space of up to 300,000 architectures is looked through; in a larger one the search starts at its smallest
@@ -90,10 +90,10 @@ def check_limits(setting: Setting) -> None:
         UserError: no architecture meets one of the limits, with the smallest value and its architecture; or none meets
             all of them, which can be met one by one.
     """
-    limits = limits_of(setting)
+    limits = limits_of(run)
     if not limits:
         return
-    costs = costs_of(setting)
+    costs = costs_of(run)
     columns = [costs.names.index(name) for name in limits]
     largest = np.array(list(limits.values()))
 
@@ -101,44 +101,42 @@ def check_limits(setting: Setting) -> None:
         ratios: Costs = costs(codes)[:, columns] / largest
         return ratios
 
-    pool = _pool(setting)
+    pool = _pool(run)
     found = excess(pool)
     if (found.max(axis=1) <= 1).any():
         return
     for place, name in enumerate(limits):
-        code, least = _improved(setting, pool, found[:, place], lambda codes, at=place: excess(codes)[:, at])  # type: ignore[misc]
+        code, least = _improved(run, pool, found[:, place], lambda codes, at=place: excess(codes)[:, at])  # type: ignore[misc]
         if least > 1:
             key, unit = LIMITS[name]
             raise UserError(
-                f"COST.{key} is {setting.cfg.COST[key]:,}, which no architecture of the space meets; the smallest possible is "
-                f"{least * limits[name] / unit:,.{2 if unit > 1 or name == 'latency_ms' else 0}f}, of {_title(setting, code)}"
+                f"COST.{key} is {run.cfg.COST[key]:,}, which no architecture of the space meets; the smallest possible is "
+                f"{least * limits[name] / unit:,.{2 if unit > 1 or name == 'latency_ms' else 0}f}, of {_title(run, code)}"
             )
-    code, least = _improved(setting, pool, found.max(axis=1), lambda codes: excess(codes).max(axis=1))
+    code, least = _improved(run, pool, found.max(axis=1), lambda codes: excess(codes).max(axis=1))
     if least <= 1:
         return
     each = dict(zip(limits, costs(code[None])[0, columns], strict=True))
-    wanted = " and ".join(f"COST.{LIMITS[name][0]} {setting.cfg.COST[LIMITS[name][0]]:,}" for name in limits)
+    wanted = " and ".join(f"COST.{LIMITS[name][0]} {run.cfg.COST[LIMITS[name][0]]:,}" for name in limits)
     nearest = ", ".join(f"{LIMITS[name][0][4:]} {value / LIMITS[name][1]:,.2f}" for name, value in each.items())
     raise UserError(
         f"{wanted} can be met one by one, but by no architecture together; the nearest has {nearest}: "
-        f"{_title(setting, code)}; raise one of them"
+        f"{_title(run, code)}; raise one of them"
     )
 
 
-def _pool(setting: Setting) -> Codes:
+def _pool(run: Run) -> Codes:
     """All codes of a small space; the smallest and random ones of a large one."""
-    space = setting.space
+    space = run.space
     if space.size <= _LISTED:
         return space.all_codes()
     sampled = space.sample_codes(_SAMPLED, np.random.default_rng(0))
     return np.concatenate([space.encode(space.smallest)[None], sampled])
 
 
-def _improved(
-    setting: Setting, pool: Codes, values: Costs, value: Callable[[Codes], Costs]
-) -> tuple[NDArray[np.int16], float]:
+def _improved(run: Run, pool: Codes, values: Costs, value: Callable[[Codes], Costs]) -> tuple[NDArray[np.int16], float]:
     """The code of the least value, and that value: the least of the pool, improved by mutations in a large space."""
-    space, rng = setting.space, np.random.default_rng(0)
+    space, rng = run.space, np.random.default_rng(0)
     best, least = pool[values.argmin()], float(values.min())
     for _ in range(_GENERATIONS if space.size > len(pool) else 0):
         arch = space.decode(best)
@@ -149,23 +147,23 @@ def _improved(
     return best, least
 
 
-def _title(setting: Setting, code: Codes) -> str:
+def _title(run: Run, code: Codes) -> str:
     """An architecture in a message."""
-    if (code == setting.space.encode(setting.space.smallest)).all():
+    if (code == run.space.encode(run.space.smallest)).all():
         return "its smallest architecture (the first option everywhere)"
-    return f"the architecture {json.dumps(setting.family.to_json(setting.space.decode(code)), separators=(',', ':'))}"
+    return f"the architecture {json.dumps(run.family.to_json(run.space.decode(code)), separators=(',', ':'))}"
 
 
-def latency_of(setting: Setting) -> LatencyModel[Any]:
+def latency_of(run: Run) -> LatencyModel[Any]:
     """Latency by COST.LATENCY_TABLE.
 
     Raises:
         UserError: there is no such table, or it is of another space.
     """
-    if not setting.cfg.COST.LATENCY_TABLE:
+    if not run.cfg.COST.LATENCY_TABLE:
         raise UserError(
             "COST asks for latency, and COST.LATENCY_TABLE is empty; measure one: "
-            f"python tools/latency.py --cfg {setting.source} --out latency.json"
+            f"python tools/latency.py --cfg {run.source} --out latency.json"
         )
-    table = LatencyTable.load(Path(setting.cfg.COST.LATENCY_TABLE), setting.space.fingerprint)
-    return LatencyModel(setting.build, setting.space, table)
+    table = LatencyTable.load(Path(run.cfg.COST.LATENCY_TABLE), run.space.fingerprint)
+    return LatencyModel(run.build, run.space, table)

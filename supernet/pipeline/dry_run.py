@@ -33,7 +33,7 @@ from .fit import CHECKPOINT, NOT_OF_TRAINING, REPORTED, WEIGHTS, made_with
 from .process_group import SINGLE_PROCESS
 from .progress import say
 from .provenance import searched_with
-from .run import Setting
+from .run import Run
 from .subnets import STAGES
 from .training import TRAINED_BY, batch_of, new_supernet, phases_of, place, schedule_of, trainer_of
 
@@ -55,26 +55,26 @@ class _Item:
         return f"  {self.title}: {self.state}" + (f", about {_words(self.seconds)}" if self.seconds else "")
 
 
-def show_run(setting: Setting, *, search: bool) -> None:
+def show_run(run: Run, *, search: bool) -> None:
     """Print the plan of the supernet's training, and with ``search`` of all that search.py does after it."""
-    say(f"{setting.folder} {NOTHING}\n{_space(setting)}")
-    with _sampled(setting) as sample:
-        sizes = _sizes(setting, sample, ("train", "search", "calibration", "test") if search else ("train",))
-        items = _supernet(setting, sample, sizes)
+    say(f"{run.folder} {NOTHING}\n{_space(run)}")
+    with _sampled(run) as sample:
+        sizes = _sizes(run, sample, ("train", "search", "calibration", "test") if search else ("train",))
+        items = _supernet(run, sample, sizes)
         if search:
             calibration, judging = _judging(sample)
             one = sizes["calibration"] * calibration + sizes["search"] * judging
-            items += [_search(setting, one), *_selected(setting, sample, sizes, judging)]
+            items += [_search(run, one), *_selected(run, sample, sizes, judging)]
     _say_all(items)
 
 
-def show_training(setting: Setting, arch: Any, folder: Path) -> None:
+def show_training(run: Run, arch: Any, folder: Path) -> None:
     """Print the plan of the training of one architecture in a folder."""
-    say(f"{folder} {NOTHING}\n1 architecture of {_macs(setting, arch):,.1f} MMACs")
-    with _sampled(setting) as sample:
-        sizes = _sizes(setting, sample, ("train",))
-        steps = _retraining_steps(setting, sizes)
-        wanted = setting.settings(*TRAINED_BY, "RETRAIN") | {"arch": setting.family.to_json(arch)}
+    say(f"{folder} {NOTHING}\n1 architecture of {_macs(run, arch):,.1f} MMACs")
+    with _sampled(run) as sample:
+        sizes = _sizes(run, sample, ("train",))
+        steps = _retraining_steps(run, sizes)
+        wanted = run.settings(*TRAINED_BY, "RETRAIN") | {"arch": run.family.to_json(arch)}
         state, done = _training(folder, wanted, steps)
         _say_all([_Item(f"training, {steps:,} steps", state, (steps - done) * _standalone(sample, arch))])
 
@@ -93,13 +93,13 @@ def _words(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _macs(setting: Setting, arch: Any) -> float:
-    return count(skeleton(setting.build, arch), (1, 3, *arch.input_hw)).macs / 1e6
+def _macs(run: Run, arch: Any) -> float:
+    return count(skeleton(run.build, arch), (1, 3, *arch.input_hw)).macs / 1e6
 
 
-def _space(setting: Setting) -> str:
-    space, cfg = setting.space, setting.cfg.SPACE
-    ends = [f"{_macs(setting, arch):,.1f}" for arch in (space.smallest, space.largest)]
+def _space(run: Run) -> str:
+    space, cfg = run.space, run.cfg.SPACE
+    ends = [f"{_macs(run, arch):,.1f}" for arch in (space.smallest, space.largest)]
     return f"space: {cfg.FAMILY} {cfg.NAME}, {space.size:,} architectures of {' to '.join(ends)} MMACs"
 
 
@@ -107,32 +107,32 @@ def _space(setting: Setting) -> str:
 
 
 @contextmanager
-def _sampled(setting: Setting) -> Iterator[Setting]:
+def _sampled(run: Run) -> Iterator[Run]:
     """The setting with data to measure on: its own, or of a crowd that would be drawn a few images."""
-    if not setting.cfg.DATASET.SYNTHETIC.TRAIN:
-        yield setting
+    if not run.cfg.DATASET.SYNTHETIC.TRAIN:
+        yield run
         return
     with TemporaryDirectory() as folder:
-        cfg = setting.cfg.clone()
+        cfg = run.cfg.clone()
         cfg.defrost()
         cfg.DATASET.ROOT = str(Path(folder, "crowd").resolve())
         cfg.DATASET.SYNTHETIC.TRAIN, cfg.DATASET.SYNTHETIC.VAL = 2 * SAMPLE, 1
         cfg.DATASET.SEARCH_IMAGES = cfg.DATASET.CALIBRATION_IMAGES = SAMPLE
         cfg.freeze()
-        yield Setting(cfg, setting.source)
+        yield Run(cfg, run.source)
 
 
-def _sizes(setting: Setting, sample: Setting, splits: Sequence[str]) -> dict[str, int]:
+def _sizes(run: Run, sample: Run, splits: Sequence[str]) -> dict[str, int]:
     """How many images, or people for a top-down network, each split has; said aloud. Of a synthetic dataset, about."""
-    data = setting.cfg.DATASET
-    if sample is setting:
-        sizes = {split: len(getattr(setting, split)) for split in splits}
+    data = run.cfg.DATASET
+    if sample is run:
+        sizes = {split: len(getattr(run, split)) for split in splits}
     else:
         train, people = data.SYNTHETIC.TRAIN - data.SEARCH_IMAGES, len(sample.train) / SAMPLE
         images = {"train": train, "search": data.SEARCH_IMAGES, "test": data.SYNTHETIC.VAL}
         sizes = {split: round(number * people) for split, number in images.items()}
         sizes["calibration"] = min(data.CALIBRATION_IMAGES, train)
-    unit = "people" if setting.data.reader.top_down else "images"
+    unit = "people" if run.data.reader.top_down else "images"
     names = {"train": "to train on", "search": "to search on", "calibration": "to calibrate on", "test": "to report on"}
     say(f"{unit}: " + ", ".join(f"{sizes[split]:,} {names[split]}" for split in splits))
     return sizes
@@ -155,15 +155,15 @@ def _training(folder: Path, wanted: Mapping[str, Any], steps: int) -> tuple[str,
     return (f"{done:,} of {steps:,} steps done" if done else "to do"), done
 
 
-def _supernet(setting: Setting, sample: Setting, sizes: Mapping[str, int]) -> list[_Item]:
+def _supernet(run: Run, sample: Run, sizes: Mapping[str, int]) -> list[_Item]:
     """The stages of the supernet's training."""
-    cfg = setting.cfg
-    schedule = schedule_of(setting)
-    audit(setting.build, setting.space, schedule, setting.required)
-    batch = batch_of(setting, SINGLE_PROCESS)
+    cfg = run.cfg
+    schedule = schedule_of(run)
+    audit(run.build, run.space, schedule, run.required)
+    batch = batch_of(run, SINGLE_PROCESS)
     steps = [stage.steps or math.ceil(stage.epochs * sizes["train"] / batch) for stage in schedule]
     state, done = _training(
-        setting.folder / "supernet", setting.settings(*TRAINED_BY, "SUPERNET"), sum(steps)
+        run.folder / "supernet", run.settings(*TRAINED_BY, "SUPERNET"), sum(steps)
     )  # fmt: skip
     title = f"supernet, {sum(steps):,} steps of {batch} in {len(steps)} stages"
     if done == sum(steps):
@@ -180,19 +180,19 @@ def _supernet(setting: Setting, sample: Setting, sizes: Mapping[str, int]) -> li
     return items
 
 
-def _retraining_steps(setting: Setting, sizes: Mapping[str, int]) -> int:
-    epochs = setting.cfg.RETRAIN.EPOCHS or setting.cfg.TRAIN.END_EPOCH
-    return math.ceil(int(epochs) * sizes["train"] / batch_of(setting, SINGLE_PROCESS))
+def _retraining_steps(run: Run, sizes: Mapping[str, int]) -> int:
+    epochs = run.cfg.RETRAIN.EPOCHS or run.cfg.TRAIN.END_EPOCH
+    return math.ceil(int(epochs) * sizes["train"] / batch_of(run, SINGLE_PROCESS))
 
 
-def _standalone(sample: Setting, arch: Any) -> float:
+def _standalone(sample: Run, arch: Any) -> float:
     """Seconds of a step that trains one architecture."""
     network = place(sample.build(arch), sample)
     trainer = trainer_of(sample, lambda images, _: network(images), network, "none", None)
     return _step_seconds(sample, trainer, Phase("one", Sampler(type(sample.space)(arch)), 1, cosine(1e-4)))
 
 
-def _step_seconds(sample: Setting, trainer: Trainer[Any], phase: Phase[Any]) -> float:
+def _step_seconds(sample: Run, trainer: Trainer[Any], phase: Phase[Any]) -> float:
     """Seconds of a step of a phase: reading, running, and the optimiser."""
     phase = replace(phase, steps=STEPS + 1, before=None)
     plan = Plan([phase], len(sample.train), batch_of(sample, SINGLE_PROCESS), sample.cfg.SEED)
@@ -216,7 +216,7 @@ def _prepared(trainer: Trainer[Any], batch: Mapping[str, Any]) -> Mapping[str, A
 # ----------------------------------------------------------------------------------------------------------------- evaluating
 
 
-def _judging(sample: Setting) -> tuple[float, float]:
+def _judging(sample: Run) -> tuple[float, float]:
     """Seconds to calibrate the largest network on one image, and to evaluate it on one."""
     arch = sample.space.largest
     network = sample.build(arch)
@@ -229,29 +229,29 @@ def _judging(sample: Setting) -> tuple[float, float]:
     return (middle - started) / images, (time.perf_counter() - middle) / len(few)
 
 
-def _search(setting: Setting, one: float) -> _Item:
+def _search(run: Run, one: float) -> _Item:
     """The search; ``one`` is how many seconds an architecture takes."""
-    cfg, source = setting.cfg.SEARCH, setting.folder / "supernet" / WEIGHTS
+    cfg, source = run.cfg.SEARCH, run.folder / "supernet" / WEIGHTS
     wanted, done, state = cfg.EVALUATIONS + cfg.RANDOM_BASELINE, 0, "to do"
-    journal = setting.folder / "search" / "journal.jsonl"
+    journal = run.folder / "search" / "journal.jsonl"
     if journal.exists():
         header, records = read_journal(journal)
         done = min(wanted, sum(record.stage == FULL for record in records))
         state = f"{done:,} of {wanted:,} done"
-        if not source.exists() or differences(header["settings"], searched_with(setting, source), REPORTED):
+        if not source.exists() or differences(header["settings"], searched_with(run, source), REPORTED):
             done, state = 0, "was made with other settings"
     title = f"search, {cfg.EVALUATIONS:,} architectures by {cfg.ALGORITHM} and {cfg.RANDOM_BASELINE:,} at random"
     return _Item(title, state, (wanted - done) * one)
 
 
-def _selected(setting: Setting, sample: Setting, sizes: Mapping[str, int], judging: float) -> list[_Item]:
+def _selected(run: Run, sample: Run, sizes: Mapping[str, int], judging: float) -> list[_Item]:
     """For each budget: transfer, calibration, retraining, and evaluating after each."""
-    cfg = setting.cfg
-    steps, step = _retraining_steps(setting, sizes), _standalone(sample, sample.space.largest)
+    cfg = run.cfg
+    steps, step = _retraining_steps(run, sizes), _standalone(sample, sample.space.largest)
     trainings = 2 if cfg.RETRAIN.FROM_SCRATCH else 1
     items = []
     for name, macs in sorted(cfg.SEARCH.BUDGETS.items(), key=lambda budget: budget[1]):
-        path = setting.folder / "subnets" / name / "metrics.json"
+        path = run.folder / "subnets" / name / "metrics.json"
         found: Any = read_json(path) if path.exists() else {"metrics": {}}
         done = [stage for stage in STAGES.values() if stage in found["metrics"]]
         left = trainings - sum(stage in ("retrained", "from scratch") for stage in done)

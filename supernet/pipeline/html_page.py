@@ -1,4 +1,4 @@
-"""``report.html`` of a run: gathers what only the setting knows, such as networks, images and commands, and writes it.
+"""``report.html`` of a run: gathers what only the run knows, such as networks, images and commands, and writes it.
 
 Written again, nothing is trained, searched or evaluated: the finished networks look at a few images.
 """
@@ -28,7 +28,7 @@ from ..report import Images, Network, read_comparison, write_html
 from ..report.interactive import evenly
 from ..sharing.meta import skeleton
 from .data import AnyDataset
-from .run import Setting
+from .run import Run
 from .training import place
 
 PUBLISHED = Path(search_spaces.__file__).parent / "published" / "networks.csv"
@@ -53,11 +53,11 @@ class _Subnet:
         return "retrained" if self.weights.parent != self.folder else "calibrated"
 
 
-def write_page(setting: Setting, about: Mapping[str, Any], dataset: str) -> Path:
+def write_page(run: Run, about: Mapping[str, Any], dataset: str) -> Path:
     """Write ``report.html`` of a finished run.
 
     Args:
-        setting: the run's.
+        run: the run's.
         about: ``title``, ``metric``, ``ran``, ``space`` and ``stages``, as report.md has them.
         dataset: by which published networks are found.
 
@@ -67,42 +67,40 @@ def write_page(setting: Setting, about: Mapping[str, Any], dataset: str) -> Path
     Raises:
         UserError: a table, an architecture, weights or an image of the run cannot be read.
     """
-    subnets = {name: _subnet(setting, name) for name in read_comparison(setting.folder)["name"]}
+    subnets = {name: _subnet(run, name) for name in read_comparison(run.folder)["name"]}
     return write_html(
-        setting.folder,
+        run.folder,
         dataset=dataset,
-        approach=approach_of(setting),
+        approach=approach_of(run),
         published=PUBLISHED,
-        describe=lambda arch: codec.to_json(setting.family.from_json(arch)),
-        networks={name: _network(setting, subnet.arch) for name, subnet in subnets.items()},
-        images=_images(setting, subnets) if subnets else (),
-        deploy={name: _commands(setting, name, subnet) for name, subnet in subnets.items()},
+        describe=lambda arch: codec.to_json(run.family.from_json(arch)),
+        networks={name: _network(run, subnet.arch) for name, subnet in subnets.items()},
+        images=_images(run, subnets) if subnets else (),
+        deploy={name: _commands(run, name, subnet) for name, subnet in subnets.items()},
         **{name: about[name] for name in ("title", "metric", "ran", "space", "stages")},
     )
 
 
-def approach_of(setting: Setting) -> str:
+def approach_of(run: Run) -> str:
     """Which published networks stand beside the run's."""
-    return "top-down" if setting.data.reader.top_down else "bottom-up"
+    return "top-down" if run.data.reader.top_down else "bottom-up"
 
 
-def _subnet(setting: Setting, name: str) -> _Subnet:
-    folder = setting.folder / "subnets" / name
+def _subnet(run: Run, name: str) -> _Subnet:
+    folder = run.folder / "subnets" / name
     retrained = folder / "retrained" / "weights.pt"
     weights = retrained if retrained.is_file() else folder / "weights.pt"
-    return _Subnet(folder, setting.family.from_json(read_json(folder / "arch.json")), weights)
+    return _Subnet(folder, run.family.from_json(read_json(folder / "arch.json")), weights)
 
 
-def _network(setting: Setting, arch: Any) -> Network:
+def _network(run: Run, arch: Any) -> Network:
     height, width = arch.input_hw
-    return Network(operations(skeleton(setting.build, arch), (1, 3, height, width)), height * width)
+    return Network(operations(skeleton(run.build, arch), (1, 3, height, width)), height * width)
 
 
-def _commands(setting: Setting, name: str, subnet: _Subnet) -> list[tuple[str, str]]:
+def _commands(run: Run, name: str, subnet: _Subnet) -> list[tuple[str, str]]:
     """What a reader may do with a subnet, and how."""
-    cfg, arch, weights = (
-        shlex.quote(str(path)) for path in (setting.source, subnet.folder / "arch.json", subnet.weights)
-    )
+    cfg, arch, weights = (shlex.quote(str(path)) for path in (run.source, subnet.folder / "arch.json", subnet.weights))
     given, model = f"--cfg {cfg} --superconfig {arch}", f"TEST.MODEL_FILE {weights}"
     onnx = shlex.quote(f"{name}.onnx")
     return [
@@ -122,29 +120,29 @@ class _NoEvaluator:
         return {}
 
 
-def _images(setting: Setting, subnets: Mapping[str, _Subnet]) -> list[Images]:
+def _images(run: Run, subnets: Mapping[str, _Subnet]) -> list[Images]:
     """The same images of the reported split with the poses as annotated, and as each subnet finds them."""
-    part, paths, truth = _chosen(setting)
+    part, paths, truth = _chosen(run)
     images = {number: read_image(path) for number, path in paths.items()}
-    rows = [_row(setting, "Truth", "annotated", images, truth)]
+    rows = [_row(run, "Truth", "annotated", images, truth)]
     for name, subnet in subnets.items():
-        network = setting.build(subnet.arch)
+        network = run.build(subnet.arch)
         checkpoint.load_checkpoint(network, subnet.weights)
-        batch = setting.cfg.TEST.IMAGES_PER_GPU
-        _, results = setting.task.evaluate(
-            place(network, setting), part, _NoEvaluator(), subnet.arch.input_hw, batch=batch
+        batch = run.cfg.TEST.IMAGES_PER_GPU
+        _, results = run.task.evaluate(
+            place(network, run), part, _NoEvaluator(), subnet.arch.input_hw, batch=batch
         )  # fmt: skip
         found: dict[int, People] = {number: [] for number in images}
         for result in results:
             if result["score"] >= LEAST_SCORE:
                 found[result["image_id"]].append(np.array(result["keypoints"], dtype=np.float64).reshape(-1, 3))
-        rows.append(_row(setting, name, subnet.note, images, found))
+        rows.append(_row(run, name, subnet.note, images, found))
     return rows
 
 
-def _chosen(setting: Setting) -> tuple[AnyDataset, dict[int, Path], dict[int, People]]:
+def _chosen(run: Run) -> tuple[AnyDataset, dict[int, Path], dict[int, People]]:
     """Some images, evenly from the reported split: what networks are shown, and files and annotated people by number."""
-    test = setting.test
+    test = run.test
     if not isinstance(test, PeopleDataset):
         photographs = test.annotated()
         some = [photographs[index] for index in evenly(len(photographs), IMAGES)]
@@ -160,12 +158,12 @@ def _chosen(setting: Setting) -> tuple[AnyDataset, dict[int, Path], dict[int, Pe
 
 
 def _row(
-    setting: Setting, title: str, note: str, images: Mapping[int, NDArray[np.uint8]], people: Mapping[int, People]
+    run: Run, title: str, note: str, images: Mapping[int, NDArray[np.uint8]], people: Mapping[int, People]
 ) -> Images:
     jpegs = []
     for number, image in images.items():
-        joints = np.array(people[number]).reshape(-1, setting.skeleton.num_joints, 3)
-        drawn = draw_poses(image, joints, setting.skeleton, scale=SIDE / max(image.shape[:2]))
+        joints = np.array(people[number]).reshape(-1, run.skeleton.num_joints, 3)
+        drawn = draw_poses(image, joints, run.skeleton, scale=SIDE / max(image.shape[:2]))
         _, jpeg = cv2.imencode(".jpg", drawn[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
         jpegs.append(jpeg.tobytes())
     return Images(title, note, jpegs)

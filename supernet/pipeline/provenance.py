@@ -22,7 +22,7 @@ from ..io.files import sha256
 from ..search.journal import differences, read_journal
 from .fit import NOT_OF_TRAINING, REPORTED, made_with
 from .progress import say
-from .run import Setting
+from .run import Run
 from .training import TRAINED_BY
 
 Changes = Mapping[str, tuple[Any, Any]]  # key -> (old, new)
@@ -77,37 +77,37 @@ def _shown(old: Any, new: Any) -> str:
     return " -> ".join(texts)
 
 
-def renew_supernet(setting: Setting, archive: Archive) -> None:
+def renew_supernet(run: Run, archive: Archive) -> None:
     """Put the supernet aside if it was made with other settings, and with it all that was made from it."""
-    folder = setting.folder
+    folder = run.folder
     found = made_with(folder / "supernet")
-    changes = differences(found, setting.settings(*TRAINED_BY, "SUPERNET"), NOT_OF_TRAINING) if found else {}
+    changes = differences(found, run.settings(*TRAINED_BY, "SUPERNET"), NOT_OF_TRAINING) if found else {}
     if changes:
         places = [folder / name for name in ("subnets", *SEARCHED, "supernet")]
         archive.put(changes, "supernet, search and subnets are", *places)
 
 
-def searched_with(setting: Setting, source: Path) -> dict[str, Any]:
+def searched_with(run: Run, source: Path) -> dict[str, Any]:
     """The settings of the search's scores.
 
     Args:
-        setting: the run.
+        run: the run.
         source: the file of the supernet.
     """
-    return setting.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)}
+    return run.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)}
 
 
-def renew_search(setting: Setting, source: Path, archive: Archive) -> None:
+def renew_search(run: Run, source: Path, archive: Archive) -> None:
     """Put the search aside if it was made with other settings or of another supernet."""
-    journal = setting.folder / "search" / "journal.jsonl"
+    journal = run.folder / "search" / "journal.jsonl"
     header = read_journal(journal)[0] if journal.exists() else {}
     if not header:
         return
     found = {**header["settings"], "SEARCH.SEED": header["seed"]}
-    wanted = {**searched_with(setting, source), "SEARCH.SEED": setting.cfg.SEARCH.SEED}
+    wanted = {**searched_with(run, source), "SEARCH.SEED": run.cfg.SEARCH.SEED}
     changes = differences(found, wanted, REPORTED)
     if changes:
-        archive.put(changes, "search is", *(setting.folder / name for name in SEARCHED))
+        archive.put(changes, "search is", *(run.folder / name for name in SEARCHED))
 
 
 def renew_subnet(folder: Path, content: dict[str, Any], wanted: Mapping[str, Any], archive: Archive) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from .tasks import Task, bottom_up_task, heatmap_stride, top_down_task
 
 
 @dataclass
-class Setting:
+class Run:
     """One run: its configuration, and what that stands for.
 
     Args:

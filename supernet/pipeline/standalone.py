@@ -28,7 +28,7 @@ from ..search.journal import Journal, canonical_key
 from ..search.ranking import spread
 from .process_group import SINGLE_PROCESS
 from .progress import Progress, say
-from .run import Setting
+from .run import Run
 from .subnets import trained
 from .training import TRAINED_BY, steps_of
 
@@ -36,28 +36,28 @@ POOL = 20_000  # random architectures of which those at the wanted MACs are take
 Job = tuple[Any, int]  # an architecture and the seed of its training
 
 
-def standalone_table(setting: Setting, folder: Path, workers: int) -> Path:
+def standalone_table(run: Run, folder: Path, workers: int) -> Path:
     """Train what the table does not hold yet, and write it as ``standalone.csv``.
 
     Args:
-        setting: the run; its FIDELITY node says how many architectures, how long, and which seeds.
+        run: the run; its FIDELITY node says how many architectures, how long, and which seeds.
         folder: for the table, its journal, and a folder for each training.
         workers: processes of one thread each; 1 trains in this one.
     """
-    recipe = Setting(recipe_of(setting, 0), setting.source)
+    recipe = Run(recipe_of(run, 0), run.source)
     journal: Journal[Job] = Journal(
         folder / "standalone.jsonl",
-        space=setting.space.fingerprint,
-        seed=setting.cfg.FIDELITY.SEED,
+        space=run.space.fingerprint,
+        seed=run.cfg.FIDELITY.SEED,
         settings=recipe.settings(*(node for node in TRAINED_BY if node != "SEED"), "RETRAIN", "TEST"),
-        to_json=lambda job: {"arch": setting.family.to_json(job[0]), "seed": job[1]},
+        to_json=lambda job: {"arch": run.family.to_json(job[0]), "seed": job[1]},
     )
-    jobs = wanted(setting)
+    jobs = wanted(run)
     left = [job for job in jobs if journal.find(job) is None]
     say(f"{folder / 'standalone.csv'}: {len(jobs) - len(left)} of {len(jobs)} trainings are done")
     with Progress("stand-alone trainings", len(jobs), len(jobs) - len(left)) as progress:
-        for job, scores, seconds in _results(setting, folder, left, workers):
-            macs = int(setting.costs.macs(setting.space.encode(job[0])[None])[0])
+        for job, scores, seconds in _results(run, folder, left, workers):
+            macs = int(run.costs.macs(run.space.encode(job[0])[None])[0])
             journal.add(job, algorithm="alone", macs=macs, metrics=scores, seconds=seconds)
             write_csv(folder / "standalone.csv", _table(recipe, journal))
             progress.to(sum(journal.find(job) is not None for job in jobs))
@@ -65,21 +65,21 @@ def standalone_table(setting: Setting, folder: Path, workers: int) -> Path:
     return folder / "standalone.csv"
 
 
-def wanted(setting: Setting) -> list[Job]:
+def wanted(run: Run) -> list[Job]:
     """All trainings of the table: every architecture with the first seed, then the first REPEATED with the others.
 
     More architectures or seeds add to the list and change nothing in it.
     """
-    fidelity, space = setting.cfg.FIDELITY, setting.space
+    fidelity, space = run.cfg.FIDELITY, run.space
     codes = np.unique(space.sample_codes(POOL, np.random.default_rng(fidelity.SEED)), axis=0)
-    archs = [space.decode(codes[row]) for row in spread(setting.costs.macs(codes), fidelity.ARCHITECTURES)]
+    archs = [space.decode(codes[row]) for row in spread(run.costs.macs(codes), fidelity.ARCHITECTURES)]
     repeats = [(arch, seed) for seed in range(1, fidelity.SEEDS) for arch in archs[: fidelity.REPEATED]]
     return [(arch, 0) for arch in archs] + repeats
 
 
-def recipe_of(setting: Setting, seed: int) -> CfgNode:
+def recipe_of(run: Run, seed: int) -> CfgNode:
     """The configuration of a training alone: length, rate and batch of FIDELITY, and this seed."""
-    cfg = setting.cfg.clone()
+    cfg = run.cfg.clone()
     cfg.defrost()
     cfg.SEED = seed
     cfg.RETRAIN.EPOCHS = cfg.FIDELITY.EPOCHS or cfg.TRAIN.END_EPOCH
@@ -89,10 +89,10 @@ def recipe_of(setting: Setting, seed: int) -> CfgNode:
     return cfg
 
 
-def train_standalone(setting: Setting, arch: Any, folder: Path) -> dict[str, float]:
+def train_standalone(run: Run, arch: Any, folder: Path) -> dict[str, float]:
     """Train one architecture from fresh weights and evaluate it: its score on the ``search`` and on the ``test`` split."""
-    network, splits = trained(setting, arch, folder, initial=None), {"search": setting.search, "test": setting.test}
-    return {split: setting.metrics(network, dataset, arch)[setting.score] for split, dataset in splits.items()}
+    network, splits = trained(run, arch, folder, initial=None), {"search": run.search, "test": run.test}
+    return {split: run.metrics(network, dataset, arch)[run.score] for split, dataset in splits.items()}
 
 
 @dataclass(frozen=True)
@@ -105,36 +105,34 @@ class _Training:
     arch: Any
 
     @cached_property
-    def setting(self) -> Setting:
-        return Setting(self.cfg, self.source)
+    def run(self) -> Run:
+        return Run(self.cfg, self.source)
 
     def __call__(self) -> tuple[dict[str, float], float]:
         """Scores, and seconds taken (by this run of the program)."""
         started = time.monotonic()
-        return train_standalone(self.setting, self.arch, self.folder), time.monotonic() - started
+        return train_standalone(self.run, self.arch, self.folder), time.monotonic() - started
 
 
 def _results(
-    setting: Setting, folder: Path, jobs: Sequence[Job], workers: int
+    run: Run, folder: Path, jobs: Sequence[Job], workers: int
 ) -> Iterator[tuple[Job, dict[str, float], float]]:
     """What every job comes to, in the order in which they end, with its seconds."""
 
     def training(job: Job) -> _Training:
         arch, seed = job
-        name = hashlib.sha256(canonical_key(setting.family.to_json(arch)).encode()).hexdigest()[:12]
-        cfg = recipe_of(setting, seed)
+        name = hashlib.sha256(canonical_key(run.family.to_json(arch)).encode()).hexdigest()[:12]
+        cfg = recipe_of(run, seed)
         if workers > 1:
             cfg.defrost()
             cfg.THREADS = 1
             cfg.freeze()
-        return _Training(cfg, setting.source, folder / "networks" / f"{name}-{seed}", arch)
+        return _Training(cfg, run.source, folder / "networks" / f"{name}-{seed}", arch)
 
     if workers == 1:
         yield from ((job, *training(job)()) for job in jobs)
         return
-    say(
-        f"{setting.data.root}: {workers} processes read it"
-    )  # a synthetic dataset is drawn here, before they look for it
+    say(f"{run.data.root}: {workers} processes read it")  # a synthetic dataset is drawn here, before they look for it
     with _processes(workers) as pool:
         running = {pool.submit(training(job)): job for job in jobs}
         yield from ((running[future], *future.result()) for future in as_completed(running))
@@ -161,11 +159,11 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _table(setting: Setting, journal: Journal[Job]) -> pd.DataFrame:
+def _table(run: Run, journal: Journal[Job]) -> pd.DataFrame:
     """A line for every training, in the journal's order: architecture, costs, seed, steps, seconds, scores."""
-    steps = steps_of(setting, setting.cfg.RETRAIN.EPOCHS, SINGLE_PROCESS)
-    codes = [setting.space.encode(setting.family.from_json(record.arch["arch"])) for record in journal.records]
-    params = setting.costs.params(np.stack(codes)).tolist() if codes else []
+    steps = steps_of(run, run.cfg.RETRAIN.EPOCHS, SINGLE_PROCESS)
+    codes = [run.space.encode(run.family.from_json(record.arch["arch"])) for record in journal.records]
+    params = run.costs.params(np.stack(codes)).tolist() if codes else []
     return pd.DataFrame(
         {
             "macs": record.macs,

@@ -17,7 +17,7 @@ from ..sharing.supernet import Supernet
 from .fit import check_settings
 from .progress import say
 from .provenance import Archive, renew_subnet
-from .run import Setting
+from .run import Run
 from .training import TRAINED_BY, place
 
 #: Columns of comparison.csv and the stage of a subnet's life behind each.
@@ -30,68 +30,66 @@ STAGES = {
 
 
 def compare_subnets(
-    setting: Setting, selected: Mapping[str, str], supernet: Supernet[Any], source: Path, archive: Archive | None = None
+    run: Run, selected: Mapping[str, str], supernet: Supernet[Any], source: Path, archive: Archive | None = None
 ) -> list[dict[str, Any]]:
     """:func:`compare` for several architectures, by name, as JSON texts."""
-    archs = {name: setting.family.from_json(json.loads(text)) for name, text in selected.items()}
-    return [compare(setting, name, arch, supernet, source, archive) for name, arch in archs.items()]
+    archs = {name: run.family.from_json(json.loads(text)) for name, text in selected.items()}
+    return [compare(run, name, arch, supernet, source, archive) for name, arch in archs.items()]
 
 
 def compare(
-    setting: Setting, name: str, arch: Any, supernet: Supernet[Any], source: Path, archive: Archive | None = None
+    run: Run, name: str, arch: Any, supernet: Supernet[Any], source: Path, archive: Archive | None = None
 ) -> dict[str, Any]:
     """Bring one architecture to the end and evaluate it on the reported split after every stage; a row of comparison.csv.
 
     What a former run has done is read, not done again. Where its settings were others, it is archived, or without ``aside``
     refused.
     """
-    folder = setting.folder / "subnets" / name
+    folder = run.folder / "subnets" / name
     sweep(folder)
-    record = _Record(folder / "metrics.json", setting, arch, source, archive)
+    record = _Record(folder / "metrics.json", run, arch, source, archive)
 
     if not record.has("calibrated"):
-        network, certificate = cut(setting, supernet, arch)
-        record.measure("transferred", lambda: place(network, setting))
-        finish(setting, folder, arch, network, certificate, source)
+        network, certificate = cut(run, supernet, arch)
+        record.measure("transferred", lambda: place(network, run))
+        finish(run, folder, arch, network, certificate, source)
         record.costs(certificate)
         record.measure("calibrated", lambda: network)
 
-    teacher = _largest(setting, supernet) if setting.cfg.RETRAIN.DISTILLATION else None
+    teacher = _largest(run, supernet) if run.cfg.RETRAIN.DISTILLATION else None
     record.measure(
         "retrained",
-        lambda: trained(setting, arch, folder / "retrained", initial=folder / "weights.pt", teacher=teacher),
+        lambda: trained(run, arch, folder / "retrained", initial=folder / "weights.pt", teacher=teacher),
     )
-    if setting.cfg.RETRAIN.FROM_SCRATCH:
-        record.measure("from scratch", lambda: trained(setting, arch, folder / "scratch", initial=None))
+    if run.cfg.RETRAIN.FROM_SCRATCH:
+        record.measure("from scratch", lambda: trained(run, arch, folder / "scratch", initial=None))
     say(f"{name}: " + ", ".join(f"{stage} {record.score(stage):.3f}" for stage in STAGES.values() if record.has(stage)))
     return record.row(name)
 
 
-def trained(
-    setting: Setting, arch: Any, folder: Path, *, initial: Path | None, teacher: nn.Module | None = None
-) -> nn.Module:
+def trained(run: Run, arch: Any, folder: Path, *, initial: Path | None, teacher: nn.Module | None = None) -> nn.Module:
     """The network that :func:`.train.train_subnet` trains (same arguments), with its weights."""
-    path = train_subnet(setting, arch, folder, initial=initial, teacher=teacher)
-    network = setting.build(arch)
+    path = train_subnet(run, arch, folder, initial=initial, teacher=teacher)
+    network = run.build(arch)
     checkpoint.load_checkpoint(network, path)
-    return place(network, setting)
+    return place(network, run)
 
 
-def _largest(setting: Setting, supernet: Supernet[Any]) -> nn.Module:
+def _largest(run: Run, supernet: Supernet[Any]) -> nn.Module:
     """The supernet's largest network, calibrated at its own resolution, as a teacher."""
-    arch = setting.space.largest
+    arch = run.space.largest
     network = supernet.extract(arch)
-    calibrated(setting, network, arch)
+    calibrated(run, network, arch)
     return network.requires_grad_(False)
 
 
 class _Record:
     """``metrics.json`` of one subnet: what it costs, and the official metric after every stage."""
 
-    def __init__(self, path: Path, setting: Setting, arch: Any, source: Path, archive: Archive | None) -> None:
-        self.path, self.setting, self.arch = path, setting, arch
-        made_with = setting.settings(*TRAINED_BY, "SUPERNET", "RETRAIN", "TEST") | {
-            "arch": setting.family.to_json(arch),
+    def __init__(self, path: Path, run: Run, arch: Any, source: Path, archive: Archive | None) -> None:
+        self.path, self.run, self.arch = path, run, arch
+        made_with = run.settings(*TRAINED_BY, "SUPERNET", "RETRAIN", "TEST") | {
+            "arch": run.family.to_json(arch),
             "source_sha256": sha256(source),
         }
         self.content: dict[str, Any] = {"made_with": made_with, "metrics": {}}
@@ -110,7 +108,7 @@ class _Record:
         return stage in self.content["metrics"]
 
     def score(self, stage: str) -> float:
-        return float(self.content["metrics"][stage][self.setting.score])
+        return float(self.content["metrics"][stage][self.run.score])
 
     def costs(self, certificate: dict[str, Any]) -> None:
         self.content |= {key: certificate[key] for key in ("macs", "params")}
@@ -120,7 +118,7 @@ class _Record:
         """Evaluate ``network()`` on the reported split, unless that was done before."""
         if self.has(stage):
             return
-        self.content["metrics"][stage] = self.setting.metrics(network(), self.setting.test, self.arch)
+        self.content["metrics"][stage] = self.run.metrics(network(), self.run.test, self.arch)
         self._write()
 
     def _write(self) -> None:

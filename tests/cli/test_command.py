@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from supernet.cli import main
-from supernet.cli.command import bare_parser, config_of, parser, run
+from supernet.cli.command import bare_parser, config_of, parser, run_program
 from supernet.errors import UserError
 from tests.paths import ROOT
 
@@ -43,7 +43,7 @@ def test_a_full_gpu_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     with pytest.raises(SystemExit) as caught:
-        run(full)
+        run_program(full)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: the GPU's memory is full: lower TEST.IMAGES_PER_GPU")
 
@@ -92,7 +92,7 @@ def test_the_installed_command_speaks_of_itself(
     for name in main.PROGRAMS:
         monkeypatch.setattr(sys, "argv", [f"pose-supernet {name}"])
         with pytest.raises(SystemExit) as stopped:
-            run(import_module(f"supernet.cli.{name}").main, ["--help"])
+            run_program(import_module(f"supernet.cli.{name}").main, ["--help"])
         assert stopped.value.code == 0
         assert f"\n  pose-supernet {name} " in capsys.readouterr().out.partition("examples:")[2]
 

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from search_spaces import hrnet, litepose
 from supernet.cli import demo
-from supernet.cli.command import run
 from supernet.io import checkpoint
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.pose.datasets.coco import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.keypoints import COCO
@@ -94,7 +93,7 @@ class Fixed(nn.Module):
 
 
 def output_of(outputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Setting, "build", staticmethod(lambda arch: Fixed(outputs)))
+    monkeypatch.setattr(Run, "build", staticmethod(lambda arch: Fixed(outputs)))
     monkeypatch.setattr(checkpoint, "load_checkpoint", lambda network, path: None)
 
 
@@ -221,7 +220,7 @@ def test_a_video_becomes_a_video(kind: str, made: Place, tmp_path: Path) -> None
 
 def refused(made: Place, capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
     with pytest.raises(SystemExit) as stopped:
-        run(demo.main, made.arguments(*arguments))
+        run_program(demo.main, made.arguments(*arguments))
     assert stopped.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     return line

@@ -13,10 +13,10 @@ import torch
 
 from search_spaces import litepose
 from supernet.cli import search, train, transfer, valid
-from supernet.cli.command import Main, run
+from supernet.cli.command import Main, run_program
 from supernet.config.loading import load_config
 from supernet.io import checkpoint
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.training.stages import audit, stages
 from tests.paths import ROOT, SHARED
 
@@ -125,7 +125,7 @@ def refused(capsys: pytest.CaptureFixture[str], main: Main, *arguments: object) 
     """The one line that a program ends with."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        run(main, [str(argument) for argument in arguments])
+        run_program(main, [str(argument) for argument in arguments])
     assert stopped.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines[-1].startswith("error: ")
@@ -233,9 +233,9 @@ def test_every_experiment_loads() -> None:
     for file in files:
         assert file.read_text().startswith("# python "), file
         cfg = load_config(file)
-        setting = Setting(cfg, file)
-        assert setting.build(setting.space.smallest) is not None
-        for name, arch in setting.required.items():
-            assert setting.space.why_not(arch) is None, name
+        run = Run(cfg, file)
+        assert run.build(run.space.smallest) is not None
+        for name, arch in run.required.items():
+            assert run.space.why_not(arch) is None, name
         if cfg.SUPERNET.STAGES:
-            audit(setting.build, setting.space, stages(setting.space, cfg.SUPERNET.STAGES))
+            audit(run.build, run.space, stages(run.space, cfg.SUPERNET.STAGES))

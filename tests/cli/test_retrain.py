@@ -13,11 +13,10 @@ import torch
 import yaml
 
 from supernet.cli import retrain
-from supernet.cli.command import run
 from supernet.config.loading import load_config
 from supernet.io import checkpoint
 from supernet.pipeline.cluster import leave
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.pipeline.training import new_supernet
 from tests.paths import ROOT
 
@@ -38,20 +37,20 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump(content))
     (folder / "none.yaml").write_text(yaml.safe_dump(content))
-    setting = Setting(load_config(file, []), file)
+    run = Run(load_config(file, []), file)
     torch.manual_seed(0)
-    supernet = {"state_dict": new_supernet(setting).state_dict(), "space": setting.space.fingerprint}
-    checkpoint.save(setting.folder / "supernet" / "weights.pt", supernet)
-    ends = [setting.space.smallest, setting.space.largest]
-    costs = [int(setting.costs.macs(setting.space.encode(arch)[None])[0]) for arch in ends]
+    supernet = {"state_dict": new_supernet(run).state_dict(), "space": run.space.fingerprint}
+    checkpoint.save(run.folder / "supernet" / "weights.pt", supernet)
+    ends = [run.space.smallest, run.space.largest]
+    costs = [int(run.costs.macs(run.space.encode(arch)[None])[0]) for arch in ends]
     front = pd.DataFrame({
         "name": ["front-0", "front-1"], "macs": costs, "AP": [0.1, 0.2],
-        "arch": [json.dumps(setting.family.to_json(arch)) for arch in ends],
+        "arch": [json.dumps(run.family.to_json(arch)) for arch in ends],
     })  # fmt: skip
-    front.to_csv(setting.folder / "front.csv", index=False)
+    front.to_csv(run.folder / "front.csv", index=False)
     content["SEARCH"]["BUDGETS"] = {"S": costs[0], "L": costs[1]}
     file.write_text(yaml.safe_dump(content))
-    return ["--cfg", str(file)], setting.folder
+    return ["--cfg", str(file)], run.folder
 
 
 def test_selected_are_retrained_once(searched: tuple[list[str], Path]) -> None:
@@ -90,7 +89,7 @@ def test_bad_input(
     """One line, exit code 2."""
     with pytest.raises(SystemExit) as stopped:
         folder = Path(searched[0][1]).parent
-        run(retrain.main, [*searched[0], *(text.format(folder=folder) for text in overrides)])
+        run_program(retrain.main, [*searched[0], *(text.format(folder=folder) for text in overrides)])
     assert stopped.value.code == 2
     (error,) = capsys.readouterr().err.strip().splitlines()
     assert error.startswith("error: ") and line in error

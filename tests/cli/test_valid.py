@@ -19,7 +19,7 @@ import yaml
 
 from search_spaces import hrnet, litepose
 from supernet.cli import valid
-from supernet.cli.command import run
+from supernet.cli.command import run_program
 from supernet.errors import UserError
 from supernet.pipeline import evaluation
 from supernet.pipeline.process_group import ProcessGroup
@@ -96,7 +96,7 @@ def call(made: Run, kind: str, *overrides: object) -> Any:
 def refused(capsys: pytest.CaptureFixture[str], made: Run, kind: str, *overrides: object) -> str:
     """The one line that an evaluation ends with."""
     with pytest.raises(SystemExit) as stopped:
-        run(valid.main, made.arguments(kind, *overrides))
+        run_program(valid.main, made.arguments(kind, *overrides))
     assert stopped.value.code == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("error: ")
@@ -266,10 +266,10 @@ class TestMpii:
 
     def test_without_head_boxes(self, made: Run, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
-            run(valid.main, [*self.arguments(made), "DATASET.MPII_GT", str(made.folder / "none.mat")])
+            run_program(valid.main, [*self.arguments(made), "DATASET.MPII_GT", str(made.folder / "none.mat")])
         assert "none.mat: no such file" in capsys.readouterr().err
         with pytest.raises(SystemExit):
-            run(valid.main, self.arguments(made, joints=17))
+            run_program(valid.main, self.arguments(made, joints=17))
         assert "MODEL.NUM_JOINTS is 17, DATASET.DATASET mpii has 16 joints" in capsys.readouterr().err
 
 

@@ -17,7 +17,7 @@ from search_spaces import FAMILIES
 from supernet.config.loading import load_config
 from supernet.pipeline.data import READERS
 from supernet.pipeline.models import family_name
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.sharing.meta import skeleton
 from tests.commands import fault
 from tests.paths import ROOT
@@ -50,8 +50,8 @@ def superconfigs(path: Path) -> list[str]:
 
 
 @cache
-def setting(name: str) -> Setting:
-    return Setting(load_config(FILES[name]), FILES[name])
+def make_run(name: str) -> Run:
+    return Run(load_config(FILES[name]), FILES[name])
 
 
 @cache
@@ -71,7 +71,7 @@ def test_all_datasets_have_settings() -> None:
 @pytest.mark.parametrize("name", list(FILES))
 def test_it_loads_and_names_a_family_and_a_space(name: str) -> None:
     """In its own words, not by default; the task and the space that it describes can be made."""
-    node, run = yaml.safe_load(FILES[name].read_text())["SPACE"], setting(name)
+    node, run = yaml.safe_load(FILES[name].read_text())["SPACE"], make_run(name)
     assert node["FAMILY"] == family_name(run.cfg)
     assert node["NAME"] in run.family.SPACES
     assert all(run.space.contains(arch) for arch in run.required.values())
@@ -90,15 +90,15 @@ def test_the_header_opens_with_a_command_that_runs(name: str) -> None:
 @pytest.mark.parametrize("name", list(FILES))
 def test_the_network_has_the_sizes_and_joints_of_the_file(name: str) -> None:
     """Input, heatmaps and joints that the file states are those of the networks its header names, or of its space's largest."""
-    cfg, stated = setting(name).cfg, yaml.safe_load(FILES[name].read_text())["DATASET"]
+    cfg, stated = make_run(name).cfg, yaml.safe_load(FILES[name].read_text())["DATASET"]
     reader = READERS[cfg.DATASET.DATASET]
     joints = reader.skeleton.num_joints
     assert cfg.MODEL.NUM_JOINTS == joints
     assert cfg.DATASET.NUM_JOINTS == joints
-    architectures = [setting(name).architecture(item) for item in superconfigs(FILES[name])]
+    architectures = [make_run(name).architecture(item) for item in superconfigs(FILES[name])]
     searches = "python search.py" in header(FILES[name])  # its networks have sizes of their own
     if searches:
-        architectures.append(setting(name).space.largest)
+        architectures.append(make_run(name).space.largest)
     assert architectures
     for arch in architectures:
         found = outputs(family_name(cfg), arch, joints)
@@ -128,7 +128,7 @@ def test_the_header_has_the_published_score(name: str) -> None:
         return
     source = re.search(r"\((\w[\w-]* (?:README|slides))", text[score.start() :])
     assert source is not None
-    sizes = {"x".join(map(str, setting(name).architecture(item).input_hw)) for item in superconfigs(FILES[name])}
+    sizes = {"x".join(map(str, make_run(name).architecture(item).input_hw)) for item in superconfigs(FILES[name])}
     with (ROOT / "search_spaces" / "published" / "networks.csv").open() as file:
         published = {
             float(row["score"].split(" / ")[0])

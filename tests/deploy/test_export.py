@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from search_spaces import FAMILIES, hrnet, litepose
 from supernet.cli import demo, export, valid
-from supernet.cli.command import run
+from supernet.cli.command import run_program
 from supernet.deploy import onnx_file
 from supernet.deploy.fusion import fuse_batchnorm
 from supernet.deploy.onnx_file import OnnxNetwork, quantise, write_onnx
@@ -168,7 +168,7 @@ def test_joints_in_the_graph(
     file = tmp_path / "joints.onnx"
     torch.manual_seed(0)
     tiny = nn.Sequential(nn.Conv2d(3, 8, 5, 4, 2), nn.ReLU(), nn.Conv2d(8, 17, 3, 1, 1))
-    monkeypatch.setattr(export, "network_of", lambda setting, given: (tiny, NETWORKS["people"][1]))
+    monkeypatch.setattr(export, "network_of", lambda run, given: (tiny, NETWORKS["people"][1]))
     export.main([*made.exporting("people", "--decode", "--repeats", 0), "--out", str(file)])
     certificate = json.loads((tmp_path / "joints.certificate.json").read_text())
     assert certificate["outputs"] == ["joints", "confidence"] and certificate["moved"] <= 0.01
@@ -271,7 +271,7 @@ def test_every_family(name: str, dynamic: str, tmp_path: Path) -> None:
 
 def refused(capsys: pytest.CaptureFixture[str], main: Any, arguments: list[str]) -> str:
     with pytest.raises(SystemExit) as stopped:
-        run(main, arguments)
+        run_program(main, arguments)
     assert stopped.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     return line
@@ -327,7 +327,7 @@ def test_a_network_of_one_size(
         def forward(self, images: Tensor) -> Tensor:
             return images + torch.zeros(1, 3, 96, 64)
 
-    monkeypatch.setattr(export, "network_of", lambda setting, given: (OneSize(), NETWORKS["people"][1]))
+    monkeypatch.setattr(export, "network_of", lambda run, given: (OneSize(), NETWORKS["people"][1]))
     line = refused(capsys, export.main, made.exporting("people", "--dynamic", "size"))
     assert "takes images of 96 x 64 only; write --dynamic batch" in line
 

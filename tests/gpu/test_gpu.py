@@ -24,7 +24,7 @@ from supernet.deploy.benchmark import place_of
 from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline.fit import optimizer
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan
 from supernet.training.trainer import Trainer
@@ -227,9 +227,9 @@ def test_a_latency_table(run: tuple[Path, list[str]], tmp_path: Path) -> None:
     """It says on which GPU it was measured, and predicts something for all."""
     out = tmp_path / "latency.json"
     latency.main([*run[1], "--measure", "8", "--check", "2", "--repeats", "5", "--out", str(out)])
-    setting = Setting(load_config(Path(run[1][1]), []), Path(run[1][1]))
-    table = LatencyTable.load(out, setting.space.fingerprint)
+    run = Run(load_config(Path(run[1][1]), []), Path(run[1][1]))
+    table = LatencyTable.load(out, run.space.fingerprint)
     assert table.place == place_of(DEVICE, "eager", 1, 1)
     assert len(table.fitted) == 8 and len(table.checked) == 2
-    codes = setting.space.sample_codes(20, np.random.default_rng(1))
-    assert (LatencyModel(setting.build, setting.space, table).predict(codes) > 0).all()
+    codes = run.space.sample_codes(20, np.random.default_rng(1))
+    assert (LatencyModel(run.build, run.space, table).predict(codes) > 0).all()

@@ -20,7 +20,7 @@ from supernet.io.files import sha256
 from supernet.pipeline import candidates
 from supernet.pipeline.candidates import Shipped, Worker, evaluate_of, losses_of, scores_of
 from supernet.pipeline.cluster import leave
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.pipeline.training import new_supernet
 from supernet.search.loop import one_by_one
 from tests.paths import ROOT
@@ -42,21 +42,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     content["SEARCH"] |= {"HALVING": {"IMAGES": 7}}
     (folder / "run.yaml").write_text(yaml.safe_dump(content))
     torch.manual_seed(0)
-    setting = setting_of(folder / "run.yaml")
-    weights = new_supernet(setting).state_dict()
-    checkpoint.save(folder / "weights.pt", {"state_dict": weights, "space": setting.space.fingerprint})
+    run = setting_of(folder / "run.yaml")
+    weights = new_supernet(run).state_dict()
+    checkpoint.save(folder / "weights.pt", {"state_dict": weights, "space": run.space.fingerprint})
     return folder / "run.yaml", folder / "weights.pt"
 
 
-def setting_of(file: Path, *overrides: object) -> Setting:
+def setting_of(file: Path, *overrides: object) -> Run:
     """The setting of a file."""
-    return Setting(load_config(file, [str(value) for value in overrides]), file)
+    return Run(load_config(file, [str(value) for value in overrides]), file)
 
 
-def drawn(setting: Setting, count: int) -> list[Any]:
+def drawn(run: Run, count: int) -> list[Any]:
     """Random architectures."""
     rng = np.random.default_rng(0)
-    return [setting.space.sample(rng) for _ in range(count)]
+    return [run.space.sample(rng) for _ in range(count)]
 
 
 def exactly(metrics: Any) -> str:
@@ -68,8 +68,8 @@ def test_another_process_computes_what_this_one_does(run: tuple[Path, Path], mon
     """What is shipped opens as the same data and weights, in another folder too; scores and losses are equal bit for bit."""
     file, source = run
     monkeypatch.chdir(file.parent)
-    setting = setting_of(file)
-    supernet, archs = load_supernet(setting, source), drawn(setting, 2)
+    run = setting_of(file)
+    supernet, archs = load_supernet(run, source), drawn(run, 2)
     sent = {}
 
     class Kept:
@@ -83,7 +83,7 @@ def test_another_process_computes_what_this_one_does(run: tuple[Path, Path], mon
     elsewhere = setting_of(file, "SEARCH.BACKEND", "ray")
     assert not [*evaluate_of(elsewhere, supernet, source)([]), *losses_of(elsewhere, supernet, source)([])]
     monkeypatch.chdir("/")
-    scores, losses = one_by_one(scores_of(setting, supernet)), losses_of(setting, supernet, source)
+    scores, losses = one_by_one(scores_of(run, supernet)), losses_of(run, supernet, source)
     for kind, evaluate in (("scores", scores), ("losses", losses)):
         make, shipped = sent[kind]
         assert shipped.digest == sha256(source)
@@ -97,8 +97,8 @@ def test_another_process_computes_what_this_one_does(run: tuple[Path, Path], mon
 def test_the_loss_is_a_mean_over_the_first_images(run: tuple[Path, Path]) -> None:
     """The size of the batches does not matter, the number of images does; the best and the worst are told apart."""
     file, source = run
-    setting = setting_of(file)
-    supernet, archs = load_supernet(setting, source), drawn(setting, 1)
+    run = setting_of(file)
+    supernet, archs = load_supernet(run, source), drawn(run, 1)
 
     def loss(*overrides: object) -> float:
         ((_, metrics, _),) = losses_of(setting_of(file, *overrides), supernet, source)(archs)
@@ -131,11 +131,11 @@ def shut_down() -> Iterator[None]:
 def test_ray_evaluates_as_this_process_does(run: tuple[Path, Path], shut_down: None) -> None:
     """Scores and losses bit for bit, by two processes."""
     file, source = run
-    setting, elsewhere = setting_of(file), setting_of(file, "SEARCH.BACKEND", "ray", "RAY.WORKERS", 2)
-    supernet, archs = load_supernet(setting, source), drawn(setting, 6)
+    run, elsewhere = setting_of(file), setting_of(file, "SEARCH.BACKEND", "ray", "RAY.WORKERS", 2)
+    supernet, archs = load_supernet(run, source), drawn(run, 6)
     for function in (evaluate_of, losses_of):
         here, there = (
             sorted((position, exactly(metrics)) for position, metrics, _ in function(one, supernet, source)(archs))
-            for one in (setting, elsewhere)
+            for one in (run, elsewhere)
         )
         assert here == there and len(here) == 6

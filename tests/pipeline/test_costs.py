@@ -62,13 +62,13 @@ class Run:
         return latency_of(self)  # type: ignore[arg-type]
 
 
-def setting(*overrides: str) -> Any:
+def make_run(*overrides: str) -> Any:
     return Run(*overrides)
 
 
 def test_quantities_that_are_needed_macs_first() -> None:
-    assert costs_of(setting()).names == ("macs",)
-    run = setting("COST.OBJECTIVES", "['memory']", "COST.MAX_PARAMS", "300")
+    assert costs_of(make_run()).names == ("macs",)
+    run = make_run("COST.OBJECTIVES", "['memory']", "COST.MAX_PARAMS", "300")
     costs = costs_of(run)
     assert costs.names == ("macs", "params", "memory") and limits_of(run) == {"params": 300.0}
     codes = SPACE.all_codes()
@@ -79,7 +79,7 @@ def test_quantities_that_are_needed_macs_first() -> None:
 
 
 def test_units_of_the_limits() -> None:
-    run = setting("COST.MAX_MACS", "5", "COST.MAX_MEMORY_MB", "0.5", "COST.MAX_LATENCY_MS", "2.5")
+    run = make_run("COST.MAX_MACS", "5", "COST.MAX_MEMORY_MB", "0.5", "COST.MAX_LATENCY_MS", "2.5")
     assert limits_of(run) == {"macs": 5.0, "memory": 500_000.0, "latency_ms": 2.5}
 
 
@@ -98,27 +98,27 @@ def test_units_of_the_limits() -> None:
 )
 def test_wrong_settings(overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        costs_of(setting(*overrides))
+        costs_of(make_run(*overrides))
 
 
 def test_limits_that_can_be_met_pass() -> None:
-    check_limits(setting())
+    check_limits(make_run())
     smallest = 16 * 16 * 4 * (3 + 2)
-    check_limits(setting("COST.MAX_MACS", str(smallest), "COST.MAX_PARAMS", "26"))
+    check_limits(make_run("COST.MAX_MACS", str(smallest), "COST.MAX_PARAMS", "26"))
 
 
 def test_a_limit_that_nothing_meets() -> None:
     with pytest.raises(
         UserError, match="COST.MAX_MACS is 5,000, which no .* smallest possible is 5,120, of its smallest"
     ):
-        check_limits(setting("COST.MAX_MACS", "5000"))
+        check_limits(make_run("COST.MAX_MACS", "5000"))
     with pytest.raises(UserError, match="COST.MAX_MEMORY_MB is 0.001, .* smallest possible is 0.01, of its smallest"):
-        check_limits(setting("COST.MAX_MEMORY_MB", "0.001"))
+        check_limits(make_run("COST.MAX_MEMORY_MB", "0.001"))
 
 
 def _opposed(space: Space[Any]) -> Any:
     """Latency that falls with the width: small networks are slow, as on a device that is made for wide ones."""
-    run = setting("COST.MAX_PARAMS", "30", "COST.MAX_LATENCY_MS", "1.5")
+    run = make_run("COST.MAX_PARAMS", "30", "COST.MAX_LATENCY_MS", "1.5")
     run.space = space
     width = [gene.path for gene in space.genes].index("width")
     run.latency = SimpleNamespace(predict=lambda codes: 3.0 - codes[:, width])
@@ -141,4 +141,4 @@ def test_the_latency_table_of_another_space_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "latency.json"
     LatencyTable("0123", Place("cpu", "eager", 1, 1, "a machine")).save(path)
     with pytest.raises(UserError, match="latency.json: a latency table of space 0123, this is"):
-        costs_of(setting("COST.OBJECTIVES", "['latency_ms']", "COST.LATENCY_TABLE", str(path)))
+        costs_of(make_run("COST.OBJECTIVES", "['latency_ms']", "COST.LATENCY_TABLE", str(path)))

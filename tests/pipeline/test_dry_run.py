@@ -14,7 +14,7 @@ from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline import dry_run
 from supernet.pipeline.provenance import searched_with
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.pipeline.training import TRAINED_BY
 from supernet.search.journal import Journal
 from tests.paths import ROOT
@@ -22,12 +22,12 @@ from tests.paths import ROOT
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
 
 
-def setting(tmp_path: Path, *overrides: object, cfg: Path = CFG) -> Setting:
+def make_run(tmp_path: Path, *overrides: object, cfg: Path = CFG) -> Run:
     small = (
         "OUTPUT_DIR", tmp_path / "output", "DATASET.ROOT", tmp_path / "data", "DATASET.SYNTHETIC.SIZE", "[64, 64]",
         "THREADS", 1, "DEVICE", "cpu", "TRAIN.IMAGES_PER_GPU", 2,
     )  # fmt: skip
-    return Setting(load_config(cfg, [str(value) for value in (*small, *overrides)]), cfg)
+    return Run(load_config(cfg, [str(value) for value in (*small, *overrides)]), cfg)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures of the whole run, though two images are drawn; no file remains, neither here nor in the run folder."""
-    dry_run.show_run(setting(tmp_path), search=True)
+    dry_run.show_run(make_run(tmp_path), search=True)
     where, space, images, supernet, largest, kernel, width, search, *subnets, total = said(capsys)
     assert where.endswith("output/synthetic/litepose (dry run: nothing is done, nothing is written)")
     assert space == "space: litepose small, 18,063,360 architectures of 36.6 to 85.3 MMACs"
@@ -60,7 +60,7 @@ def test_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The stage that a checkpoint is in; then the evaluated of a search, and the stages of a subnet."""
-    run = setting(tmp_path)
+    run = make_run(tmp_path)
     folder, made_by = run.folder / "supernet", run.settings(*TRAINED_BY, "SUPERNET")
     folder.mkdir(parents=True)
     checkpoint.save(folder / "checkpoint.pt", {"trainer": {"done": 350}, "settings": made_by})
@@ -105,7 +105,7 @@ def test_the_programs_show_it_and_do_nothing(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_results_of_other_settings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = setting(tmp_path)
+    run = make_run(tmp_path)
     made_by = run.settings(*TRAINED_BY, "SUPERNET") | {"TRAIN.LR": 0.5}
     checkpoint.save(run.folder / "supernet" / "weights.pt", {"state_dict": {}, "settings": made_by})
     dry_run.show_run(run, search=False)
@@ -114,7 +114,7 @@ def test_results_of_other_settings_are_named(tmp_path: Path, capsys: pytest.Capt
 
 def test_one_architecture_top_down_in_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Steps follow from the people of the sample: one or two on each of its images."""
-    run = setting(
+    run = make_run(
         tmp_path, "RETRAIN.EPOCHS", 2, "DATASET.SYNTHETIC.MAX_PEOPLE", 1, "DATASET.SYNTHETIC.TRAIN", 50,
         "DATASET.SEARCH_IMAGES", 10, cfg=CFG.with_name("hrnet.yaml"),
     )  # fmt: skip
@@ -127,7 +127,7 @@ def test_one_architecture_top_down_in_epochs(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_stages_that_would_be_refused_are_refused(tmp_path: Path) -> None:
-    run = setting(tmp_path, "SUPERNET.STAGES", "[{name: all, open: [width], steps: 1}]")
+    run = make_run(tmp_path, "SUPERNET.STAGES", "[{name: all, open: [width], steps: 1}]")
     with pytest.raises(UserError, match="would be searched but never trained"):
         dry_run.show_run(run, search=False)
 

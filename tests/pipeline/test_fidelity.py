@@ -15,7 +15,6 @@ from scipy import stats
 
 from search_spaces import litepose
 from supernet.cli import fidelity, train
-from supernet.cli.command import run
 from supernet.cost.macs import count
 from supernet.errors import UserError
 from supernet.pipeline import standalone
@@ -234,7 +233,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     given = [word.format(tmp=tmp_path, cfg=tiny[1][1]) for word in more]
     with pytest.raises(SystemExit) as ended:
-        run(fidelity.main, [*tiny[1], *given])
+        run_program(fidelity.main, [*tiny[1], *given])
     assert ended.value.code == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and re.search(expected, error)

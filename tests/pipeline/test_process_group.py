@@ -21,7 +21,7 @@ from supernet.io import checkpoint
 from supernet.pipeline import training
 from supernet.pipeline.corrupt_images import CorruptImages
 from supernet.pipeline.process_group import ProcessGroup, process_group
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.pipeline.training import new_supernet
 from tests.training.test_distributed import apart, together
 
@@ -82,10 +82,10 @@ def cfg(tmp_path: Path) -> Path:
 
 def test_two_processes_calibrate_what_is_cut_out(cfg: Path, tmp_path: Path) -> None:
     """weight_transfer.py by two processes writes the weights and statistics of one, to 1e-6, and the same certificate."""
-    setting = Setting(load_config(cfg), cfg)
+    run = Run(load_config(cfg), cfg)
     torch.manual_seed(0)
-    checkpoint.save(tmp_path / "super.pt", {"state_dict": new_supernet(setting).state_dict()})
-    (tmp_path / "S.json").write_text(json.dumps(litepose.to_json(setting.space.smallest)))
+    checkpoint.save(tmp_path / "super.pt", {"state_dict": new_supernet(run).state_dict()})
+    (tmp_path / "S.json").write_text(json.dumps(litepose.to_json(run.space.smallest)))
     arguments = ["--cfg", cfg, "--superconfig", tmp_path / "S.json"]
     arguments += ["TEST.MODEL_FILE", tmp_path / "super.pt", "OUTPUT_DIR"]
     transfer.main([str(argument) for argument in (*arguments, tmp_path / "one")])
@@ -130,5 +130,5 @@ def test_different_networks_cannot_share_statistics(cfg: Path) -> None:
 def test_the_schedule_of_a_stage(cfg: Path, schedule: str, rates: list[float]) -> None:
     """Linear warm-up over WARMUP of it, then TRAIN.LR_STEP of END_EPOCH, or half a cosine down to a hundredth."""
     keys = ["SUPERNET.SCHEDULE", schedule, "SUPERNET.WARMUP", "0.2", "TRAIN.LR_STEP", "[70, 90]"]
-    curve = training._curve(Setting(load_config(cfg, [*keys, "TRAIN.END_EPOCH", "100"]), cfg), 1.0)
+    curve = training._curve(Run(load_config(cfg, [*keys, "TRAIN.END_EPOCH", "100"]), cfg), 1.0)
     assert [curve(progress) for progress in (0.0, 0.1, 0.2, 0.7, 0.9)] == pytest.approx(rates, abs=1e-4)

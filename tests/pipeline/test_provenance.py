@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from supernet.cli import search, train
-from supernet.cli.command import run
+from supernet.cli.command import run_program
 from supernet.io import checkpoint
 from supernet.io.files import sha256
 from tests.killing import files_of, run_killed
@@ -123,7 +123,7 @@ def test_keys_of_later_steps_only_let_go_on(copy: tuple[list[str], Path], capsys
 def refused(capsys: pytest.CaptureFixture[str], main: object, arguments: list[str]) -> str:
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        run(main, arguments)  # type: ignore[arg-type]
+        run_program(main, arguments)  # type: ignore[arg-type]
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     return line

@@ -18,12 +18,12 @@ from torch import nn
 from search_spaces import FAMILIES
 from search_spaces.space import codec
 from supernet.cli import compare
-from supernet.cli.command import run as run_program
+from supernet.cli.command import run_program as run_program
 from supernet.config.loading import load_config
 from supernet.cost.macs import operations
 from supernet.errors import UserError
 from supernet.pipeline import html_page
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.report import Images, Network, write_html
 from supernet.report.architecture_text import words
 from supernet.report.diagram import KERNELS, UP, draw_networks
@@ -229,21 +229,21 @@ def test_what_only_the_setting_knows(family: str, overrides: list[str], tmp_path
     """Poses of truth and subnet on the same images, the subnet's structure and commands, for both ways."""
     cfg = ROOT / "experiments" / "synthetic" / f"{family}.yaml"
     folders = ["OUTPUT_DIR", str(tmp_path), "DATASET.ROOT", str(tmp_path / "data"), "DEVICE", "cpu"]
-    setting = Setting(load_config(cfg, [*CROWD, *overrides, *folders]), cfg)
-    arch = setting.space.smallest
-    subnet = setting.folder / "subnets" / "XS"
+    run = Run(load_config(cfg, [*CROWD, *overrides, *folders]), cfg)
+    arch = run.space.smallest
+    subnet = run.folder / "subnets" / "XS"
     subnet.mkdir(parents=True)
-    described = setting.family.to_json(arch)
+    described = run.family.to_json(arch)
     (subnet / "arch.json").write_text(json.dumps(described))
-    torch.save({"state_dict": setting.build(arch).state_dict()}, subnet / "weights.pt")
+    torch.save({"state_dict": run.build(arch).state_dict()}, subnet / "weights.pt")
     costs = {"name": ["XS"], "macs": 4e7, "params": 1e5, "resolution": arch.input_hw[0]}
-    front = pd.DataFrame(costs | {setting.score: 0.4, "arch": json.dumps(described)})
-    front.to_csv(setting.folder / "front.csv", index=False)
+    front = pd.DataFrame(costs | {run.score: 0.4, "arch": json.dumps(described)})
+    front.to_csv(run.folder / "front.csv", index=False)
     scores = dict.fromkeys(("ap_transferred", "ap_calibrated", "ap_retrained", "ap_scratch"), 0.4)
-    pd.DataFrame(costs | scores).to_csv(setting.folder / "comparison.csv", index=False)
-    about = {"title": "Tiny", "metric": setting.score, "ran": {}, "space": {}, "stages": pd.DataFrame(), "commands": []}
+    pd.DataFrame(costs | scores).to_csv(run.folder / "comparison.csv", index=False)
+    about = {"title": "Tiny", "metric": run.score, "ran": {}, "space": {}, "stages": pd.DataFrame(), "commands": []}
 
-    found = Page(html_page.write_page(setting, about, "synthetic"))
+    found = Page(html_page.write_page(run, about, "synthetic"))
     assert found.tags["img"] == 2 * html_page.IMAGES
     assert {"poses", "structure", "deploy"} <= found.ids and found.tags["rect"] > 5
     assert (

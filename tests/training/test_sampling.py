@@ -15,7 +15,7 @@ import torch
 from search_spaces.space import Space, choice, repeat
 from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.training.sampling import POOL, Sampler
 from supernet.training.schedule import Phase, Plan, cosine
 from supernet.training.trainer import Trainer
@@ -116,7 +116,7 @@ def test_what_cannot_be_chosen_is_refused() -> None:
 
 def bench_variants(*overrides: str, compare: str = "shrinking") -> dict[str, Any]:
     cfg = ROOT / "experiments" / "synthetic" / "litepose.yaml"
-    base = Setting(load_config(cfg, list(overrides)), cfg)
+    base = Run(load_config(cfg, list(overrides)), cfg)
     return {
         name: load_config(cfg, [*overrides, *more]).SUPERNET for name, more in shrinking.variants(base, compare).items()
     }

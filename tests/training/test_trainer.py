@@ -17,7 +17,7 @@ from search_spaces import Space, choice, litepose
 from supernet import Supernet
 from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan, cosine, multi_step
 from supernet.training.stages import audit, stages
@@ -281,8 +281,8 @@ def test_an_overflow_changes_no_weight() -> None:
 def test_keys_that_came_later_leave_old_results_valid(tmp_path: Path) -> None:
     """At their defaults they are not among a result's settings; MAX_BROKEN never is."""
     (tmp_path / "a.yaml").write_text("FP16: {ENABLED: true}")
-    setting = Setting(load_config(tmp_path / "a.yaml", ["TRAIN.ACCUMULATE", "2"]), tmp_path / "a.yaml")
-    known = setting.settings("FP16", "TRAIN", "DATASET", "SUPERNET")
+    run = Run(load_config(tmp_path / "a.yaml", ["TRAIN.ACCUMULATE", "2"]), tmp_path / "a.yaml")
+    known = run.settings("FP16", "TRAIN", "DATASET", "SUPERNET")
     assert known["FP16.ENABLED"] is True and known["TRAIN.ACCUMULATE"] == 2
     assert not {"FP16.DTYPE", "SUPERNET.SCHEDULE", "DATASET.MAX_BROKEN"} & set(known)
     assert {"TRAIN.LR", "SUPERNET.EMA", "DATASET.SPLIT_SEED"} <= set(known)

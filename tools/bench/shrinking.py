@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from supernet.cli.command import parser, run
+from supernet.cli.command import parser, run_program
 from supernet.cli.train import load_supernet, train_supernet
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io.files import sha256
 from supernet.pipeline.candidates import scores_of
 from supernet.pipeline.progress import Progress
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.pipeline.training import TRAINED_BY
 from supernet.report import write_csv
 from supernet.search.journal import Journal
@@ -36,38 +36,38 @@ EXAMPLES = """  python tools/bench/shrinking.py --cfg experiments/synthetic/lite
 SAMPLINGS = ("sandwich", "best_up", "worst_up")
 
 
-def variants(setting: Setting, compare: str) -> dict[str, list[str]]:
+def variants(run: Run, compare: str) -> dict[str, list[str]]:
     """Name → what is set on top of the configuration."""
     if compare == "sampling":
         return {name: ["SUPERNET.SAMPLING", name] for name in SAMPLINGS}
-    stages = setting.cfg.SUPERNET.STAGES
+    stages = run.cfg.SUPERNET.STAGES
     units = {"steps" if stage["steps"] else "epochs" for stage in stages}
     if len(units) != 1:
         raise UserError("SUPERNET.STAGES has to name stages, all of them in steps or all in epochs, to be put into one")
     (unit,) = units
-    once = {"name": "all", "open": list(setting.space.kinds), unit: sum(stage[unit] for stage in stages)}
+    once = {"name": "all", "open": list(run.space.kinds), unit: sum(stage[unit] for stage in stages)}
     once["lr"] = max(stage["lr"] for stage in stages)
     return {"progressive": [], "none": ["SUPERNET.STAGES", str([once])]}
 
 
-def judged(setting: Setting, codes: Codes, macs: Sequence[int]) -> pd.DataFrame:
-    """Columns macs and score: the architectures in the setting's supernet, which is trained unless it is there."""
-    source = train_supernet(setting)
+def judged(run: Run, codes: Codes, macs: Sequence[int]) -> pd.DataFrame:
+    """Columns macs and score: the architectures in the run's supernet, which is trained unless it is there."""
+    source = train_supernet(run)
     journal: Journal[Any] = Journal(
-        setting.folder / "bench.jsonl",
-        space=setting.space.fingerprint,
+        run.folder / "bench.jsonl",
+        space=run.space.fingerprint,
         seed=0,
-        settings=setting.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)},
-        to_json=setting.family.to_json,
+        settings=run.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)},
+        to_json=run.family.to_json,
     )
-    evaluate, rows = scores_of(setting, load_supernet(setting, source)), []
+    evaluate, rows = scores_of(run, load_supernet(run, source)), []
     with Progress("evaluating", len(codes)) as progress:
         for done, (code, cost) in enumerate(zip(codes, macs, strict=True), 1):
-            arch = setting.space.decode(code)
+            arch = run.space.decode(code)
             record = journal.find(arch)
             if record is None:
                 record = journal.add(arch, algorithm="bench", macs=cost, metrics=evaluate(arch), seconds=0.0)
-            rows.append((cost, record.metrics[setting.score]))
+            rows.append((cost, record.metrics[run.score]))
             progress.to(done)
     return pd.DataFrame(rows, columns=["macs", "score"])
 
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--architectures", type=int, default=60, help="random ones that are evaluated (default 60)")
     command.add_argument("--compare", choices=("shrinking", "sampling"), default="shrinking")
     options = command.parse_args(arguments)
-    base = Setting(load_config(options.cfg, options.overrides), options.cfg)
+    base = Run(load_config(options.cfg, options.overrides), options.cfg)
     space, folder = base.space, Path(base.cfg.OUTPUT_DIR) / options.compare
     ends = [space.encode(space.largest), space.encode(space.smallest)]
     codes = np.stack([*ends, *space.sample_codes(options.architectures, np.random.default_rng(0))])
@@ -100,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(options.seeds):
         for name, overrides in variants(base, options.compare).items():
             mine = [*options.overrides, *overrides, "SEED", str(seed), "OUTPUT_DIR", str(folder / f"{name}-{seed}")]
-            setting = Setting(load_config(options.cfg, mine), options.cfg)
-            rows.append({"seed": seed, "training": name, **summary(judged(setting, codes, macs))})
+            run = Run(load_config(options.cfg, mine), options.cfg)
+            rows.append({"seed": seed, "training": name, **summary(judged(run, codes, macs))})
             table = pd.DataFrame(rows)
             write_csv(folder / "table.csv", table)
     print(table.to_string(index=False, float_format="{:.3f}".format))
@@ -109,4 +109,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

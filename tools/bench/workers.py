@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from supernet.cli.command import run
+from supernet.cli.command import run_program
 from supernet.cli.train import load_supernet
 from supernet.config.loading import load_config
 from supernet.io import checkpoint
 from supernet.pipeline.candidates import cluster_of, evaluate_of
-from supernet.pipeline.run import Setting
+from supernet.pipeline.run import Run
 from supernet.pipeline.training import new_supernet
 
 
@@ -36,28 +36,28 @@ def main(arguments: Any = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE")
     options = parser.parse_args(arguments)
 
-    def setting_of(workers: int) -> Setting:
+    def setting_of(workers: int) -> Run:
         mine = ["SEARCH.BACKEND", "ray", "THREADS", "1", "RAY.WORKERS", str(workers)]
-        return Setting(load_config(options.cfg, [*options.overrides, *mine]), options.cfg)
+        return Run(load_config(options.cfg, [*options.overrides, *mine]), options.cfg)
 
-    setting = setting_of(2)
-    source = setting.folder / "supernet" / "weights.pt"
+    run = setting_of(2)
+    source = run.folder / "supernet" / "weights.pt"
     if not source.exists():
-        source = setting.folder / "bench-fresh.pt"
+        source = run.folder / "bench-fresh.pt"
         torch.manual_seed(0)
-        checkpoint.save(source, {"state_dict": new_supernet(setting).state_dict()})
-    supernet = load_supernet(setting, source)
-    cluster_of(setting).connect()  # of two CPUs, before the single process would start one of its own
-    _ = setting.search  # drawn once, before the processes look for it
+        checkpoint.save(source, {"state_dict": new_supernet(run).state_dict()})
+    supernet = load_supernet(run, source)
+    cluster_of(run).connect()  # of two CPUs, before the single process would start one of its own
+    _ = run.search  # drawn once, before the processes look for it
     evaluate = {workers: evaluate_of(setting_of(workers), supernet, source) for workers in (2, 1)}
     rng = np.random.default_rng(0)
-    archs = [setting.space.sample(rng) for _ in range(options.candidates)]
+    archs = [run.space.sample(rng) for _ in range(options.candidates)]
     speeds: dict[int, list[float]] = {1: [], 2: []}
     scores: dict[int, list[Any]] = {}
     for number in range(options.rounds + 1):
         for workers in (1, 2):
             started = time.perf_counter()
-            found = sorted((position, metrics[setting.score]) for position, metrics, _ in evaluate[workers](archs))
+            found = sorted((position, metrics[run.score]) for position, metrics, _ in evaluate[workers](archs))
             speed = options.candidates / (time.perf_counter() - started)
             print(
                 f"round {number}: {workers} process{'es' * (workers > 1)}: {speed:.3f} candidates a second", flush=True
@@ -72,4 +72,4 @@ def main(arguments: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)
