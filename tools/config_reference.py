@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import supernet.defaults
+import supernet.config.schema
 import yaml
 
 from supernet.cli.command import run_program

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from search_spaces import hrnet, litepose
 from supernet.cli import demo
+from supernet.cli.command import run_program
 from supernet.io import checkpoint
 from supernet.pipeline.run import Run
 from supernet.pose.datasets.coco import PoseDataset

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from supernet.cli import retrain
+from supernet.cli.command import run_program
 from supernet.config.loading import load_config
 from supernet.io import checkpoint
 from supernet.pipeline.cluster import leave

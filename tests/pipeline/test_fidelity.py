@@ -15,6 +15,7 @@ from scipy import stats
 
 from search_spaces import litepose
 from supernet.cli import fidelity, train
+from supernet.cli.command import run_program
 from supernet.cost.macs import count
 from supernet.errors import UserError
 from supernet.pipeline import standalone
