@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import supernet.config.schema
 import yaml
 
+import supernet.config.schema
 from supernet.cli.command import run_program
 from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, ITEMS, STAGE
 from supernet.io.files import write_atomically

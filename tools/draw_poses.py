@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from supernet.cli.command import config_of, parser, run_program
-from supernet.pipeline.run import Run
+from supernet.cli.command import parser, run_of, run_program
 from supernet.pipeline.training import place
 from supernet.pipeline.weights import network_of
 from supernet.pose.bottom_up.inference import predict
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     command.add_argument("--cell", type=int, default=256, help="side of an image in the sheet, pixels")
     options = command.parse_args(arguments)
-    run = Run(config_of(options), options.cfg)
+    run = run_of(options)
     network, arch = network_of(run, options.superconfig)
     place(network, run).eval()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from supernet.cli.command import config_of, parser, run_program
+from supernet.cli.command import parser, run_of, run_program
 from supernet.cli.search import score_table
 from supernet.cli.train import load_supernet
 from supernet.cli.transfer import supernet_file
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--keep", default="{}", help="which part of the space to tabulate, as SPACE.RESTRICT is written"
     )
     options = command.parse_args(arguments)
-    whole = Run(config_of(options), options.cfg)
+    whole = run_of(options)
     part = Run(load_config(options.cfg, [*options.overrides, "SPACE.RESTRICT", options.keep]), options.cfg)
     source = supernet_file(whole)
     supernet = load_supernet(whole, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -17,7 +18,19 @@ from search_spaces import ArchitectureError
 
 from ..config.loading import load_config
 from ..errors import UserError
+from ..pipeline.run import Run
+from ..pipeline.weights import run_of_weights
 
+#: Where each program lies in the repository.
+SCRIPTS = {
+    "search": "search.py",
+    "train": "train.py",
+    "transfer": "weight_transfer.py",
+    "valid": "valid.py",
+    "report": "tools/plot_pareto.py",
+    **{name: f"tools/{name}.py" for name in ("profile", "export", "demo", "compare", "retrain", "latency", "fidelity")},
+}
+MODEL_FILE = "TEST.MODEL_FILE"
 Main = Callable[[Sequence[str] | None], None]
 PACKAGE = Path(__file__).resolve().parent
 #: The settings files: of the installed package, or of the repository.
@@ -70,7 +83,7 @@ def _first(epilog: str) -> str:
 
 def bare_parser(description: str | None, examples: str) -> argparse.ArgumentParser:
     """A parser without options, with examples (indented lines) below the help, in the words of the installed command."""
-    if sys.argv[0].startswith("pose-supernet "):
+    if installed():
         examples = re.sub(r"python (tools/)?\w+\.py", sys.argv[0], examples)
     return _Parser(
         description=description, epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,11 +91,21 @@ def bare_parser(description: str | None, examples: str) -> argparse.ArgumentPars
 
 
 def parser(
-    description: str | None, examples: str, *, superconfig: str | None = None, dry_run: bool = False
+    description: str | None,
+    examples: str,
+    *,
+    superconfig: str | None = None,
+    dry_run: bool = False,
+    weights: str | None = None,
 ) -> argparse.ArgumentParser:
-    """``--cfg FILE [--superconfig FILE] [--dry-run] KEY VALUE …``, with examples below the help."""
+    """``--cfg FILE [--superconfig FILE] [--weights FILE] [--dry-run] KEY VALUE …``, with examples below the help.
+
+    With ``weights``, a file that describes itself will do in place of ``--cfg``.
+    """
     result = bare_parser(description, examples)
-    add_cfg(result, required=True)
+    add_cfg(result, required=weights is None)
+    if weights is not None:
+        result.add_argument("--weights", type=Path, metavar="FILE", help=f"{weights}; the same as TEST.MODEL_FILE FILE")
     if superconfig is not None:
         result.add_argument("--superconfig", type=_superconfig, metavar="ARCH", help=superconfig)
     if dry_run:
@@ -108,14 +131,61 @@ def _superconfig(name: str) -> str:
     return str(settings_file(name))
 
 
-def config_of(options: argparse.Namespace) -> CfgNode:
-    """The configuration that a command line asks for.
+def run_of(options: argparse.Namespace) -> Run:
+    """The run that a command line asks for: of ``--cfg``, or where it is left out, of the weights that describe themselves.
 
     Raises:
-        UserError: there is no such file; names the nearest that comes with the programs.
+        UserError: there is no such file, with the nearest that comes with the programs; or the weights do not say what they
+            are.
     """
-    if not options.cfg.exists():
+    overrides = [*options.overrides]
+    if getattr(options, "weights", None):
+        overrides += [MODEL_FILE, str(options.weights)]
+    if options.cfg is not None:
+        return Run(_config(options.cfg, overrides), options.cfg, options.overrides)
+    weights = given_value(overrides, MODEL_FILE)
+    if not weights:
+        raise UserError("give the weights, TEST.MODEL_FILE FILE, or --cfg FILE")
+    return run_of_weights(Path(weights), overrides)
+
+
+def given_value(overrides: Sequence[str], name: str) -> str:
+    """The value of a key among ``KEY VALUE`` pairs; the last one counts, "" where it is not given."""
+    return next(
+        (value for key, value in reversed(list(zip(overrides[::2], overrides[1::2], strict=False))) if key == name), ""
+    )
+
+
+def _config(path: Path, overrides: Sequence[str]) -> CfgNode:
+    if not path.exists():
         known = [file.relative_to(EXPERIMENTS).as_posix() for file in sorted(EXPERIMENTS.glob("*/*.yaml"))]
-        near = get_close_matches(str(options.cfg).removeprefix("experiments/"), known, n=1, cutoff=0.0)
-        raise UserError(f"--cfg {options.cfg}: no such file; the nearest that comes with the programs is {near[0]}")
-    return load_config(options.cfg, options.overrides)
+        near = get_close_matches(str(path).removeprefix("experiments/"), known, n=1, cutoff=0.0)
+        raise UserError(f"--cfg {path}: no such file; the nearest that comes with the programs is {near[0]}")
+    return load_config(path, overrides)
+
+
+def next_command(run: Run, program: str, *options: object, **keys: object) -> str:
+    """A command that continues a run, with the ``KEY VALUE`` pairs that this one was given.
+
+    Args:
+        run: of ``--cfg``.
+        program: of :data:`.main.PROGRAMS`.
+        options: after ``--cfg FILE``.
+        keys: set instead of what was given, "" to leave one out; ``__`` stands for a dot, ``TEST__MODEL_FILE``.
+    """
+    replaced = {name.replace("__", "."): str(value) for name, value in keys.items()}
+    pairs = zip(run.overrides[::2], run.overrides[1::2], strict=False)
+    kept = {name: value for name, value in pairs if name not in replaced}
+    words = [word for pair in (kept | replaced).items() if pair[1] for word in pair]
+    return shown_command(program, "--cfg", run.source, *options, *words)
+
+
+def shown_command(program: str, *words: object) -> str:
+    """A command as a shell takes it: of the installed program where that was called, of the repository's script otherwise."""
+    start = f"pose-supernet {program}" if installed() else f"python {SCRIPTS[program]}"
+    return " ".join([start, *(shlex.quote(str(word)) for word in words)])
+
+
+def installed() -> bool:
+    """Whether this is a program of the installed command, ``pose-supernet``."""
+    return sys.argv[0].startswith("pose-supernet ")

@@ -13,11 +13,11 @@ from search_spaces.space import codec
 
 from ..config.loading import load_config, plain
 from ..errors import UserError
+from ..pipeline.reports import dataset_name
 from ..pipeline.run import Run
 from ..report.runs import Run as RunTables
 from ..report.runs import write_runs
 from .command import bare_parser, run_program
-from .report import dataset_name
 
 EXAMPLES = """  python tools/compare.py output/synthetic/litepose output/synthetic/hrnet --out compare.html"""
 

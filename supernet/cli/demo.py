@@ -41,7 +41,7 @@ from ..pose.top_down.crop import center_scale, crop_image
 from ..pose.top_down.decoding import decode, merge_mirrored
 from ..pose.top_down.task import TopDownTask
 from ..pose.visualisation import draw_poses, save_image
-from .command import config_of, parser, run_program
+from .command import parser, run_of, run_program
 
 EXAMPLES = """  python tools/demo.py --cfg experiments/synthetic/litepose.yaml --input photos --out poses \\
       --superconfig output/synthetic/litepose/subnets/S/arch.json \\
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--score", type=float, default=0.3, help="people of a lower score are left out")
     command.add_argument("--batch", type=int, default=1, help="images that the network sees at once")
     options = command.parse_args(arguments)
-    run = Run(config_of(options), options.cfg)
+    run = run_of(options)
     if options.out.resolve() in (options.input.resolve(), options.input.resolve().parent):
         raise UserError(f"--out {options.out} is where the input lies, which would be overwritten: give another folder")
 

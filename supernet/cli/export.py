@@ -33,7 +33,7 @@ from ..pose.bottom_up.inference import MEAN, STD
 from ..pose.top_down.onnx_decoding import WithJoints
 from ..pose.top_down.task import TopDownTask
 from ..report.markdown import markdown_table
-from .command import config_of, parser, run_program
+from .command import parser, run_of, run_program
 
 LARGEST_DIFFERENCE = 1e-4  # to PyTorch, of the largest absolute value of an output
 MOVED_CELLS = 0.01  # part of the joints that may lie elsewhere: where two cells are equally high, rounding decides
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--repeats", type=int, default=20, help="timed calls of each runtime; 0 measures nothing")
     command.add_argument("--no-compile", action="store_true", help="do not measure torch.compile, which takes a minute")
     options = command.parse_args(arguments)
-    run = Run(config_of(options), options.cfg)
+    run = run_of(options)
     _check(run, options)
     network, arch = network_of(run, options.superconfig)
     if isinstance(network, OnnxNetwork):

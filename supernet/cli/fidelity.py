@@ -16,17 +16,19 @@ import pandas as pd
 
 from ..errors import UserError
 from ..io.files import sha256, write_atomically
+from ..io.lock import locked
+from ..pipeline import inputs
 from ..pipeline.candidates import subnet
 from ..pipeline.progress import Progress, say
 from ..pipeline.run import Run
 from ..pipeline.standalone import standalone_table
-from ..pipeline.training import TRAINED_BY
+from ..pipeline.steps import provenance
+from ..pipeline.train import load_supernet
 from ..report import write_csv
 from ..report.markdown import bullets, environment, markdown_table
 from ..search.journal import Journal
 from ..search.ranking import Chance, chance, correlations, mean_over_seeds, read_standalone
-from .command import config_of, parser, run_program
-from .train import load_supernet
+from .command import next_command, parser, run_of, run_program
 
 EXAMPLES = """  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --workers 2 FIDELITY.EPOCHS 6
   python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --table experiments/synthetic/standalone.csv \\
@@ -42,22 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = command.parse_args(arguments)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: at least one process has to train; to train none, give --table")
-    run = Run(config_of(options), options.cfg)
-    folder = run.folder / "fidelity"
+    run = run_of(options)
+    folder = run.paths.fidelity
     digest = sha256(options.supernet) if options.supernet else ""  # a wrong name is told before hours of training
-    table = options.table or standalone_table(run, folder, options.workers)
+    with locked(folder):
+        table = options.table or standalone_table(run, folder, options.workers)
     if options.supernet is None:
-        say(f"{table}\nnext: python tools/fidelity.py --cfg {options.cfg} --table {table} --supernet FILE")
+        say(
+            f"{table}\nnext: {next_command(run, 'fidelity', '--table', table, '--supernet', run.paths.supernet_weights)}"
+        )
         return
-    compare(run, folder / digest[:12], read_standalone(table), options.supernet, str(table), digest)
+    compare(run, folder / digest[:12], read_standalone(table), options.supernet, str(table))
 
 
-def compare(
-    run: Run, folder: Path, trainings: pd.DataFrame, source: Path, table_name: str, digest: str
-) -> pd.DataFrame:
+def compare(run: Run, folder: Path, trainings: pd.DataFrame, source: Path, table_name: str) -> pd.DataFrame:
     """Score the table's architectures in the supernet; writes scores.csv, correlations.csv, report.md; prints the report."""
     table = mean_over_seeds(trainings)
-    table = _supernet_scores(run, folder, table, source, digest)
+    table = _supernet_scores(run, folder, table, source)
     found = []
     for split in ("test", "search"):
         predictors = {"supernet": table.supernet, "MACs": table.macs}
@@ -75,7 +78,7 @@ def compare(
     return result
 
 
-def _supernet_scores(run: Run, folder: Path, table: pd.DataFrame, source: Path, digest: str) -> pd.DataFrame:
+def _supernet_scores(run: Run, folder: Path, table: pd.DataFrame, source: Path) -> pd.DataFrame:
     """The table with the score of every architecture after calibration; a stopped run goes on.
 
     ``supernet`` is on the search split, which is what a search sees, and ``supernet_test`` on the reported one.
@@ -91,7 +94,7 @@ def _supernet_scores(run: Run, folder: Path, table: pd.DataFrame, source: Path, 
         folder / "scores.jsonl",
         space=run.space.fingerprint,
         seed=0,
-        settings=run.settings(*TRAINED_BY, "TEST") | {"supernet_sha256": digest},
+        settings=provenance(inputs.search(run, source)) | provenance(inputs.evaluation(run)),
         to_json=run.family.to_json,
     )
     supernet = load_supernet(run, source)

@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..pipeline.progress import Progress, say
 from ..pipeline.run import Run
 from ..report.markdown import markdown_table
-from .command import config_of, parser, run_program
+from .command import parser, run_of, run_program
 
 EXAMPLES = """  python tools/latency.py --cfg experiments/synthetic/litepose.yaml \\
       --runtime eager --threads 1 --check 50 --out latency.json"""
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--repeats", type=int, default=20, help="timed calls of one architecture; the median counts")
     command.add_argument("--out", type=Path, default=Path("latency.json"), metavar="FILE", help="the table")
     options = command.parse_args(arguments)
-    run = Run(config_of(options), options.cfg)
+    run = run_of(options)
     place = place_of(run.device, options.runtime, options.threads, options.batch)
     table = _table(run, options.out, place)
     _complete(run, table, options)

@@ -23,7 +23,7 @@ from ..pipeline.progress import Progress
 from ..pipeline.run import Run
 from ..report.markdown import markdown_table
 from ..sharing.meta import skeleton
-from .command import add_cfg, bare_parser, config_of, run_program
+from .command import add_cfg, bare_parser, run_of, run_program
 
 EXAMPLES = """  python tools/profile.py --published
   python tools/profile.py --published --csv table.csv --markdown table.md
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.published:
         table = published_table()
     else:
-        run = Run(config_of(options), options.cfg)
+        run = run_of(options)
         table = layer_table(run, options.superconfig, options.layers)
     text = markdown_table(table)
     print(text)

@@ -16,16 +16,16 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UserError
+from ..io.lock import locked
 from ..pipeline.candidates import Worker, cluster_of
 from ..pipeline.cluster import RETRIES
-from ..pipeline.fit import WEIGHTS
 from ..pipeline.progress import say
 from ..pipeline.run import Run
+from ..pipeline.search import select_subnets
 from ..pipeline.subnets import compare_subnets
+from ..pipeline.train import load_supernet
 from ..report import write_csv
-from .command import config_of, parser, run_program
-from .search import select_subnets
-from .train import load_supernet
+from .command import next_command, parser, run_of, run_program
 
 EXAMPLES = """  python tools/retrain.py --cfg experiments/synthetic/litepose.yaml --backend ray RAY.ADDRESS head:6379"""
 
@@ -35,17 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = parser(__doc__, EXAMPLES)
     command.add_argument("--backend", choices=("local", "ray"), help="SEARCH.BACKEND, if not that of the configuration")
     options = command.parse_args(arguments)
-    run = Run(config_of(options), options.cfg)
+    run = run_of(options)
     if not run.cfg.SEARCH.BUDGETS:
         raise UserError("SEARCH.BUDGETS is empty: name the budgets whose best architectures are retrained")
-    source, front = run.folder / "supernet" / WEIGHTS, run.folder / "front.csv"
+    source, front = run.paths.supernet_weights, run.paths.front
     for path in (source, front):
         if not path.is_file():
             raise UserError(f"{path}: no such file; run search.py with this --cfg first")
     selected = select_subnets(run, pd.read_csv(front))
-    rows = retrain(run, selected, source, options.backend or run.cfg.SEARCH.BACKEND)
-    write_csv(run.folder / "comparison.csv", pd.DataFrame(rows))
-    say(f"{run.folder / 'comparison.csv'}\nnext: python search.py --cfg {options.cfg}  (draws pareto.png, report.md)")
+    with locked(run.folder):
+        rows = retrain(run, selected, source, options.backend or run.cfg.SEARCH.BACKEND)
+        write_csv(run.paths.comparison, pd.DataFrame(rows))
+    say(f"{run.paths.comparison}\nnext: {next_command(run, 'search')}  (draws pareto.png, report.md)")
 
 
 def retrain(run: Run, selected: Mapping[str, str], source: Path, backend: str) -> list[dict[str, Any]]:
@@ -78,7 +79,7 @@ def _trials(run: Run, selected: Mapping[str, str], source: Path) -> dict[str, di
         def step(self) -> dict[str, Any]:
             return {"done": True, **_in_a_trial(*self.work)}
 
-    say(f"retraining {', '.join(selected)} by trials; log.csv in {run.folder / 'subnets' / 'NAME' / 'retrained'} grows")
+    say(f"retraining {', '.join(selected)} by trials; log.csv in {run.paths.subnet('NAME').retrained} grows")
     trainable = tune.with_parameters(
         Retraining, worker=Worker.of(run), selected=dict(selected), source=source.resolve()
     )

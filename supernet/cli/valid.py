@@ -7,45 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..io.files import sha256
+from ..io.run_folder import WEIGHTS
+from ..pipeline import inputs
 from ..pipeline.evaluation import Evaluation
-from ..pipeline.fit import WEIGHTS
 from ..pipeline.process_group import process_group
 from ..pipeline.progress import say
-from ..pipeline.run import Run
+from ..pipeline.steps import provenance
 from ..pipeline.training import place
 from ..pipeline.weights import network_of
 from ..pose.keypoints import MPII
 from ..pose.metrics.submissions import write_coco, write_mpii
-from .command import config_of, parser, run_program
+from .command import parser, run_of, run_program
 
-EXAMPLES = """  python valid.py --cfg experiments/synthetic/litepose.yaml \\
-      --superconfig output/synthetic/litepose/subnets/S/arch.json \\
-      TEST.MODEL_FILE output/synthetic/litepose/subnets/S/weights.pt
-  python valid.py --cfg experiments/synthetic/litepose.yaml TEST.MODEL_FILE exported.onnx
-  torchrun --nproc_per_node 4 valid.py --cfg …"""
+EXAMPLES = """  python valid.py --weights output/synthetic/litepose/subnets/S/retrained/weights.pt
+  python valid.py --weights net.onnx DATASET.ROOT /data/crowdpose
+  python valid.py --cfg experiments/coco/hrnet_w32_256x192.yaml --weights pose_hrnet_w32_256x192.pth
+  torchrun --nproc_per_node 4 valid.py --weights output/synthetic/litepose/subnets/S/retrained/weights.pt"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
-    command = parser(__doc__, EXAMPLES, superconfig="the checkpoint's architecture: a JSON file or a published name")
+    superconfig = "architecture of weights that do not say it: a JSON file or a published name"
+    command = parser(__doc__, EXAMPLES, superconfig=superconfig, weights="what to evaluate")
     options = command.parse_args(arguments)
-    run = Run(config_of(options), options.cfg)
+    run = run_of(options)
     network, arch = network_of(run, options.superconfig)
     path = Path(run.cfg.TEST.MODEL_FILE)
     split = run.cfg.DATASET.TEST
     suffix = "-pred.mat" if run.skeleton is MPII else ".json"
-    name = path.parent.name if path.name == WEIGHTS else path.stem
-    report = run.folder / "results" / f"{name}-{split}{suffix}"
-    with process_group() as processes:
+    report = run.paths.results / f"{report_name(path)}-{split}{suffix}"
+    with process_group() as processes, processes.locked(report):
         place(network, run)
         dataset = processes.first(lambda: run.test)
         evaluator = None if run.data.hidden else run.evaluator(dataset)
-        evaluation = Evaluation(report, _settings(run, arch, path), processes)
+        evaluation = Evaluation(report, provenance(inputs.evaluation(run, arch, path)), processes)
         results = evaluation.run(
             run.task,
             network,
@@ -69,17 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         evaluation.close()
 
 
-def _settings(run: Run, arch: Any, weights: Path) -> dict[str, Any]:
-    """Everything that what is found depends on."""
-    settings = run.settings("DATASET", "MODEL", "TEST", "CHANNELS_LAST")
-    del settings["TEST.MODEL_FILE"]
-    boxes = run.cfg.TEST.COCO_BBOX_FILE and not run.cfg.TEST.USE_GT_BBOX and run.data.reader.top_down
-    return settings | {
-        "arch": run.family.to_json(arch),
-        "device": run.device.type,
-        "weights": sha256(weights),
-        "boxes": sha256(run.data.boxes) if boxes else "",
-    }
+def report_name(weights: Path) -> str:
+    """What the detections of a file of weights are called: S-retrained of ``subnets/S/retrained/weights.pt``."""
+    if weights.name != WEIGHTS:
+        return weights.stem
+    folder = weights.resolve().parent
+    return f"{folder.parent.name}-{folder.name}" if folder.name in ("retrained", "scratch") else folder.name
 
 
 def program() -> None:

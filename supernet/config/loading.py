@@ -36,17 +36,23 @@ def default_config() -> CfgNode:
     return cfg
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> CfgNode:
+def load_config(
+    path: Path | None, overrides: Sequence[str] = (), *, base: Mapping[str, Any] | None = None, base_name: str = ""
+) -> CfgNode:
     """The defaults, with a YAML file over them, and ``KEY VALUE`` pairs over both; frozen.
 
     Args:
         path: YAML file in the schema of HRNet, HigherHRNet, LitePose and this toolkit, or None for the defaults alone.
         overrides: ``["TRAIN.LR", "4e-3", "TEST.SCALE_FACTOR", "[0.5, 1, 2]"]``; values are YAML.
+        base: a configuration, as :func:`plain` has it, between the defaults and the file.
+        base_name: what messages call it.
 
     Raises:
         UserError: No such file, not YAML, an unknown key, or a value of the wrong type.
     """
     cfg = default_config()
+    if base is not None:
+        _merge(cfg, DEFAULTS, base, "", base_name)
     if path is not None:
         _merge(cfg, DEFAULTS, _read_yaml(path), "", str(path))
     if len(overrides) % 2:

@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from ..cli.transfer import calibrated
 from ..errors import UserError
 from ..io.files import sha256
 from ..pose.bottom_up.augmentation import Augmentation
@@ -28,6 +27,7 @@ from ..pose.top_down.task import TopDownTask
 from ..search.loop import Evaluate, one_by_one
 from ..sharing.supernet import Supernet
 from .cluster import Cluster, Pool
+from .extraction import calibrated
 from .run import Run
 from .tasks import Task
 from .training import new_supernet

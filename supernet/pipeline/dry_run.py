@@ -19,23 +19,24 @@ from typing import Any
 
 import torch
 
-from ..cli.transfer import calibrated
 from ..cost.macs import count
 from ..io import checkpoint
 from ..io.files import read_json
-from ..search.journal import FULL, differences, read_journal
+from ..io.run_folder import CHECKPOINT, WEIGHTS
+from ..search.journal import FULL, read_journal
 from ..sharing.meta import skeleton
 from ..training.sampling import Sampler
 from ..training.schedule import Phase, Plan, cosine
 from ..training.stages import audit
 from ..training.trainer import Trainer
-from .fit import CHECKPOINT, NOT_OF_TRAINING, REPORTED, WEIGHTS, made_with
-from .process_group import SINGLE_PROCESS
+from . import inputs
+from .extraction import calibrated
 from .progress import say
-from .provenance import searched_with
+from .provenance import Made
 from .run import Run
+from .steps import NetworkTraining, SupernetTraining, changes, provenance
 from .subnets import STAGES
-from .training import TRAINED_BY, batch_of, new_supernet, phases_of, place, schedule_of, trainer_of
+from .training import new_supernet, phases_of, place, schedule_of, trainer_of
 
 SAMPLE = 8  # images that are evaluated, and drawn for a training's steps
 STEPS = 3  # timed of each stage, after a first one that is not
@@ -74,7 +75,7 @@ def show_training(run: Run, arch: Any, folder: Path) -> None:
     with _sampled(run) as sample:
         sizes = _sizes(run, sample, ("train",))
         steps = _retraining_steps(run, sizes)
-        wanted = run.settings(*TRAINED_BY, "RETRAIN") | {"arch": run.family.to_json(arch)}
+        wanted = inputs.network_training(run, arch, initial=inputs.digest(run.cfg.MODEL.PRETRAINED))
         state, done = _training(folder, wanted, steps)
         _say_all([_Item(f"training, {steps:,} steps", state, (steps - done) * _standalone(sample, arch))])
 
@@ -141,12 +142,12 @@ def _sizes(run: Run, sample: Run, splits: Sequence[str]) -> dict[str, int]:
 # ---------------------------------------------------------------------------------------------------------------- trainings
 
 
-def _training(folder: Path, wanted: Mapping[str, Any], steps: int) -> tuple[str, int]:
+def _training(folder: Path, wanted: SupernetTraining | NetworkTraining, steps: int) -> tuple[str, int]:
     """What the folder of a training holds, and how many of its steps are done."""
-    found = made_with(folder)
-    changes = differences({key: found.get(key) for key in wanted}, wanted, NOT_OF_TRAINING) if found else {}
-    if changes:
-        key, (old, new) = next(iter(changes.items()))
+    made = Made.of(folder)
+    found = made.changes(provenance(wanted)) if made.inputs else {}
+    if found:
+        key, (old, new) = next(iter(found.items()))
         return f"was made with other settings ({key} {old!r}, now {new!r})", 0
     if (folder / WEIGHTS).exists():
         return "done", steps
@@ -160,19 +161,18 @@ def _supernet(run: Run, sample: Run, sizes: Mapping[str, int]) -> list[_Item]:
     cfg = run.cfg
     schedule = schedule_of(run)
     audit(run.build, run.space, schedule, run.required)
-    batch = batch_of(run, SINGLE_PROCESS)
+    step = inputs.supernet_training(run)
+    batch = step.optimisation.batch
     steps = [stage.steps or math.ceil(stage.epochs * sizes["train"] / batch) for stage in schedule]
-    state, done = _training(
-        run.folder / "supernet", run.settings(*TRAINED_BY, "SUPERNET"), sum(steps)
-    )  # fmt: skip
+    state, done = _training(run.paths.supernet, step, sum(steps))
     title = f"supernet, {sum(steps):,} steps of {batch} in {len(steps)} stages"
     if done == sum(steps):
         return [_Item(title, state, 0.0)]
     network = place(new_supernet(sample), sample)
-    distillation = "none" if cfg.SUPERNET.DISTILLATION == "teacher" else cfg.SUPERNET.DISTILLATION
-    trainer = trainer_of(sample, network, network, distillation, None)
+    distillation = "none" if step.distillation == "teacher" else step.distillation
+    trainer = trainer_of(sample, network, network, step.optimisation, distillation=distillation)
     items = [_Item(title, state, 0.0)]
-    for stage, phase, length in zip(schedule, phases_of(sample, schedule, None, SINGLE_PROCESS), steps, strict=True):
+    for stage, phase, length in zip(schedule, phases_of(sample, step, schedule, None), steps, strict=True):
         now, done = min(done, length), max(0, done - length)
         words = f"{now:,} of {length:,} steps done" if now else f"{length:,} steps"
         seconds = (length - now) * _step_seconds(sample, trainer, phase) if now < length else 0.0
@@ -182,20 +182,20 @@ def _supernet(run: Run, sample: Run, sizes: Mapping[str, int]) -> list[_Item]:
 
 def _retraining_steps(run: Run, sizes: Mapping[str, int]) -> int:
     epochs = run.cfg.RETRAIN.EPOCHS or run.cfg.TRAIN.END_EPOCH
-    return math.ceil(int(epochs) * sizes["train"] / batch_of(run, SINGLE_PROCESS))
+    return math.ceil(int(epochs) * sizes["train"] / inputs.optimisation(run).batch)
 
 
 def _standalone(sample: Run, arch: Any) -> float:
     """Seconds of a step that trains one architecture."""
     network = place(sample.build(arch), sample)
-    trainer = trainer_of(sample, lambda images, _: network(images), network, "none", None)
+    trainer = trainer_of(sample, lambda images, _: network(images), network, inputs.optimisation(sample))
     return _step_seconds(sample, trainer, Phase("one", Sampler(type(sample.space)(arch)), 1, cosine(1e-4)))
 
 
 def _step_seconds(sample: Run, trainer: Trainer[Any], phase: Phase[Any]) -> float:
     """Seconds of a step of a phase: reading, running, and the optimiser."""
     phase = replace(phase, steps=STEPS + 1, before=None)
-    plan = Plan([phase], len(sample.train), batch_of(sample, SINGLE_PROCESS), sample.cfg.SEED)
+    plan = Plan([phase], len(sample.train), inputs.optimisation(sample).batch, sample.cfg.SEED)
     parts = (step.part(index, trainer.accumulate) for step in plan.steps(0) for index in range(trainer.accumulate))
     batches = sample.task.batches(sample.train, parts)
     trainer.model.train()
@@ -231,14 +231,14 @@ def _judging(sample: Run) -> tuple[float, float]:
 
 def _search(run: Run, one: float) -> _Item:
     """The search; ``one`` is how many seconds an architecture takes."""
-    cfg, source = run.cfg.SEARCH, run.folder / "supernet" / WEIGHTS
+    cfg, source = run.cfg.SEARCH, run.paths.supernet_weights
     wanted, done, state = cfg.EVALUATIONS + cfg.RANDOM_BASELINE, 0, "to do"
-    journal = run.folder / "search" / "journal.jsonl"
+    journal = run.paths.journal
     if journal.exists():
         header, records = read_journal(journal)
         done = min(wanted, sum(record.stage == FULL for record in records))
         state = f"{done:,} of {wanted:,} done"
-        if not source.exists() or differences(header["settings"], searched_with(run, source), REPORTED):
+        if not source.exists() or changes(header["settings"], provenance(inputs.search(run, source))):
             done, state = 0, "was made with other settings"
     title = f"search, {cfg.EVALUATIONS:,} architectures by {cfg.ALGORITHM} and {cfg.RANDOM_BASELINE:,} at random"
     return _Item(title, state, (wanted - done) * one)
@@ -251,9 +251,9 @@ def _selected(run: Run, sample: Run, sizes: Mapping[str, int], judging: float) -
     trainings = 2 if cfg.RETRAIN.FROM_SCRATCH else 1
     items = []
     for name, macs in sorted(cfg.SEARCH.BUDGETS.items(), key=lambda budget: budget[1]):
-        path = run.folder / "subnets" / name / "metrics.json"
-        found: Any = read_json(path) if path.exists() else {"metrics": {}}
-        done = [stage for stage in STAGES.values() if stage in found["metrics"]]
+        path = run.paths.subnet(name).metrics
+        found: Any = read_json(path) if path.exists() else {"stages": {}}
+        done = [stage for stage in STAGES.values() if stage in found["stages"]]
         left = trainings - sum(stage in ("retrained", "from scratch") for stage in done)
         seconds = left * steps * step + (2 + trainings - len(done)) * sizes["test"] * judging
         title = f"subnet {name} within {macs / 1e6:,.1f} MMACs, {trainings * steps:,} steps of retraining"

@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-from torch import distributed, nn
+from torch import distributed
 
 from ..distributed import any_process
 from ..errors import UserError
 from ..io import checkpoint
 from ..io.files import sweep
-from ..search.journal import differences
+from ..io.run_folder import CHECKPOINT, WEIGHTS
 from ..training.schedule import Plan, Step
 from ..training.trainer import Trainer
 from .corrupt_images import CorruptImages
 from .data import AnyDataset
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import Progress, say
+from .provenance import check, tidy
+from .steps import changes
 from .tasks import Task
 from .training_log import TrainingLog
 
 LOG_STEPS = 20
-WEIGHTS, CHECKPOINT = "weights.pt", "checkpoint.pt"
-#: Keys of what is reported on, which neither trains nor is searched on.
-REPORTED = (
-    "DATASET.ANNOTATIONS.TEST",
-    "DATASET.DATASET_TEST",
-    "DATASET.IMAGES.TEST",
-    "DATASET.MPII_GT",
-    "DATASET.SYNTHETIC.VAL",
-    "DATASET.TEST",
-    "TEST.MODEL_FILE",
-)
-#: Keys among those of a training that change nothing in it.
-NOT_OF_TRAINING = (*REPORTED, "DATASET.CALIBRATION_IMAGES", "RETRAIN.FROM_SCRATCH")
 
 
 @dataclass(frozen=True)
@@ -57,59 +45,6 @@ class Keeping:
     seconds: float = 60.0
     resume: bool = True
     max_corrupt: int = 0
-
-
-def optimizer(
-    model: nn.Module, name: str, weight_decay: float, momentum: float, nesterov: bool
-) -> torch.optim.Optimizer:
-    """``adam``, ``adamw`` or ``sgd`` on all parameters; the loop sets the learning rate.
-
-    ``adam`` takes no weight decay, as in the programs of HRNet and HigherHRNet, whose files name one all the same.
-    """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if name == "adam":
-        return torch.optim.Adam(parameters, fused=True)
-    if name == "adamw":
-        return torch.optim.AdamW(parameters, weight_decay=weight_decay, fused=True)
-    if name == "sgd":
-        return torch.optim.SGD(parameters, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
-    raise UserError(f"TRAIN.OPTIMIZER {name!r} is not known; there are adam, adamw and sgd")
-
-
-def finished(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the training of these settings has already ended here.
-
-    Raises:
-        UserError: when another training has, naming the first setting that differs.
-    """
-    path = folder / WEIGHTS
-    if not path.exists():
-        return False
-    check_settings(path, _settings(checkpoint.read(path)), settings, NOT_OF_TRAINING)
-    _tidy(folder)
-    return True
-
-
-def made_with(folder: Path) -> Mapping[str, Any]:
-    """The settings of the training in a folder, ended or not; none where there is no training, or it does not say."""
-    path = folder / WEIGHTS
-    return _settings(checkpoint.read(path) if path.exists() else checkpoint.newest(folder / CHECKPOINT)[0])
-
-
-def _settings(content: Any) -> Mapping[str, Any]:
-    found = content.get("settings") if isinstance(content, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def check_settings(
-    path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], may_differ: Collection[str] = ()
-) -> None:
-    """Refuse to go on from what was made with other settings."""
-    for key, (old, new) in differences(found, wanted, may_differ).items():
-        raise UserError(
-            f"{path}: was made with {key} {old!r}, now it is {new!r}; "
-            "set another OUTPUT_DIR, or move the old folder away to begin anew, as search.py does by itself"
-        )
 
 
 def fit(
@@ -135,13 +70,13 @@ def fit(
     path, first = folder / CHECKPOINT, processes.rank == 0
 
     def keep() -> None:
-        content = {"trainer": trainer.state_dict(), "settings": dict(settings), "batch": plan.batch}
+        content = {"trainer": trainer.state_dict(), "settings": dict(settings), "processes": processes.size}
         content["corrupt"] = corrupt.lines
         if first:
             checkpoint.save_beside_previous(path, content)
 
     with _in_one_line(folder), _stop_signals() as stopped:
-        state = processes.share(_found(path, settings, plan.batch, keeping.resume) if first else None)
+        state = processes.share(_found(path, settings, keeping.resume) if first else None)
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             say(f"{title}: going on from step {trainer.done:,} of {len(plan):,}")
@@ -181,12 +116,13 @@ def fit(
         if trainer.done < len(plan):
             raise KeyboardInterrupt
         if first:
-            checkpoint.save(folder / WEIGHTS, {"state_dict": trainer.weights(), "settings": dict(settings), **extra})
-            _tidy(folder)
+            content = {"state_dict": trainer.weights(), "settings": dict(settings), "processes": processes.size}
+            checkpoint.save(folder / WEIGHTS, content | dict(extra))
+            tidy(folder)
         processes.meet()
 
 
-def _found(path: Path, settings: Mapping[str, Any], batch: int, resume: bool) -> dict[str, Any] | None:
+def _found(path: Path, settings: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:
     """The checkpoint to go on from, if there is one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
@@ -196,19 +132,8 @@ def _found(path: Path, settings: Mapping[str, Any], batch: int, resume: bool) ->
     if damage:
         say(f"warning: {damage.partition(';')[0]}; going on from the one before it")
     if state is not None:
-        check_settings(path, state["settings"], settings, NOT_OF_TRAINING)
-        if state.get("batch", batch) != batch:
-            raise UserError(
-                f"{path}: was made with {state['batch']} images a step, now there are {batch}; start as many processes as "
-                "before, or set another OUTPUT_DIR"
-            )
+        check(path, changes(state["settings"], settings))
     return state
-
-
-def _tidy(folder: Path) -> None:
-    """Remove what a training that has ended needs no longer."""
-    for leftover in (folder / CHECKPOINT, checkpoint.previous(folder / CHECKPOINT)):
-        leftover.unlink(missing_ok=True)
 
 
 def _while_workers_live(

@@ -21,6 +21,7 @@ from search_spaces.space import codec
 from ..cost.macs import operations
 from ..io import checkpoint
 from ..io.files import read_json
+from ..io.run_folder import SubnetFolder
 from ..pose.datasets.images import read_image
 from ..pose.datasets.people import PeopleDataset
 from ..pose.visualisation import draw_poses
@@ -44,13 +45,13 @@ People = list[NDArray[np.float64]]  # of each person (K, 3): x, y in pixels of t
 class _Subnet:
     """A compared subnet: its folder, architecture and best weights."""
 
-    folder: Path
+    folder: SubnetFolder
     arch: Any
     weights: Path
 
     @property
     def note(self) -> str:
-        return "retrained" if self.weights.parent != self.folder else "calibrated"
+        return "calibrated" if self.weights == self.folder.weights else "retrained"
 
 
 def write_page(run: Run, about: Mapping[str, Any], dataset: str) -> Path:
@@ -76,7 +77,7 @@ def write_page(run: Run, about: Mapping[str, Any], dataset: str) -> Path:
         describe=lambda arch: codec.to_json(run.family.from_json(arch)),
         networks={name: _network(run, subnet.arch) for name, subnet in subnets.items()},
         images=_images(run, subnets) if subnets else (),
-        deploy={name: _commands(run, name, subnet) for name, subnet in subnets.items()},
+        deploy={name: _commands(name, subnet) for name, subnet in subnets.items()},
         **{name: about[name] for name in ("title", "metric", "ran", "space", "stages")},
     )
 
@@ -87,10 +88,8 @@ def approach_of(run: Run) -> str:
 
 
 def _subnet(run: Run, name: str) -> _Subnet:
-    folder = run.folder / "subnets" / name
-    retrained = folder / "retrained" / "weights.pt"
-    weights = retrained if retrained.is_file() else folder / "weights.pt"
-    return _Subnet(folder, run.family.from_json(read_json(folder / "arch.json")), weights)
+    folder = run.paths.subnet(name)
+    return _Subnet(folder, run.family.from_json(read_json(folder.architecture)), folder.best_weights)
 
 
 def _network(run: Run, arch: Any) -> Network:
@@ -98,15 +97,13 @@ def _network(run: Run, arch: Any) -> Network:
     return Network(operations(skeleton(run.build, arch), (1, 3, height, width)), height * width)
 
 
-def _commands(run: Run, name: str, subnet: _Subnet) -> list[tuple[str, str]]:
-    """What a reader may do with a subnet, and how."""
-    cfg, arch, weights = (shlex.quote(str(path)) for path in (run.source, subnet.folder / "arch.json", subnet.weights))
-    given, model = f"--cfg {cfg} --superconfig {arch}", f"TEST.MODEL_FILE {weights}"
-    onnx = shlex.quote(f"{name}.onnx")
+def _commands(name: str, subnet: _Subnet) -> list[tuple[str, str]]:
+    """What a reader may do with a subnet, and how; its weights say what they are."""
+    weights, onnx = shlex.quote(str(subnet.weights)), shlex.quote(f"{name}.onnx")
     return [
-        ("Poses on your own images", f"python tools/demo.py {given} --input photos --out poses {model}"),
-        ("As an ONNX file, checked against PyTorch", f"python tools/export.py {given} --out {onnx} {model}"),
-        ("Its score again, by the official metric", f"python valid.py {given} {model}"),
+        ("Poses on your own images", f"python tools/demo.py --weights {weights} --input photos --out poses"),
+        ("As an ONNX file, checked against PyTorch", f"python tools/export.py --weights {weights} --out {onnx}"),
+        ("Its score again, by the official metric", f"python valid.py --weights {weights}"),
     ]
 
 

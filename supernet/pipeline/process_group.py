@@ -1,17 +1,19 @@
-"""The processes that torchrun starts, as far as they share work: who am I, and give me what the first one has."""
+"""Rank-aware helpers for the processes that torchrun starts: rank, broadcast, gather, barrier, locks."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
 from ..errors import UserError
+from ..io.lock import locked
 
 T = TypeVar("T")
 
@@ -51,6 +53,12 @@ class ProcessGroup:
         """Where this process's share of some images lies: whole batches, so that none differs from one process's."""
         first, last = (-(-images // batch) * rank // self.size * batch for rank in (self.rank, self.rank + 1))
         return slice(first, last)
+
+    @contextmanager
+    def locked(self, folder: Path) -> Iterator[None]:
+        """The first process holds the folder for all, see :func:`supernet.io.lock.locked`."""
+        with locked(folder) if self.rank == 0 else nullcontext():
+            yield
 
     def meet(self) -> None:
         """Wait for one another."""

@@ -1,71 +1,138 @@
-"""The steps of search.py as a chain: what was made with other settings is archived, and it and what follows are made anew.
+"""What results were made with: checked before a step goes on, and archived by search.py where it differs.
 
-Every step keeps what it was made with beside what it made::
+Every step keeps its inputs (:func:`.steps.provenance`) beside what it makes::
 
-    supernet/      what trains it; in weights.pt and in the checkpoints
-    search/        the same, TEST, SEARCH.SEED and the supernet's weights; in the header of journal.jsonl
-    subnets/NAME/  the same, the architecture, and RETRAIN for what is retrained; in metrics.json
+    supernet/      in weights.pt and in the checkpoints
+    search/        in the header of journal.jsonl
+    subnets/NAME/  of every stage in metrics.json, of its trainings in their weights and checkpoints
 
-Keys that do not belong to a step, such as more SEARCH.EVALUATIONS, only let it go on. What no changed key explains is refused,
-not archived: a journal of another format or, by the same keys, of another space; weights that do not say where they are from.
+What no changed input explains is refused, not archived: a journal of another format or, by equal inputs, of another space;
+weights that do not say where they are from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
-from ..io.files import sha256
-from ..search.journal import differences, read_journal
-from .fit import NOT_OF_TRAINING, REPORTED, made_with
+from ..errors import UserError
+from ..io import checkpoint
+from ..io.run_folder import CHECKPOINT, WEIGHTS, RunFolder
+from ..search.journal import read_journal
 from .progress import say
-from .run import Run
-from .training import TRAINED_BY
+from .steps import BATCH, changes, provenance
 
 Changes = Mapping[str, tuple[Any, Any]]  # key -> (old, new)
-COMPARED = ("report.html", "report.md", "pareto.png", "pareto.svg", "comparison.csv")  # what follows from the subnets
-SEARCHED = (*COMPARED, "front.csv", "search")
 SHOWN = 60  # characters of a value
 
 
+@dataclass(frozen=True)
+class Made:
+    """A training, ended or not, and the inputs that it was made with; none where it does not say."""
+
+    inputs: Mapping[str, Any]
+    processes: int
+    ended: bool
+
+    @classmethod
+    def of(cls, folder: Path) -> Made:
+        """The training in a folder; without inputs where there is none."""
+        path = folder / WEIGHTS
+        content = checkpoint.read(path) if path.exists() else checkpoint.newest(folder / CHECKPOINT)[0]
+        found = content if isinstance(content, dict) else {}
+        inputs, processes = found.get("settings"), found.get("processes")
+        return cls(
+            inputs if isinstance(inputs, dict) else {},
+            processes if isinstance(processes, int) else 1,
+            path.exists(),
+        )
+
+    def changes(self, wanted: Mapping[str, Any], processes: int = 1) -> dict[str, tuple[Any, Any]]:
+        """What differs from the inputs of this program with so many processes.
+
+        A training that was shared by more processes than look at it now has the batch that they had together.
+        """
+        found = changes(self.inputs, wanted)
+        if BATCH in found:
+            old, new = found[BATCH]
+            if isinstance(old, int) and isinstance(new, int) and old * processes == new * self.processes:
+                del found[BATCH]
+        return found
+
+
+def check(path: Path, found: Changes) -> None:
+    """Refuse to go on from what was made with other inputs.
+
+    Raises:
+        UserError: names the first of them.
+    """
+    for name, (old, new) in found.items():
+        advice = "start as many processes as before, " if name == BATCH else ""
+        raise UserError(
+            f"{path}: was made with {name} {old!r}, now it is {new!r}; {advice}set another OUTPUT_DIR, "
+            "or move the old folder away to begin anew, as search.py does by itself"
+        )
+
+
+def finished(folder: Path, wanted: Mapping[str, Any], processes: int = 1) -> bool:
+    """Whether the training with these inputs has already ended here.
+
+    Raises:
+        UserError: another training has; names the first input that differs.
+    """
+    path = folder / WEIGHTS
+    if not path.exists():
+        return False
+    check(path, Made.of(folder).changes(wanted, processes))
+    tidy(folder)
+    return True
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a training that has ended needs no longer."""
+    for leftover in (folder / CHECKPOINT, checkpoint.previous(folder / CHECKPOINT)):
+        leftover.unlink(missing_ok=True)
+
+
 class Archive:
-    """Where a run keeps results of other settings, under the names they had: its folder ``old-N``, a new one each time.
+    """Where a run keeps results of other inputs, under the names they had: its folder ``old-N``, a new one each time.
 
     Args:
         run: the run folder.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: RunFolder) -> None:
         self.run = run
 
     @cached_property
     def folder(self) -> Path:
         """The folder, made on first use."""
-        taken = [int(path.name[4:]) for path in self.run.glob("old-*") if path.name[4:].isdigit()]
-        folder = self.run / f"old-{max(taken, default=0) + 1}"
+        taken = [int(path.name[4:]) for path in self.run.path.glob("old-*") if path.name[4:].isdigit()]
+        folder = self.run.path / f"old-{max(taken, default=0) + 1}"
         folder.mkdir()
         return folder
 
-    def put(self, changes: Changes, again: str, *places: Path) -> None:
+    def put(self, found: Changes, again: str, *places: Path) -> None:
         """Move places of the run there, and say why.
 
         Args:
-            changes: the settings that have changed.
+            found: the inputs that have changed.
             again: what will be made anew.
             places: files and folders, in the order in which they go; by the last one the next run would know, if this one is
                 killed meanwhile. Those that are not there are left out.
         """
         for place in places:
             if place.exists():
-                target = self.folder / place.relative_to(self.run)
+                target = self.folder / place.relative_to(self.run.path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 place.replace(target)
-        (key, values), more = next(iter(changes.items())), len(changes) - 1
+        (name, values), more = next(iter(found.items())), len(found) - 1
         others = f" and {more} more" if more else ""
-        say(f"{key} {_shown(*values)}{others}: {again} made anew; what was there is in {self.folder}")
+        say(f"{name} {_shown(*values)}{others}: {again} made anew; what was there is in {self.folder}")
 
 
 def _shown(old: Any, new: Any) -> str:
@@ -77,66 +144,19 @@ def _shown(old: Any, new: Any) -> str:
     return " -> ".join(texts)
 
 
-def renew_supernet(run: Run, archive: Archive) -> None:
-    """Put the supernet aside if it was made with other settings, and with it all that was made from it."""
-    folder = run.folder
-    found = made_with(folder / "supernet")
-    changes = differences(found, run.settings(*TRAINED_BY, "SUPERNET"), NOT_OF_TRAINING) if found else {}
-    if changes:
-        places = [folder / name for name in ("subnets", *SEARCHED, "supernet")]
-        archive.put(changes, "supernet, search and subnets are", *places)
+def renew_supernet(archive: Archive, wanted: Any) -> None:
+    """Archive the supernet if it was made with other inputs than this step's, and with it all that was made from it."""
+    run = archive.run
+    made = Made.of(run.supernet)
+    found = made.changes(provenance(wanted)) if made.inputs else {}
+    if found:
+        archive.put(found, "supernet, search and subnets are", run.subnets, *run.searched, run.supernet)
 
 
-def searched_with(run: Run, source: Path) -> dict[str, Any]:
-    """The settings of the search's scores.
-
-    Args:
-        run: the run.
-        source: the file of the supernet.
-    """
-    return run.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)}
-
-
-def renew_search(run: Run, source: Path, archive: Archive) -> None:
-    """Put the search aside if it was made with other settings or of another supernet."""
-    journal = run.folder / "search" / "journal.jsonl"
-    header = read_journal(journal)[0] if journal.exists() else {}
-    if not header:
-        return
-    found = {**header["settings"], "SEARCH.SEED": header["seed"]}
-    wanted = {**searched_with(run, source), "SEARCH.SEED": run.cfg.SEARCH.SEED}
-    changes = differences(found, wanted, REPORTED)
-    if changes:
-        archive.put(changes, "search is", *(run.folder / name for name in SEARCHED))
-
-
-def renew_subnet(folder: Path, content: dict[str, Any], wanted: Mapping[str, Any], archive: Archive) -> dict[str, Any]:
-    """Put aside what of a subnet was made with other settings.
-
-    Settings of its evaluation alone leave all its weights, and those of RETRAIN what was evaluated before.
-
-    Args:
-        folder: of the subnet.
-        content: of its ``metrics.json``.
-        wanted: the settings of this run.
-        archive: where old results go.
-
-    Returns:
-        What of the content remains true.
-    """
-    changes = differences(content["made_with"], wanted, ("RETRAIN.FROM_SCRATCH",))
-    if not changes:
-        return content
-    retrained = any(key.startswith("RETRAIN.") for key in changes)
-    judged = any(key.startswith("TEST.") or key in REPORTED for key in changes)
-    name, fresh, results = folder.name, {"made_with": wanted, "metrics": {}}, [archive.run / name for name in COMPARED]
-    if not all(key.startswith(("RETRAIN.", "TEST.")) or key in REPORTED for key in changes):
-        archive.put(changes, f"subnet {name} is", *results, folder)
-        return fresh
-    places = [*results, *(folder / part for part in ("retrained", "scratch") if retrained)]
-    again = " and ".join(["retraining"] * retrained + ["scores"] * judged)
-    archive.put(changes, f"{again} of subnet {name} {'are' if judged else 'is'}", *places, folder / "metrics.json")
-    if judged:
-        return fresh
-    kept = {stage: scores for stage, scores in content["metrics"].items() if stage in ("transferred", "calibrated")}
-    return {**content, "made_with": wanted, "metrics": kept}
+def renew_search(archive: Archive, wanted: Any) -> None:
+    """Archive the search if it was made with other inputs than this step's, such as another supernet."""
+    run = archive.run
+    header = read_journal(run.journal)[0] if run.journal.exists() else {}
+    found = changes(header["settings"], provenance(wanted)) if header else {}
+    if found:
+        archive.put(found, "search is", *run.searched)

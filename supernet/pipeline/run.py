@@ -1,9 +1,8 @@
-"""What a configuration stands for: folders, space, network, data and task, made on first use."""
+"""A run: its configuration, and what that stands for: folders, space, network, data and task, made on first use."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,13 +16,14 @@ from yacs.config import CfgNode
 from search_spaces import FAMILIES, Space
 
 from ..config.loading import dump
-from ..config.schema import DEFAULTS, INDIFFERENT, LATER
 from ..cost.cost_model import CostModel
 from ..cost.latency import LatencyModel
 from ..errors import UserError
-from ..io.files import read_json, write_atomically
+from ..io.files import read_json, sha256, write_atomically
+from ..io.run_folder import RunFolder
 from ..pose.keypoints import MPII, Skeleton
 from ..pose.top_down.task import AnyEvaluator
+from . import steps
 from .costs import latency_of
 from .data import AnyDataset, Data
 from .models import MODEL, architecture_of_model, family_name
@@ -32,15 +32,17 @@ from .tasks import Task, bottom_up_task, heatmap_stride, top_down_task
 
 @dataclass
 class Run:
-    """One run: its configuration, and what that stands for.
+    """One run.
 
     Args:
         cfg: the resolved configuration.
         source: the YAML file it came from, which names the run folder.
+        overrides: the ``KEY VALUE`` pairs that were given on top of it.
     """
 
     cfg: CfgNode
     source: Path
+    overrides: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.cfg.THREADS:
@@ -57,6 +59,11 @@ class Run:
     def folder(self) -> Path:
         """Where the run keeps everything: OUTPUT_DIR / folder of the YAML / name of the YAML."""
         return Path(self.cfg.OUTPUT_DIR) / self.source.resolve().parent.name / self.source.stem
+
+    @property
+    def paths(self) -> RunFolder:
+        """Everything within the folder."""
+        return RunFolder(self.folder)
 
     @cached_property
     def device(self) -> torch.device:
@@ -75,12 +82,16 @@ class Run:
     # ------------------------------------------------------------------------------------------------------ network
 
     @cached_property
+    def family_name(self) -> str:
+        """What the family is called."""
+        return family_name(self.cfg)
+
+    @cached_property
     def family(self) -> ModuleType:
         """The family's module in search_spaces."""
-        name = family_name(self.cfg)
-        if name not in FAMILIES:
-            raise UserError(f"SPACE.FAMILY {name!r} is not known; there are {', '.join(FAMILIES)}")
-        return FAMILIES[name]
+        if self.family_name not in FAMILIES:
+            raise UserError(f"SPACE.FAMILY {self.family_name!r} is not known; there are {', '.join(FAMILIES)}")
+        return FAMILIES[self.family_name]
 
     @cached_property
     def space(self) -> Space[Any]:
@@ -163,7 +174,7 @@ class Run:
     def metrics(
         self, network: nn.Module, dataset: AnyDataset, arch: Any, evaluator: AnyEvaluator | None = None
     ) -> dict[str, float]:
-        """The official metrics of a network of an architecture on a dataset, by its evaluate if that is at hand."""
+        """The official metrics of a network of an architecture on a dataset, by its evaluator if that is at hand."""
         batch = self.cfg.TEST.IMAGES_PER_GPU
         return self.task.evaluate(network, dataset, evaluator or self.evaluator(dataset), arch.input_hw, batch=batch)[0]
 
@@ -179,36 +190,64 @@ class Run:
             return top_down_task(self.cfg, self.skeleton, self.device, partial(heatmap_stride, self.build))
         return bottom_up_task(self.cfg, self.skeleton, self.device)
 
+    # ----------------------------------------------------------------------------------------------- inputs of the steps
+
+    @cached_property
+    def samples(self) -> steps.Samples:
+        """What training samples and their loss follow from."""
+        if self.data.reader.top_down:
+            return steps.read(steps.TopDownSamples, self.cfg)
+        data = self.cfg.DATASET
+        strides = tuple(data.INPUT_SIZE // size for size in data.OUTPUT_SIZE[: len(self.cfg.LOSS.WITH_HEATMAPS_LOSS)])
+        return steps.read(steps.BottomUpSamples, self.cfg, strides=strides)
+
+    @cached_property
+    def inference(self) -> steps.Inference:
+        """What results follow from, besides the network."""
+        kind = steps.TopDownInference if self.data.reader.top_down else steps.BottomUpInference
+        return steps.read(kind, self.cfg)
+
+    @cached_property
+    def training_data(self) -> steps.TrainingData:
+        """Which images are trained on."""
+        return steps.read(
+            steps.TrainingData,
+            self.cfg,
+            dataset=self._dataset,
+            annotations=None if self._synthetic else sha256(self.data.files("TRAIN")[0]),
+            synthetic=self._synthetic,
+        )
+
+    @cached_property
+    def test_data(self) -> steps.TestData:
+        """Which images are reported on, and the boxes on them."""
+        values: dict[str, Any] = {}
+        if self.data.detected:
+            values = {"boxes": sha256(self.data.boxes), "lowest_box_score": self.cfg.TEST.IMAGE_THRE}
+        if self.cfg.DATASET.MPII_GT:
+            values["mpii_gt"] = sha256(Path(self.cfg.DATA_DIR) / self.cfg.DATASET.MPII_GT)
+        return steps.read(
+            steps.TestData,
+            self.cfg,
+            dataset=self._dataset,
+            annotations=None if self._synthetic else sha256(self.data.files("TEST")[0]),
+            synthetic=self._synthetic,
+            **values,
+        )
+
+    @property
+    def _dataset(self) -> str:
+        return f"{self.data.reader.name}, {'top-down' if self.data.reader.top_down else 'bottom-up'}"
+
+    @property
+    def _synthetic(self) -> steps.SyntheticData | None:
+        return steps.read(steps.SyntheticData, self.cfg) if self.cfg.DATASET.SYNTHETIC.TRAIN else None
+
     # -------------------------------------------------------------------------------------------------------- files
 
-    def keep_config(self) -> None:
-        """Write the resolved configuration into the run folder."""
-        write_atomically(self.folder / "config.yaml", dump(self.cfg))
-
-    def settings(self, *nodes: str) -> dict[str, Any]:
-        """What these nodes of the configuration say, flat, as JSON values: to know a result's settings again."""
-        flat: dict[str, Any] = {}
-
-        def walk(value: Any, name: str) -> None:
-            if isinstance(value, dict) and value:
-                for key in value:
-                    walk(value[key], f"{name}.{key}")
-            elif name not in INDIFFERENT and not (name.startswith(LATER) and value == _default(name)):
-                flat[name] = json.loads(json.dumps(value))
-
-        for node in nodes:
-            value: Any = self.cfg
-            for key in node.split("."):
-                value = value[key]
-            walk(value, node)
-        return flat
-
-
-def _default(key: str) -> Any:
-    value: Any = DEFAULTS
-    for part in key.split("."):
-        value = value[part]
-    return value
+    def keep_config(self, folder: Path) -> None:
+        """Write the resolved configuration into the folder of what it makes."""
+        write_atomically(folder / "config.yaml", dump(self.cfg))
 
 
 def architecture_of(family: ModuleType, name: str) -> Any:

@@ -26,11 +26,13 @@ from yacs.config import CfgNode
 from ..report import write_csv
 from ..search.journal import Journal, canonical_key
 from ..search.ranking import spread
-from .process_group import SINGLE_PROCESS
+from .inputs import evaluation, standalone_training
 from .progress import Progress, say
 from .run import Run
-from .subnets import trained
-from .training import TRAINED_BY, steps_of
+from .steps import provenance
+from .subnets import loaded
+from .train import train_network
+from .training import steps_of
 
 POOL = 20_000  # random architectures of which those at the wanted MACs are taken
 Job = tuple[Any, int]  # an architecture and the seed of its training
@@ -44,12 +46,11 @@ def standalone_table(run: Run, folder: Path, workers: int) -> Path:
         folder: for the table, its journal, and a folder for each training.
         workers: processes of one thread each; 1 trains in this one.
     """
-    recipe = Run(recipe_of(run, 0), run.source)
     journal: Journal[Job] = Journal(
         folder / "standalone.jsonl",
         space=run.space.fingerprint,
         seed=run.cfg.FIDELITY.SEED,
-        settings=recipe.settings(*(node for node in TRAINED_BY if node != "SEED"), "RETRAIN", "TEST"),
+        settings=_settings(run),
         to_json=lambda job: {"arch": run.family.to_json(job[0]), "seed": job[1]},
     )
     jobs = wanted(run)
@@ -58,10 +59,10 @@ def standalone_table(run: Run, folder: Path, workers: int) -> Path:
     with Progress("stand-alone trainings", len(jobs), len(jobs) - len(left)) as progress:
         for job, scores, seconds in _results(run, folder, left, workers):
             macs = int(run.costs.macs(run.space.encode(job[0])[None])[0])
-            journal.add(job, algorithm="alone", macs=macs, metrics=scores, seconds=seconds)
-            write_csv(folder / "standalone.csv", _table(recipe, journal))
+            journal.add(job, algorithm="stand-alone", macs=macs, metrics=scores, seconds=seconds)
+            write_csv(folder / "standalone.csv", _table(run, journal))
             progress.to(sum(journal.find(job) is not None for job in jobs))
-    write_csv(folder / "standalone.csv", _table(recipe, journal))
+    write_csv(folder / "standalone.csv", _table(run, journal))
     return folder / "standalone.csv"
 
 
@@ -77,22 +78,17 @@ def wanted(run: Run) -> list[Job]:
     return [(arch, 0) for arch in archs] + repeats
 
 
-def recipe_of(run: Run, seed: int) -> CfgNode:
-    """The configuration of a training alone: length, rate and batch of FIDELITY, and this seed."""
-    cfg = run.cfg.clone()
-    cfg.defrost()
-    cfg.SEED = seed
-    cfg.RETRAIN.EPOCHS = cfg.FIDELITY.EPOCHS or cfg.TRAIN.END_EPOCH
-    cfg.RETRAIN.LR, cfg.RETRAIN.LR_STEP = cfg.FIDELITY.LR or cfg.TRAIN.LR, []
-    cfg.TRAIN.IMAGES_PER_GPU = cfg.FIDELITY.IMAGES_PER_GPU or cfg.TRAIN.IMAGES_PER_GPU
-    cfg.freeze()
-    return cfg
-
-
-def train_standalone(run: Run, arch: Any, folder: Path) -> dict[str, float]:
+def train_standalone(run: Run, arch: Any, seed: int, folder: Path) -> dict[str, float]:
     """Train one architecture from fresh weights and evaluate it: its score on the ``search`` and on the ``test`` split."""
-    network, splits = trained(run, arch, folder, initial=None), {"search": run.search, "test": run.test}
+    path = train_network(run, arch, standalone_training(run, arch, seed), folder, initial=None)
+    network, splits = loaded(run, arch, path), {"search": run.search, "test": run.test}
     return {split: run.metrics(network, dataset, arch)[run.score] for split, dataset in splits.items()}
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What all trainings of the table have in common, and their evaluation."""
+    common = provenance(standalone_training(run, run.space.smallest, 0)) | provenance(evaluation(run))
+    return {name: value for name, value in common.items() if name not in ("architecture", "SEED")}
 
 
 @dataclass(frozen=True)
@@ -103,6 +99,7 @@ class _Training:
     source: Path
     folder: Path
     arch: Any
+    seed: int
 
     @cached_property
     def run(self) -> Run:
@@ -111,7 +108,7 @@ class _Training:
     def __call__(self) -> tuple[dict[str, float], float]:
         """Scores, and seconds taken (by this run of the program)."""
         started = time.monotonic()
-        return train_standalone(self.run, self.arch, self.folder), time.monotonic() - started
+        return train_standalone(self.run, self.arch, self.seed, self.folder), time.monotonic() - started
 
 
 def _results(
@@ -122,12 +119,13 @@ def _results(
     def training(job: Job) -> _Training:
         arch, seed = job
         name = hashlib.sha256(canonical_key(run.family.to_json(arch)).encode()).hexdigest()[:12]
-        cfg = recipe_of(run, seed)
+        cfg = run.cfg
         if workers > 1:
+            cfg = cfg.clone()
             cfg.defrost()
             cfg.THREADS = 1
             cfg.freeze()
-        return _Training(cfg, run.source, folder / "networks" / f"{name}-{seed}", arch)
+        return _Training(cfg, run.source, folder / "networks" / f"{name}-{seed}", arch, seed)
 
     if workers == 1:
         yield from ((job, *training(job)()) for job in jobs)
@@ -161,7 +159,8 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
 
 def _table(run: Run, journal: Journal[Job]) -> pd.DataFrame:
     """A line for every training, in the journal's order: architecture, costs, seed, steps, seconds, scores."""
-    steps = steps_of(run, run.cfg.RETRAIN.EPOCHS, SINGLE_PROCESS)
+    step = standalone_training(run, run.space.smallest, 0)
+    steps = steps_of(run, step.epochs, step.optimisation.batch)
     codes = [run.space.encode(run.family.from_json(record.arch["arch"])) for record in journal.records]
     params = run.costs.params(np.stack(codes)).tolist() if codes else []
     return pd.DataFrame(

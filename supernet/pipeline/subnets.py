@@ -1,31 +1,37 @@
-"""From an architecture of the front to a network worth comparing: transfer, calibrate, retrain, and evaluate each on the way."""
+"""From an architecture of the front to a network worth comparing: extract, calibrate, retrain, and evaluate after each."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ..cli.train import train_subnet
-from ..cli.transfer import calibrated, cut, finish
+from ..errors import UserError
 from ..io import checkpoint
-from ..io.files import read_json, sha256, sweep, write_atomically
+from ..io.files import read_json, sweep, write_atomically
+from ..io.lock import locked
+from ..io.run_folder import SubnetFolder
 from ..sharing.supernet import Supernet
-from .fit import check_settings
+from . import inputs
+from .extraction import calibrated, extract, write_subnet
 from .progress import say
-from .provenance import Archive, renew_subnet
+from .provenance import Archive, Changes, Made, check
 from .run import Run
-from .training import TRAINED_BY, place
+from .steps import NetworkTraining, changes, provenance
+from .train import train_network
+from .training import place
 
+TRANSFERRED, CALIBRATED, RETRAINED, SCRATCH = "transferred", "calibrated", "retrained", "from scratch"
 #: Columns of comparison.csv and the stage of a subnet's life behind each.
 STAGES = {
-    "ap_transferred": "transferred",
-    "ap_calibrated": "calibrated",
-    "ap_retrained": "retrained",
-    "ap_scratch": "from scratch",
+    "ap_transferred": TRANSFERRED,
+    "ap_calibrated": CALIBRATED,
+    "ap_retrained": RETRAINED,
+    "ap_scratch": SCRATCH,
 }
 
 
@@ -42,34 +48,44 @@ def compare(
 ) -> dict[str, Any]:
     """Bring one architecture to the end and evaluate it on the reported split after every stage; a row of comparison.csv.
 
-    What a former run has done is read, not done again. Where its settings were others, it is archived, or without ``aside``
+    What a former run has done is read, not done again. What was made with other inputs is archived, or without ``archive``
     refused.
     """
-    folder = run.folder / "subnets" / name
-    sweep(folder)
-    record = _Record(folder / "metrics.json", run, arch, source, archive)
+    folder = run.paths.subnet(name)
+    with locked(folder.path):
+        sweep(folder.path)
+        record = _Record(run, folder, arch, source, archive)
+        if not record.has(CALIBRATED):
+            network, certificate = extract(supernet, arch)
+            record.measure(TRANSFERRED, lambda: place(network, run))
+            write_subnet(run, folder, arch, network, certificate, source)
+            record.costs(certificate)
+            record.measure(CALIBRATED, lambda: network)
+        trainings = {RETRAINED: (folder.retrained, folder.weights)}
+        if run.cfg.RETRAIN.FROM_SCRATCH:
+            trainings[SCRATCH] = (folder.scratch, None)
+        for stage, (place_of_training, initial) in trainings.items():
+            if record.has(stage):
+                continue
+            step = record.training(stage)
+            teacher = _largest(run, supernet) if step.teacher else None
+            path = train_network(run, arch, step, place_of_training, initial=initial, teacher=teacher)
+            record.measure(stage, lambda path=path: loaded(run, arch, path))  # type: ignore[misc]
+        done = [stage for stage in STAGES.values() if record.has(stage)]
+        say(f"{name}: " + ", ".join(f"{stage} {record.score(stage):.3f}" for stage in done))
+        return record.row()
 
-    if not record.has("calibrated"):
-        network, certificate = cut(run, supernet, arch)
-        record.measure("transferred", lambda: place(network, run))
-        finish(run, folder, arch, network, certificate, source)
-        record.costs(certificate)
-        record.measure("calibrated", lambda: network)
 
-    teacher = _largest(run, supernet) if run.cfg.RETRAIN.DISTILLATION else None
-    record.measure(
-        "retrained",
-        lambda: trained(run, arch, folder / "retrained", initial=folder / "weights.pt", teacher=teacher),
-    )
-    if run.cfg.RETRAIN.FROM_SCRATCH:
-        record.measure("from scratch", lambda: trained(run, arch, folder / "scratch", initial=None))
-    say(f"{name}: " + ", ".join(f"{stage} {record.score(stage):.3f}" for stage in STAGES.values() if record.has(stage)))
-    return record.row(name)
+def training_of(run: Run, arch: Any, source: Path, stage: str) -> NetworkTraining:
+    """The training of a stage, ``retrained`` or ``from scratch``, of an architecture from the supernet of a file."""
+    if stage == SCRATCH:
+        return inputs.network_training(run, arch, initial=None)
+    teacher = inputs.digest(source) if run.cfg.RETRAIN.DISTILLATION else None
+    return inputs.network_training(run, arch, initial=inputs.extracted(run, arch, source), teacher=teacher)
 
 
-def trained(run: Run, arch: Any, folder: Path, *, initial: Path | None, teacher: nn.Module | None = None) -> nn.Module:
-    """The network that :func:`.train.train_subnet` trains (same arguments), with its weights."""
-    path = train_subnet(run, arch, folder, initial=initial, teacher=teacher)
+def loaded(run: Run, arch: Any, path: Path) -> nn.Module:
+    """The network of a file of weights, on the run's device."""
     network = run.build(arch)
     checkpoint.load_checkpoint(network, path)
     return place(network, run)
@@ -84,31 +100,91 @@ def _largest(run: Run, supernet: Supernet[Any]) -> nn.Module:
 
 
 class _Record:
-    """``metrics.json`` of one subnet: what it costs, and the official metric after every stage."""
+    """``metrics.json`` of one subnet: what it costs, and of every stage the official metric and what it was made with."""
 
-    def __init__(self, path: Path, run: Run, arch: Any, source: Path, archive: Archive | None) -> None:
-        self.path, self.run, self.arch = path, run, arch
-        made_with = run.settings(*TRAINED_BY, "SUPERNET", "RETRAIN", "TEST") | {
-            "arch": run.family.to_json(arch),
-            "source_sha256": sha256(source),
-        }
-        self.content: dict[str, Any] = {"made_with": made_with, "metrics": {}}
-        if path.exists():
-            found = read_json(path)
-            if isinstance(found, dict) and "made_with" in found:
-                if archive is None:
-                    check_settings(path, found["made_with"], made_with, ("RETRAIN.FROM_SCRATCH",))
-                    self.content = found
-                else:
-                    self.content = renew_subnet(path.parent, found, made_with, archive)
-                if self.content is not found:
-                    self._write()
+    def __init__(self, run: Run, folder: SubnetFolder, arch: Any, source: Path, archive: Archive | None) -> None:
+        self.run, self.folder, self.arch, self.source = run, folder, arch, source
+        self.content: dict[str, Any] = {"stages": {}}
+        if folder.metrics.exists():
+            found = read_json(folder.metrics)
+            if not isinstance(found, dict) or not isinstance(found.get("stages"), dict):
+                raise UserError(f"{folder.metrics}: is not what a subnet's stages are kept in; move {folder.path} away")
+            self.content = found
+        self._renew(archive)
+
+    # --------------------------------------------------------------------------------------------------------- inputs
+
+    @cached_property
+    def _extraction(self) -> dict[str, Any]:
+        return provenance(inputs.transfer(self.run, self.arch, self.source))
+
+    @cached_property
+    def _evaluation(self) -> dict[str, Any]:
+        return provenance(inputs.evaluation(self.run))
+
+    def training(self, stage: str) -> NetworkTraining:
+        """The training of a stage."""
+        return training_of(self.run, self.arch, self.source, stage)
+
+    def _made_with(self, stage: str) -> dict[str, dict[str, Any]]:
+        trained = stage in (RETRAINED, SCRATCH)
+        weights = provenance(self.training(stage)) if trained else self._extraction
+        return {"weights": weights, "evaluation": self._evaluation}
+
+    # ------------------------------------------------------------------------------------------------------ renewal
+
+    def _renew(self, archive: Archive | None) -> None:
+        """Take out what was made with other inputs."""
+        stages, folder = self.content["stages"], self.folder
+        first = next((stages[stage] for stage in (CALIBRATED, TRANSFERRED) if stage in stages), None)
+        found = changes(first["made_with"]["weights"], self._extraction) if first else {}
+        if found:
+            self._put(archive, found, f"subnet {folder.name} is", folder.path)
+            self.content = {"stages": {}}
+            return
+        for stage, place_of_training in ((RETRAINED, folder.retrained), (SCRATCH, folder.scratch)):
+            if stage == SCRATCH and not self.run.cfg.RETRAIN.FROM_SCRATCH:
+                continue
+            if found := self._retraining_changes(stage, place_of_training):
+                kept = {name: value for name, value in stages.items() if name != stage}
+                self._put(archive, found, f"retraining of subnet {folder.name} is", place_of_training, folder.metrics)
+                self.content = {**self.content, "stages": kept}
+                self._write()
+                stages = kept
+        kept = {stage: value for stage, value in stages.items() if not self._evaluation_changes(value)}
+        if len(kept) < len(stages):
+            found = next(filter(None, map(self._evaluation_changes, stages.values())))
+            self._put(archive, found, f"scores of subnet {folder.name} are", folder.metrics)
+            if CALIBRATED not in kept:  # both scores of the extracted weights are taken on the way to them
+                kept.pop(TRANSFERRED, None)
+            self.content = {**self.content, "stages": kept}
+            self._write()
+
+    def _retraining_changes(self, stage: str, place_of_training: Path) -> Changes:
+        if stage not in self.content["stages"] and not place_of_training.exists():
+            return {}
+        wanted = provenance(self.training(stage))
+        if stage in self.content["stages"]:
+            return changes(self.content["stages"][stage]["made_with"]["weights"], wanted)
+        made = Made.of(place_of_training)
+        return made.changes(wanted) if made.inputs else {}
+
+    def _evaluation_changes(self, stage: Mapping[str, Any]) -> Changes:
+        return changes(stage["made_with"]["evaluation"], self._evaluation)
+
+    def _put(self, archive: Archive | None, found: Changes, again: str, *places: Path) -> None:
+        if archive is None:
+            check(self.folder.path, found)
+        else:
+            archive.put(found, again, *archive.run.compared, *places)
+
+    # -------------------------------------------------------------------------------------------------------- stages
 
     def has(self, stage: str) -> bool:
-        return stage in self.content["metrics"]
+        return stage in self.content["stages"]
 
     def score(self, stage: str) -> float:
-        return float(self.content["metrics"][stage][self.run.score])
+        return float(self.content["stages"][stage]["metrics"][self.run.score])
 
     def costs(self, certificate: dict[str, Any]) -> None:
         self.content |= {key: certificate[key] for key in ("macs", "params")}
@@ -118,17 +194,18 @@ class _Record:
         """Evaluate ``network()`` on the reported split, unless that was done before."""
         if self.has(stage):
             return
-        self.content["metrics"][stage] = self.run.metrics(network(), self.run.test, self.arch)
+        metrics = self.run.metrics(network(), self.run.test, self.arch)
+        self.content["stages"][stage] = {"made_with": self._made_with(stage), "metrics": metrics}
         self._write()
 
     def _write(self) -> None:
-        write_atomically(self.path, json.dumps(self.content, indent=2) + "\n")
+        write_atomically(self.folder.metrics, json.dumps(self.content, indent=2) + "\n")
 
-    def row(self, name: str) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """The subnet's row of comparison.csv."""
         scores = {column: self.score(stage) if self.has(stage) else None for column, stage in STAGES.items()}
         return {
-            "name": name,
+            "name": self.folder.name,
             "macs": self.content["macs"],
             "params": self.content["params"],
             "resolution": self.arch.input_hw[0],

@@ -1,4 +1,4 @@
-"""A training as the configuration describes it: stages, steps, learning rates, optimiser, batch."""
+"""Trainers, stages and learning rates as the settings of a step describe them."""
 
 from __future__ import annotations
 
@@ -16,46 +16,86 @@ from ..training.sampling import Sampler
 from ..training.schedule import Phase, cosine, multi_step
 from ..training.stages import Stage, stages
 from ..training.trainer import Trainer
-from .fit import optimizer
-from .process_group import ProcessGroup
 from .run import Run
+from .steps import Optimisation, SupernetTraining
 
-TRAINED_BY = ("SEED", "DATASET", "MODEL", "LOSS", "TRAIN", "SPACE", "FP16")  # what makes two trainings different
 WIDTHS = ("width", "expansion")
 
 
 def new_supernet(run: Run) -> Supernet[Any]:
-    """The setting's supernet with fresh weights."""
+    """The run's supernet with fresh weights."""
     return Supernet(run.build, run.space, kernel_transforms=run.cfg.SUPERNET.KERNEL_TRANSFORMS)
 
 
 def place(module: nn.Module, run: Run) -> nn.Module:
-    """The module on the device and in the memory format of the setting."""
+    """The module on the device and in the memory format of the run."""
     module.to(run.device)
     if run.cfg.CHANNELS_LAST:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module
 
 
-def trainer_of(run: Run, network: Any, model: nn.Module, distillation: Any, teacher: nn.Module | None) -> Trainer[Any]:
-    """The trainer that the configuration asks for."""
-    cfg, half = run.cfg, run.cfg.FP16
+def trainer_of(
+    run: Run,
+    network: Any,
+    model: nn.Module,
+    settings: Optimisation,
+    *,
+    distillation: Any = "none",
+    distillation_weight: float | None = None,
+    teacher: nn.Module | None = None,
+) -> Trainer[Any]:
+    """The trainer of these settings.
+
+    Args:
+        run: whose task and batches of a step it takes.
+        network: from (images, architecture) to outputs.
+        model: holds the weights.
+        settings: of the optimiser.
+        distillation: ``inplace``, ``teacher`` or ``none``.
+        distillation_weight: factor on that loss.
+        teacher: in evaluation mode.
+    """
+    half = settings.half_precision
     return Trainer(
         network,
         model,
         run.task.loss,
-        optimizer(model, cfg.TRAIN.OPTIMIZER, cfg.TRAIN.WD, cfg.TRAIN.MOMENTUM, cfg.TRAIN.NESTEROV),
+        optimizer(model, settings),
         run.task.prepare,
         distillation=distillation,
-        distillation_weight=cfg.SUPERNET.DISTILLATION_WEIGHT,
+        distillation_weight=1.0 if distillation_weight is None else distillation_weight,
         teacher=teacher,
-        clip=cfg.SUPERNET.CLIP_GRADIENT,
-        ema=cfg.SUPERNET.EMA,
-        accumulate=cfg.TRAIN.ACCUMULATE,
-        sync_bn=cfg.MODEL.SYNC_BN,
-        precision=getattr(torch, half.DTYPE) if half.ENABLED else None,
-        loss_scale=0.0 if half.DYNAMIC_LOSS_SCALE else half.STATIC_LOSS_SCALE,
+        clip=settings.clip,
+        ema=settings.ema,
+        accumulate=run.cfg.TRAIN.ACCUMULATE,
+        sync_bn=settings.sync_bn,
+        precision=getattr(torch, half) if half else None,
+        loss_scale=settings.loss_scale or 0.0,
     )
+
+
+def optimizer(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
+    """``adam``, ``adamw`` or ``sgd`` on all parameters; the loop sets the learning rate.
+
+    ``adam`` takes no weight decay, as in the programs of HRNet and HigherHRNet, whose files name one all the same.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decay = settings.weight_decay or 0.0
+    match settings.optimizer:
+        case "adam":
+            return torch.optim.Adam(parameters, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(parameters, weight_decay=decay, fused=True)
+        case "sgd":
+            return torch.optim.SGD(
+                parameters,
+                momentum=settings.momentum or 0.0,
+                weight_decay=decay,
+                nesterov=bool(settings.nesterov),
+                fused=True,
+            )
+    raise UserError(f"TRAIN.OPTIMIZER {settings.optimizer!r} is not known; there are adam, adamw and sgd")
 
 
 def schedule_of(run: Run) -> list[Stage[Any]]:
@@ -65,42 +105,35 @@ def schedule_of(run: Run) -> list[Stage[Any]]:
     return stages(run.space, cfg.SUPERNET.STAGES or [everything])
 
 
-def phases_of(run: Run, schedule: Sequence[Stage[Any]], sort: Any, processes: ProcessGroup) -> list[Phase[Any]]:
+def phases_of(
+    run: Run, settings: SupernetTraining, schedule: Sequence[Stage[Any]], sort: Callable[[], None] | None
+) -> list[Phase[Any]]:
     """The stages as phases; ``sort`` runs before the first that opens widths."""
-    cfg, phases = run.cfg, []
+    phases = []
     for stage in schedule:
-        sampler = _sampler(run, stage.space)
+        sampler = _sampler(run, settings, stage.space)
         opens_widths = any(gene.kind.endswith(WIDTHS) for gene in stage.space.genes)
         before, sort = (sort, None) if opens_widths else (None, sort)
-        steps = stage.steps or steps_of(run, stage.epochs, processes)
-        phases.append(Phase(stage.name, sampler, steps, _curve(run, stage.lr or cfg.TRAIN.LR), before))
+        length = stage.steps or steps_of(run, stage.epochs, settings.optimisation.batch)
+        phases.append(Phase(stage.name, sampler, length, _curve(settings, stage.lr or settings.lr), before))
     return phases
 
 
-def _sampler(run: Run, space: Any) -> Sampler[Any]:
-    node = run.cfg.SUPERNET
-    chooses = node.SAMPLING in ("best_up", "worst_up") and space.size > 1
+def _sampler(run: Run, settings: SupernetTraining, space: Any) -> Sampler[Any]:
+    chooses = settings.candidates is not None and space.size > 1
     cost = CostModel(run.build, space).macs if chooses else None
-    return Sampler(space, node.SAMPLING, node.RANDOM, candidates=node.CANDIDATES, cost=cost)
+    node = run.cfg.SUPERNET
+    return Sampler(space, settings.sampling, node.RANDOM, candidates=node.CANDIDATES, cost=cost)
 
 
-def _curve(run: Run, lr: float) -> Callable[[float], float]:
+def _curve(settings: SupernetTraining, lr: float) -> Callable[[float], float]:
     """The learning rate within a stage."""
-    train, warmup = run.cfg.TRAIN, run.cfg.SUPERNET.WARMUP
-    if run.cfg.SUPERNET.SCHEDULE == "cosine":
-        return cosine(lr, warmup)
-    return multi_step(lr, [epoch / train.END_EPOCH for epoch in train.LR_STEP], train.LR_FACTOR, warmup)
+    if settings.schedule == "cosine":
+        return cosine(lr, settings.warmup)
+    milestones = [epoch / (settings.epochs or 1) for epoch in settings.lr_steps or ()]
+    return multi_step(lr, milestones, settings.lr_factor or 1.0, settings.warmup)
 
 
-def steps_of(run: Run, epochs: int, processes: ProcessGroup) -> int:
-    """Steps in so many passes over the training images."""
-    return math.ceil(epochs * len(run.train) / batch_of(run, processes))
-
-
-def batch_of(run: Run, processes: ProcessGroup) -> int:
-    """Images of a step, those of all processes together."""
-    train = run.cfg.TRAIN
-    if train.IMAGES_PER_GPU < 1 or train.ACCUMULATE < 1:
-        raise UserError("TRAIN.IMAGES_PER_GPU and TRAIN.ACCUMULATE have to be at least 1")
-    images: int = train.IMAGES_PER_GPU * train.ACCUMULATE * processes.size
-    return images
+def steps_of(run: Run, epochs: int, batch: int) -> int:
+    """Steps of a batch in so many passes over the training images."""
+    return math.ceil(epochs * len(run.train) / batch)

@@ -1,0 +1,120 @@
+"""Weights that say what they are: family, architecture, keypoints, input, normalisation, configuration, origin.
+
+A description stands under ``network`` in a file of weights, and as text in the metadata of an ONNX file. With it, programs
+and :class:`.estimator.PoseEstimator` need the file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config.loading import load_config, plain
+from ..errors import UserError
+from ..pose.bottom_up.inference import MEAN, STD
+from .run import Run
+
+FORMAT = 1
+#: Nodes of a configuration that say where and how a program runs, and nothing about the network.
+_OF_THE_MACHINE = (
+    "OUTPUT_DIR",
+    "WORKERS",
+    "AUTO_RESUME",
+    "DIST_BACKEND",
+    "CUDNN",
+    "DEVICE",
+    "THREADS",
+    "CHECKPOINT_SECONDS",
+    "RAY",
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file of weights says about itself.
+
+    Attributes:
+        family: of search_spaces.
+        arch: the superconfig, a JSON value.
+        keypoints: ``name``, ``joints`` in order, ``flip_index``, ``sigmas`` of OKS, ``limbs`` to draw.
+        approach: ``top-down`` or ``bottom-up``.
+        input_hw: height and width of the network input, pixels.
+        mean: of the input, (pixel / 255 - mean) / std, in the order of ``colours``.
+        std: likewise.
+        colours: ``RGB`` or ``BGR``.
+        config: the configuration that it was made with, without what belongs to the machine.
+        run: folder and name of the settings file, ``synthetic/litepose``.
+        format: of this description.
+    """
+
+    family: str
+    arch: Any
+    keypoints: Mapping[str, Any]
+    approach: str
+    input_hw: Sequence[int]
+    mean: Sequence[float]
+    std: Sequence[float]
+    colours: str
+    config: Mapping[str, Any]
+    run: str
+    format: int = FORMAT
+
+    @classmethod
+    def read(cls, value: Any, source: Path) -> Description:
+        """A description as :func:`described` wrote it.
+
+        Raises:
+            UserError: it is of a later version, or something else.
+        """
+        try:
+            found = cls(**value)
+            texts = (found.family, found.approach, found.colours, found.run)
+            if not all(isinstance(text, str) for text in texts) or not isinstance(found.config, Mapping):
+                raise TypeError
+        except TypeError:
+            raise UserError(
+                f"{source}: its description of the network is damaged; give --cfg and --superconfig"
+            ) from None
+        if found.format != FORMAT:
+            raise UserError(f"{source}: describes itself in format {found.format}, this version reads {FORMAT}; update")
+        return found
+
+    def as_run(self, source: Path, overrides: Sequence[str] = ()) -> Run:
+        """The run of these weights, with ``KEY VALUE`` pairs on top.
+
+        Raises:
+            UserError: the file's configuration, or a pair, is not understood.
+        """
+        cfg = load_config(None, overrides, base=self.config, base_name=str(source))
+        return Run(cfg, Path(f"{self.run}.yaml"), overrides)
+
+
+def described(run: Run, arch: Any) -> dict[str, Any]:
+    """The description of a network of a run, as JSON values."""
+    skeleton = run.skeleton
+    config = {name: value for name, value in plain(run.cfg).items() if name not in _OF_THE_MACHINE}
+    config["TEST"] = {**config["TEST"], "MODEL_FILE": ""}
+    source = run.source.resolve()
+    top_down = run.data.reader.top_down
+    return asdict(
+        Description(
+            family=run.family_name,
+            arch=run.family.to_json(arch),
+            keypoints={
+                "name": skeleton.name,
+                "joints": list(skeleton.joints),
+                "flip_index": list(skeleton.flip_index),
+                "sigmas": list(skeleton.sigmas),
+                "limbs": [list(limb) for limb in skeleton.limbs],
+            },
+            approach="top-down" if top_down else "bottom-up",
+            input_hw=list(arch.input_hw),
+            mean=list(MEAN),
+            std=list(STD),
+            colours="RGB" if run.cfg.DATASET.COLOR_RGB or not top_down else "BGR",
+            config=config,
+            run=f"{source.parent.name}/{source.stem}",
+        )
+    )

@@ -1,0 +1,170 @@
+"""The search of a run: evaluate architectures, keep them in the journal, find the front and the subnets of the budgets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UserError
+from ..report import write_csv
+from ..search.base import Searcher
+from ..search.evolution import Evolution
+from ..search.journal import Journal, Record
+from ..search.loop import run_search
+from ..search.nsga2 import NSGA2
+from ..search.pareto import non_dominated, select_within_budgets
+from ..search.predictor import Fit, PredictorSearch
+from ..search.random_search import RandomSearch
+from ..search.successive_halving import Halving
+from ..sharing.supernet import Supernet
+from . import inputs
+from .candidates import evaluate_of, losses_of
+from .cluster import leave
+from .costs import check_limits, costs_of, limits_of
+from .progress import Progress, say
+from .run import Run
+from .steps import provenance
+
+
+def search(run: Run, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:
+    """Evaluate SEARCH.EVALUATIONS architectures, and SEARCH.RANDOM_BASELINE random ones, on the search split.
+
+    With SEARCH.HALVING they are the survivors of as many more whose loss alone was measured; the baseline is never halved.
+    """
+    cfg = run.cfg.SEARCH
+    journal = Journal(
+        run.paths.journal,
+        space=run.space.fingerprint,
+        seed=cfg.SEED,
+        settings=provenance(inputs.search(run, source)),
+        to_json=run.family.to_json,
+    )
+    evaluate, halving = evaluate_of(run, supernet, source), None
+    if cfg.HALVING.IMAGES:
+        stage = f"loss on {cfg.HALVING.IMAGES} images"
+        halving = Halving(losses_of(run, supernet, source), stage, cfg.HALVING.KEEP)
+
+    def search_with(algorithm: str, evaluations: int, title: str, halving: Halving[Any] | None) -> list[Record]:
+        with Progress(title, evaluations) as progress:
+            return run_search(
+                _searcher(run, algorithm),
+                evaluate,
+                journal,
+                evaluations,
+                run.score,
+                lambda done, record: progress.to(
+                    done, **{run.score: record.metrics[run.score], "MMACs": record.macs / 1e6}
+                ),
+                halving,
+            )
+
+    found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})", halving)
+    if halving is not None:
+        looks = sum(record.stage == halving.stage for record in journal.records)
+        say(f"search: {looks:,} architectures had their {halving.stage}, {len(found):,} of them were evaluated")
+    baseline: list[Record] = []
+    if cfg.RANDOM_BASELINE:
+        baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)", None)
+    leave()
+    write_csv(run.paths.evaluated("found"), score_table(run, found))
+    write_csv(run.paths.evaluated("random"), score_table(run, baseline))
+    return found, baseline
+
+
+def _searcher(run: Run, algorithm: str) -> Searcher[Any]:
+    cfg = run.cfg.SEARCH
+    common: dict[str, Any] = {
+        "space": run.space,
+        "costs": costs_of(run),
+        "rng": np.random.default_rng(cfg.SEED),
+        "population": cfg.POPULATION,
+        "limits": limits_of(run),
+    }
+    objectives: dict[str, Any] = {"objectives": run.cfg.COST.OBJECTIVES}
+    mutation: dict[str, Any] = {"mutation_probability": cfg.MUTATION_PROBABILITY or 1 / max(1, len(run.space.genes))}
+    match algorithm:
+        case "random":
+            return RandomSearch(**common, **objectives)
+        case "evolution":
+            generations = -(-cfg.EVALUATIONS // cfg.POPULATION)
+            return Evolution(**common, **mutation, parent_ratio=cfg.PARENT_RATIO, iterations=generations)
+        case "predictor":
+            return PredictorSearch(**common, **objectives, **mutation, on_fit=_fit_log(run.paths.predictor))
+        case _:
+            return NSGA2(**common, **objectives, **mutation)
+
+
+def _fit_log(path: Path) -> Callable[[Fit], None]:
+    """Says how good the predictor was in each generation, and keeps it in ``predictor.csv``."""
+    fits: list[Fit] = []
+
+    def on_fit(fit: Fit) -> None:
+        fits.append(fit)
+        write_csv(path, pd.DataFrame(fits))
+        say(
+            f"predictor after {fit.evaluated} evaluations: τ {fit.kendall:.2f}, ρ {fit.spearman:.2f}, error {fit.error:.4g}, "
+            f"{100 * fit.coverage:.0f} % within two deviations; the next candidates have ± {fit.deviation:.4g}"
+        )
+
+    return on_fit
+
+
+def score_table(run: Run, records: Sequence[Record]) -> pd.DataFrame:
+    """What was evaluated: macs, params, resolution, other costs of the search, every metric, the architecture as JSON."""
+    if not records:
+        return pd.DataFrame()
+    archs = [run.family.from_json(record.arch) for record in records]
+    codes = np.stack([run.space.encode(arch) for arch in archs])
+    costs = costs_of(run)
+    table = pd.DataFrame(
+        {
+            "macs": [record.macs for record in records],
+            "params": run.costs.params(codes),
+            "resolution": [arch.input_hw[0] for arch in archs],
+        }
+    )
+    for name, column in zip(costs.names, costs(codes).T, strict=True):
+        if name not in table:
+            table[name] = column
+    metrics = pd.DataFrame([record.metrics for record in records])
+    return table.join(metrics).assign(arch=[json.dumps(record.arch) for record in records])
+
+
+def front_of(run: Run, records: Sequence[Record]) -> pd.DataFrame:
+    table = score_table(run, records)
+    best = non_dominated(table[[*run.cfg.COST.OBJECTIVES, run.score]].to_numpy(dtype=float))
+    front = table[best].sort_values("macs").reset_index(drop=True)
+    front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
+    return front
+
+
+def select_subnets(run: Run, front: pd.DataFrame) -> dict[str, str]:
+    """The best architecture of the front within each budget; one that serves two budgets goes by the smaller one's name."""
+    budgets = dict(sorted(run.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
+    if not budgets:
+        return {}
+    rows = select_within_budgets(front.macs.to_numpy(dtype=float), front[run.score].to_numpy(dtype=float), budgets)
+    selected: dict[str, str] = {}
+    for name, row in rows.items():
+        arch = str(front.arch[row])
+        if arch in selected.values():
+            say(f"{name}: no better architecture than the smaller budget's was found")
+        else:
+            selected[name] = arch
+    return selected
+
+
+def check_budgets(run: Run) -> None:
+    """Before hours of training: can every budget be met, and every limit?"""
+    check_limits(run)
+    smallest = int(run.costs.macs(run.space.encode(run.space.smallest)[None])[0])
+    for name, macs in run.cfg.SEARCH.BUDGETS.items():
+        if macs < smallest:
+            raise UserError(
+                f"SEARCH.BUDGETS {name}: {macs:,} MACs, the smallest architecture of the space has {smallest:,}"
+            )

@@ -1,0 +1,332 @@
+"""What each step of a run uses: one frozen dataclass per step, read from the configuration here and nowhere else.
+
+A field with a :func:`key` is a value of the configuration; the others are given. :func:`provenance` turns a step into
+``{key: value}``, which is kept beside what the step makes: two results are comparable when these are equal. So a field here
+is an input of the result. Where data lies, devices, threads, workers and batch sizes of evaluation are none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar
+
+from yacs.config import CfgNode
+
+from ..config.loading import plain
+
+S = TypeVar("S")
+When = Callable[[CfgNode], bool]
+
+#: Images of an optimiser step: the product counts, its factors do not.
+BATCH = "TRAIN.IMAGES_PER_GPU x TRAIN.ACCUMULATE x processes"
+
+
+def key(name: str, when: When | None = None) -> Any:
+    """A field that is this key of the configuration; None where ``when`` says that it is not used."""
+    return field(metadata={"key": name, "when": when})
+
+
+def given(name: str, default: Any = ...) -> Any:
+    """A field that is no key; ``name`` is what messages call it."""
+    if default is ...:
+        return field(metadata={"key": name})
+    return field(metadata={"key": name}, default=default)
+
+
+def read(step: type[S], cfg: CfgNode, **values: Any) -> S:
+    """A step, or a part of one, from the configuration and what is given besides."""
+    for item in fields(step):  # type: ignore[arg-type]  # S is one of the dataclasses here
+        if item.name in values or "when" not in item.metadata:
+            continue
+        used = item.metadata["when"] is None or item.metadata["when"](cfg)
+        values[item.name] = value_of(cfg, item.metadata["key"]) if used else None
+    return step(**values)
+
+
+def value_of(cfg: Any, name: str) -> Any:
+    """The value of a key such as ``TRAIN.LR``, as plain Python values."""
+    for part in name.split("."):
+        cfg = cfg[part]
+    return plain(cfg)
+
+
+def provenance(step: Any) -> dict[str, Any]:
+    """The inputs of a step by key, as JSON values; parts are merged into it, and what is not used is left out."""
+    found: dict[str, Any] = {}
+    for item in fields(step):
+        value = getattr(step, item.name)
+        if is_dataclass(value):
+            found |= provenance(value)
+        elif value is not None:
+            found[item.metadata["key"]] = json.loads(json.dumps(value))
+    return found
+
+
+def changes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The inputs in which two results differ: key -> (found, wanted), sorted; None where one of them lacks it."""
+    names = sorted({*found, *wanted})
+    return {name: (found.get(name), wanted.get(name)) for name in names if found.get(name) != wanted.get(name)}
+
+
+# ------------------------------------------------------------------------------------------------------------------ data
+
+
+@dataclass(frozen=True)
+class SyntheticData:
+    """The synthetic dataset, which follows from these."""
+
+    train: int = key("DATASET.SYNTHETIC.TRAIN")
+    size: list[int] = key("DATASET.SYNTHETIC.SIZE")
+    max_people: int = key("DATASET.SYNTHETIC.MAX_PEOPLE")
+    seed: int = key("DATASET.SYNTHETIC.SEED")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training split without its search part. Files are known by their content, wherever they lie."""
+
+    dataset: str = given("DATASET.DATASET")
+    annotations: str | None = given("annotations of DATASET.TRAIN (SHA-256)")
+    synthetic: SyntheticData | None = given("DATASET.SYNTHETIC")
+    search_images: int = key("DATASET.SEARCH_IMAGES")
+    split_seed: int = key("DATASET.SPLIT_SEED")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Images that BatchNorm statistics are computed from."""
+
+    data: TrainingData = given("")
+    images: int = key("DATASET.CALIBRATION_IMAGES")
+
+
+@dataclass(frozen=True)
+class TestData:
+    """The split that is reported on; ``boxes`` are those of a detector."""
+
+    dataset: str = given("DATASET.DATASET")
+    annotations: str | None = given("annotations of DATASET.TEST (SHA-256)")
+    synthetic: SyntheticData | None = given("DATASET.SYNTHETIC")
+    images: int | None = key("DATASET.SYNTHETIC.VAL", when=lambda cfg: cfg.DATASET.SYNTHETIC.TRAIN > 0)
+    boxes: str | None = given("boxes of TEST.COCO_BBOX_FILE (SHA-256)", None)
+    lowest_box_score: float | None = given("TEST.IMAGE_THRE", None)
+    mpii_gt: str | None = given("DATASET.MPII_GT (SHA-256)", None)
+
+
+# ----------------------------------------------------------------------------------------------------------- the two ways
+
+
+@dataclass(frozen=True)
+class BottomUpSamples:
+    """Training samples and loss of images with many people."""
+
+    max_rotation: float = key("DATASET.MAX_ROTATION")
+    min_scale: float = key("DATASET.MIN_SCALE")
+    max_scale: float = key("DATASET.MAX_SCALE")
+    scale_type: str = key("DATASET.SCALE_TYPE")
+    max_translate: float = key("DATASET.MAX_TRANSLATE")
+    translate_inside: bool = key("DATASET.TRANSLATE_INSIDE")
+    flip: float = key("DATASET.FLIP")
+    strides: tuple[int, ...] = given("DATASET.INPUT_SIZE / DATASET.OUTPUT_SIZE")
+    sigma: float = key("DATASET.SIGMA")
+    tag_radius: int = key("DATASET.TAG_RADIUS")
+    max_people: int = key("DATASET.MAX_NUM_PEOPLE")
+    tag_per_joint: bool = key("MODEL.TAG_PER_JOINT")
+    with_heatmaps: list[bool] = key("LOSS.WITH_HEATMAPS_LOSS")
+    heatmap_factors: list[float] = key("LOSS.HEATMAPS_LOSS_FACTOR")
+    with_tags: list[bool] = key("LOSS.WITH_AE_LOSS")
+    tag_loss: str = key("LOSS.AE_LOSS_TYPE")
+    push_factors: list[float] = key("LOSS.PUSH_LOSS_FACTOR")
+    pull_factors: list[float] = key("LOSS.PULL_LOSS_FACTOR")
+    foreground: float = key("LOSS.FOREGROUND_WEIGHT")
+
+
+@dataclass(frozen=True)
+class BottomUpInference:
+    """From the outputs of a bottom-up network to people."""
+
+    max_people: int = key("DATASET.MAX_NUM_PEOPLE")
+    tag_per_joint: bool = key("MODEL.TAG_PER_JOINT")
+    detection_threshold: float = key("TEST.DETECTION_THRESHOLD")
+    tag_threshold: float = key("TEST.TAG_THRESHOLD")
+    use_detection_value: bool = key("TEST.USE_DETECTION_VAL")
+    ignore_too_much: bool = key("TEST.IGNORE_TOO_MUCH")
+    nms_kernel: int = key("TEST.NMS_KERNEL")
+    adjust: bool = key("TEST.ADJUST")
+    refine: bool = key("TEST.REFINE")
+    assignment: str = key("TEST.ASSIGNMENT")
+    scales: list[float] = key("TEST.SCALE_FACTOR")
+    flip: bool = key("TEST.FLIP_TEST")
+    project_to_image: bool = key("TEST.PROJECT2IMAGE")
+    with_heatmaps: list[bool] = key("TEST.WITH_HEATMAPS")
+    with_tags: list[bool] = key("TEST.WITH_AE")
+
+
+@dataclass(frozen=True)
+class TopDownSamples:
+    """Training samples and loss of one person in a box."""
+
+    scale_factor: float = key("DATASET.SCALE_FACTOR")
+    rotation_factor: float = key("DATASET.ROT_FACTOR")
+    flip: float = key("DATASET.FLIP")
+    half_body_probability: float = key("DATASET.PROB_HALF_BODY")
+    half_body_joints: int | None = key("DATASET.NUM_JOINTS_HALF_BODY", when=lambda cfg: cfg.DATASET.PROB_HALF_BODY > 0)
+    rgb: bool = key("DATASET.COLOR_RGB")
+    sigma: float = key("MODEL.SIGMA")
+    target_type: str = key("MODEL.TARGET_TYPE")
+    weighted: bool = key("LOSS.USE_TARGET_WEIGHT")
+    weigh_joints: bool = key("LOSS.USE_DIFFERENT_JOINTS_WEIGHT")
+    hardest: int | None = key("LOSS.TOPK", when=lambda cfg: cfg.LOSS.USE_OHKM)
+    foreground: float = key("LOSS.FOREGROUND_WEIGHT")
+
+
+@dataclass(frozen=True)
+class TopDownInference:
+    """From the heatmaps of a top-down network to results."""
+
+    rgb: bool = key("DATASET.COLOR_RGB")
+    flip: bool = key("TEST.FLIP_TEST")
+    shift: bool | None = key("TEST.SHIFT_HEATMAP", when=lambda cfg: cfg.TEST.FLIP_TEST)
+    refine: bool = key("TEST.POST_PROCESS")
+    blur_kernel: int | None = key("TEST.BLUR_KERNEL", when=lambda cfg: cfg.TEST.POST_PROCESS)
+    lowest_joint: float = key("TEST.IN_VIS_THRE")
+    oks: float = key("TEST.OKS_THRE")
+    soft_nms: bool = key("TEST.SOFT_NMS")
+
+
+Samples = BottomUpSamples | TopDownSamples
+Inference = BottomUpInference | TopDownInference
+
+
+# ------------------------------------------------------------------------------------------------------------- trainings
+
+
+def _sgd(cfg: CfgNode) -> bool:
+    return bool(cfg.TRAIN.OPTIMIZER == "sgd")
+
+
+def _half(cfg: CfgNode) -> bool:
+    return bool(cfg.FP16.ENABLED)
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """The optimiser, and what happens around its step."""
+
+    batch: int = given(BATCH)
+    optimizer: str = key("TRAIN.OPTIMIZER")
+    weight_decay: float | None = key(
+        "TRAIN.WD", when=lambda cfg: cfg.TRAIN.OPTIMIZER != "adam"
+    )  # as in HRNet's programs
+    momentum: float | None = key("TRAIN.MOMENTUM", when=_sgd)
+    nesterov: bool | None = key("TRAIN.NESTEROV", when=_sgd)
+    clip: float = key("SUPERNET.CLIP_GRADIENT")
+    ema: float = key("SUPERNET.EMA")
+    sync_bn: bool = key("MODEL.SYNC_BN")
+    half_precision: str | None = key("FP16.DTYPE", when=_half)
+    dynamic_loss_scale: bool | None = key("FP16.DYNAMIC_LOSS_SCALE", when=_half)
+    loss_scale: float | None = key(
+        "FP16.STATIC_LOSS_SCALE", when=lambda cfg: _half(cfg) and not cfg.FP16.DYNAMIC_LOSS_SCALE
+    )
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Which architectures there are."""
+
+    family: str = given("SPACE.FAMILY")
+    name: str = key("SPACE.NAME")
+    restrict: dict[str, Any] = key("SPACE.RESTRICT")
+
+
+def _sampled(cfg: CfgNode) -> bool:
+    return bool(cfg.SUPERNET.SAMPLING != "single_path")
+
+
+def _multi_step(cfg: CfgNode) -> bool:
+    return bool(cfg.SUPERNET.SCHEDULE == "multi_step")
+
+
+@dataclass(frozen=True)
+class SupernetTraining:
+    """The training of a supernet, stage by stage."""
+
+    space: SearchSpace = given("")
+    data: TrainingData = given("")
+    samples: Samples = given("")
+    optimisation: Optimisation = given("")
+    pretrained: str | None = given("MODEL.PRETRAINED (SHA-256)")
+    teacher: str | None = given("SUPERNET.TEACHER (SHA-256)")
+    seed: int = key("SEED")
+    lr: float = key("TRAIN.LR")
+    epochs: int | None = key("TRAIN.END_EPOCH", when=lambda cfg: not cfg.SUPERNET.STAGES or _multi_step(cfg))
+    lr_steps: list[int] | None = key("TRAIN.LR_STEP", when=_multi_step)
+    lr_factor: float | None = key("TRAIN.LR_FACTOR", when=_multi_step)
+    schedule: str = key("SUPERNET.SCHEDULE")
+    warmup: float = key("SUPERNET.WARMUP")
+    stages: list[Any] = key("SUPERNET.STAGES")
+    sampling: str = key("SUPERNET.SAMPLING")
+    random: int | None = key("SUPERNET.RANDOM", when=_sampled)
+    candidates: int | None = key(
+        "SUPERNET.CANDIDATES", when=lambda cfg: cfg.SUPERNET.SAMPLING in ("best_up", "worst_up")
+    )
+    rank_architectures: str = key("SUPERNET.RANK_ARCHITECTURES")
+    distillation: str = key("SUPERNET.DISTILLATION")
+    distillation_weight: float | None = key(
+        "SUPERNET.DISTILLATION_WEIGHT", when=lambda cfg: cfg.SUPERNET.DISTILLATION != "none"
+    )
+    kernel_transforms: bool = key("SUPERNET.KERNEL_TRANSFORMS")
+    sort_channels: bool = key("SUPERNET.SORT_CHANNELS")
+
+
+@dataclass(frozen=True)
+class NetworkTraining:
+    """The training of one architecture: retraining from extracted weights, or stand-alone from fresh ones."""
+
+    family: str = given("SPACE.FAMILY")
+    arch: Any = given("architecture")
+    data: TrainingData = given("")
+    samples: Samples = given("")
+    optimisation: Optimisation = given("")
+    seed: int = given("SEED")
+    epochs: int = given("RETRAIN.EPOCHS")
+    lr: float = given("RETRAIN.LR")
+    lr_steps: tuple[int, ...] = given("RETRAIN.LR_STEP")
+    lr_factor: float | None = given("TRAIN.LR_FACTOR")
+    initial: str | None = given("weights to begin with (SHA-256)")
+    teacher: str | None = given("teacher (SHA-256)")
+    distillation_weight: float | None = given("SUPERNET.DISTILLATION_WEIGHT")
+
+
+# --------------------------------------------------------------------------------------------- what is done with weights
+
+
+@dataclass(frozen=True)
+class Search:
+    """Scores of subnets on the search split."""
+
+    supernet: str = given("supernet (SHA-256)")
+    calibration: Calibration = given("")
+    inference: Inference = given("")
+    seed: int = key("SEARCH.SEED")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Extraction of one architecture, and its calibration."""
+
+    supernet: str = given("supernet (SHA-256)")
+    arch: Any = given("architecture")
+    calibration: Calibration = given("")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The official metric of weights on the reported split."""
+
+    data: TestData = given("")
+    inference: Inference = given("")
+    arch: Any = given("architecture", None)
+    weights: str | None = given("weights (SHA-256)", None)

@@ -1,0 +1,217 @@
+"""Train the supernet of a run, or one network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import UserError
+from ..io import checkpoint
+from ..io.run_folder import WEIGHTS
+from ..sharing.channel_sorting import sort_channels
+from ..sharing.supernet import Supernet
+from ..training.sampling import Sampler
+from ..training.schedule import Phase, Plan, cosine, multi_step
+from ..training.stages import audit
+from ..training.trainer import Trainer
+from . import inputs
+from .description import described
+from .fit import Keeping, fit
+from .process_group import SINGLE_PROCESS, ProcessGroup
+from .progress import say
+from .provenance import finished
+from .run import Run
+from .steps import NetworkTraining, SupernetTraining, provenance
+from .training import new_supernet, phases_of, place, schedule_of, steps_of, trainer_of
+
+Step = SupernetTraining | NetworkTraining
+
+
+def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
+    """Train the supernet of a run, or go on, or find it done; returns the file of its weights.
+
+    Raises:
+        UserError: weights of the space would never be trained, the settings contradict one another, or the folder holds the
+            supernet of other settings, or another process trains there.
+    """
+    folder = run.paths.supernet
+    step = inputs.supernet_training(run, processes.size)
+    with processes.locked(folder):
+        if _finished(run, folder, step, processes):
+            return folder / WEIGHTS
+        _check_synchronised(run, processes)
+        torch.manual_seed(step.seed)
+        schedule = schedule_of(run)
+        weights = audit(run.build, run.space, schedule, run.required)
+        say(f"space: {run.space.size:,} architectures; every one of {weights:,} shared weights will be trained")
+
+        supernet = new_supernet(run)
+        if run.cfg.MODEL.PRETRAINED:
+            _load_part(supernet.network, run.cfg.MODEL.PRETRAINED)
+        place(supernet, run)
+        teacher = _teacher(run) if step.distillation == "teacher" else None
+        trainer = trainer_of(
+            run,
+            supernet,
+            supernet,
+            step.optimisation,
+            distillation=step.distillation,
+            distillation_weight=step.distillation_weight,
+            teacher=teacher,
+        )
+
+        def sort() -> None:
+            shape = (1, 3, *run.space.largest.input_hw)
+            sort_channels(supernet.network, shape)
+            trainer.forget()
+
+        phases = phases_of(run, step, schedule, sort if step.sort_channels else None)
+        extra = {"space": run.space.fingerprint, "network": described(run, run.space.largest)}
+        _fit(run, folder, "supernet", trainer, phases, step, extra, processes)
+    return folder / WEIGHTS
+
+
+def train_network(
+    run: Run,
+    arch: Any,
+    step: NetworkTraining,
+    folder: Path,
+    *,
+    initial: Path | str | None,
+    teacher: nn.Module | None = None,
+    whole: bool = True,
+    processes: ProcessGroup = SINGLE_PROCESS,
+) -> Path:
+    """Train one architecture; returns the file of its weights.
+
+    Args:
+        run: the run.
+        arch: what to train.
+        step: with which settings.
+        folder: where its files go.
+        initial: weights to begin with; None begins with fresh ones.
+        teacher: whose heatmaps it learns too.
+        whole: ``initial`` has to hold all weights; otherwise what it lacks (a head) begins fresh, and is told.
+        processes: that share the work.
+    """
+    with processes.locked(folder):
+        if _finished(run, folder, step, processes):
+            return folder / WEIGHTS
+        torch.manual_seed(step.seed)
+        network = run.build(arch)
+        if initial is not None and whole:
+            checkpoint.load_checkpoint(network, initial)
+        elif initial is not None:
+            _load_part(network, initial)
+        place(network, run)
+        trainer = trainer_of(
+            run,
+            lambda images, _: network(images),
+            network,
+            step.optimisation,
+            distillation="teacher" if teacher else "none",
+            distillation_weight=step.distillation_weight,
+            teacher=teacher,
+        )
+        milestones = [epoch / step.epochs for epoch in step.lr_steps]
+        curve = multi_step(step.lr, milestones, step.lr_factor or 1.0) if milestones else cosine(step.lr)
+        steps = steps_of(run, step.epochs, step.optimisation.batch)
+        phase = Phase("one network", Sampler(type(run.space)(arch)), steps, curve)
+        extra = {"arch": step.arch, "network": described(run, arch)}
+        _fit(run, folder, f"{folder.parent.name}/{folder.name}", trainer, [phase], step, extra, processes)
+    return folder / WEIGHTS
+
+
+def load_supernet(run: Run, path: Path) -> Supernet[Any]:
+    """A trained supernet in eval mode, on the CPU in the default memory format.
+
+    Raises:
+        UserError: when the file holds something else, or the supernet of another space.
+    """
+    supernet = new_supernet(run)
+    content = checkpoint.read(path)
+    space = content.get("space") if isinstance(content, Mapping) else None
+    if space is not None and space != run.space.fingerprint:
+        raise UserError(f"{path}: is the supernet of another space; give the --cfg that it was trained with")
+    weights = checkpoint.state_dict_of(content, str(path))
+    if any(key.startswith("network.") for key in weights):
+        checkpoint.load_checkpoint(supernet, weights)
+    else:  # the weights of the largest network alone
+        checkpoint.load_checkpoint(supernet.network, content)
+    return supernet.eval()
+
+
+def backend_of(run: Run) -> str:
+    """What carries tensors between processes: DIST_BACKEND those of GPUs, gloo all others."""
+    return f"cpu:gloo,cuda:{run.cfg.DIST_BACKEND}" if run.device.type == "cuda" else "gloo"
+
+
+def _load_part(network: nn.Module, path: Path | str) -> None:
+    """Load what a file has of a network, and say what it lacks."""
+    loaded = checkpoint.load_checkpoint(network, path, strict=False)
+    if loaded.missing or loaded.unexpected:
+        say(f"{path}: loaded; {len(loaded.missing)} tensors begin fresh, {len(loaded.unexpected)} left out")
+
+
+def _finished(run: Run, folder: Path, step: Step, processes: ProcessGroup) -> bool:
+    """Whether there is nothing to train; the first process looks."""
+    wanted = provenance(step)
+    return processes.share(processes.rank == 0 and run.cfg.AUTO_RESUME and finished(folder, wanted, processes.size))
+
+
+def _check_synchronised(run: Run, processes: ProcessGroup) -> None:
+    """Synchronised BatchNorm needs every process to run the same networks of a supernet."""
+    supernet = run.cfg.SUPERNET
+    if not run.cfg.MODEL.SYNC_BN or processes.size == 1:
+        return
+    if supernet.SAMPLING in ("best_up", "worst_up"):
+        raise UserError(
+            "MODEL.SYNC_BN wants the same networks everywhere: set SUPERNET.SAMPLING sandwich or single_path"
+        )
+    if supernet.RANK_ARCHITECTURES != "same":
+        raise UserError("MODEL.SYNC_BN wants the same networks everywhere: set SUPERNET.RANK_ARCHITECTURES same")
+
+
+def _fit(
+    run: Run,
+    folder: Path,
+    title: str,
+    trainer: Trainer[Any],
+    phases: Sequence[Phase[Any]],
+    step: Step,
+    extra: Mapping[str, Any],
+    processes: ProcessGroup,
+) -> None:
+    cfg = run.cfg
+    alike = cfg.SUPERNET.RANK_ARCHITECTURES == "same"
+    plan = Plan(phases, len(run.train), step.optimisation.batch, step.seed, processes.rank, alike)
+    keeping = Keeping(cfg.CHECKPOINT_SECONDS, cfg.AUTO_RESUME, cfg.DATASET.MAX_BROKEN)
+    task: Any = run.task
+    if processes.rank == 0:
+        run.keep_config(folder)
+    fit(
+        folder,
+        title,
+        trainer,
+        plan,
+        replace(task, seed=step.seed),
+        run.train,
+        provenance(step),
+        extra,
+        keeping,
+        processes,
+    )
+
+
+def _teacher(run: Run) -> nn.Module:
+    """The largest network with the weights of SUPERNET.TEACHER."""
+    network = run.build(run.space.largest)
+    if not run.cfg.SUPERNET.TEACHER:
+        raise UserError("SUPERNET.DISTILLATION is teacher: set SUPERNET.TEACHER to a checkpoint of the largest network")
+    checkpoint.load_checkpoint(network, run.cfg.SUPERNET.TEACHER)
+    return place(network, run).eval().requires_grad_(False)
