@@ -25,13 +25,12 @@ from ..deploy.onnx_file import DYNAMIC, MULTIPLE, SUFFIX, OnnxNetwork, check_ins
 from ..deploy.runtimes import runner
 from ..errors import UserError
 from ..io.files import sha256, write_atomically
-from ..pipeline.data import AnyDataset
 from ..pipeline.progress import say
 from ..pipeline.run import Run
 from ..pipeline.weights import family_name_of, network_of
-from ..pose.bottom_up.inference import MEAN, STD
+from ..pose.inputs import MEAN, STD
+from ..pose.protocols import KeypointDataset
 from ..pose.top_down.onnx_decoding import WithJoints
-from ..pose.top_down.task import TopDownTask
 from ..report.markdown import markdown_table
 from .command import config_of, parser, run_program
 
@@ -119,7 +118,7 @@ def export(
         "joints": str(run.skeleton.num_joints),
         "several": "true" if several else "false",
         "decoded": "true" if options.decode else "false",
-        "colours": "RGB" if getattr(run.task, "rgb", True) else "BGR",  # of the input: (pixel / 255 - mean) / std
+        "colours": "RGB" if run.task.rgb else "BGR",  # of the input: (pixel / 255 - mean) / std
         "mean": json.dumps(MEAN),
         "std": json.dumps(STD),
     }
@@ -216,7 +215,7 @@ def _check(run: Run, options: argparse.Namespace) -> None:
         raise UserError(f"--out {options.out} has to end in {SUFFIX}")
     if min(options.images, options.batch, options.threads) < 1 or min(options.int8, options.repeats) < 0:
         raise UserError("--images, --batch and --threads have to be 1 or more, --int8 and --repeats 0 or more")
-    if options.decode and not isinstance(run.task, TopDownTask):
+    if options.decode and run.task.approach == "bottom-up":
         raise UserError(
             f"--decode: DATASET.DATASET {run.cfg.DATASET.DATASET} is bottom-up, whose people are grouped outside of the "
             "file; leave it out"
@@ -230,7 +229,7 @@ def _reference(run: Run, network: nn.Module, options: argparse.Namespace) -> nn.
     return WithJoints(network, run.cfg.TEST.POST_PROCESS).eval() if options.decode else network
 
 
-def _inputs(run: Run, dataset: AnyDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
+def _inputs(run: Run, dataset: KeypointDataset[Any], input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
     """Whole batches (B, 3, H, W) of the images of a dataset, the last filled up by repeating it."""
     for images in run.task.calibration_batches(dataset, input_hw, batch):
         whole = images.cpu().contiguous()

@@ -73,7 +73,7 @@ def _settings(run: Run, arch: Any, weights: Path) -> dict[str, Any]:
     """Everything that what is found depends on."""
     settings = run.settings("DATASET", "MODEL", "TEST", "CHANNELS_LAST")
     del settings["TEST.MODEL_FILE"]
-    boxes = run.cfg.TEST.COCO_BBOX_FILE and not run.cfg.TEST.USE_GT_BBOX and run.data.reader.top_down
+    boxes = run.cfg.TEST.COCO_BBOX_FILE and not run.cfg.TEST.USE_GT_BBOX and run.data.approach == "top-down"
     return settings | {
         "arch": run.family.to_json(arch),
         "device": run.device.type,

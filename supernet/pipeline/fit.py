@@ -18,14 +18,14 @@ from ..distributed import any_process
 from ..errors import UserError
 from ..io import checkpoint
 from ..io.files import sweep
+from ..pose.protocols import KeypointDataset
+from ..pose.task import Task
 from ..search.journal import differences
 from ..training.schedule import Plan, Step
 from ..training.trainer import Trainer
 from .corrupt_images import CorruptImages
-from .data import AnyDataset
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import Progress, say
-from .tasks import Task
 from .training_log import TrainingLog
 
 LOG_STEPS = 20
@@ -117,8 +117,8 @@ def fit(
     title: str,
     trainer: Trainer[Any],
     plan: Plan[Any],
-    task: Task,
-    dataset: AnyDataset,
+    task: Task[Any],
+    dataset: KeypointDataset[Any],
     settings: Mapping[str, Any],
     extra: Mapping[str, Any],
     keeping: Keeping,

@@ -23,11 +23,12 @@ from ..cost.latency import LatencyModel
 from ..errors import UserError
 from ..io.files import read_json, write_atomically
 from ..pose.keypoints import MPII, Skeleton
-from ..pose.top_down.task import AnyEvaluator
+from ..pose.protocols import Evaluator, KeypointDataset
+from ..pose.task import Task
 from .costs import latency_of
-from .data import AnyDataset, Data
+from .data import Data
 from .models import MODEL, architecture_of_model, family_name
-from .tasks import Task, bottom_up_task, heatmap_stride, top_down_task
+from .tasks import bottom_up_task, heatmap_stride, top_down_task
 
 
 @dataclass
@@ -137,33 +138,33 @@ class Run:
         return self.data.reader.skeleton
 
     @property
-    def test(self) -> AnyDataset:
+    def test(self) -> KeypointDataset[Any]:
         """The split that is reported, and never searched on."""
         return self.data.test
 
     @property
-    def train(self) -> AnyDataset:
+    def train(self) -> KeypointDataset[Any]:
         """What is trained on."""
         return self.data.train
 
     @property
-    def search(self) -> AnyDataset:
+    def search(self) -> KeypointDataset[Any]:
         """What architectures are compared on; taken from the training split."""
         return self.data.search
 
     @property
-    def calibration(self) -> AnyDataset:
+    def calibration(self) -> KeypointDataset[Any]:
         """Training images for BatchNorm statistics."""
         return self.data.calibration
 
-    def evaluator(self, dataset: AnyDataset) -> AnyEvaluator:
+    def evaluator(self, dataset: KeypointDataset[Any]) -> Evaluator:
         """The official metric on a dataset."""
         return self.data.evaluator(dataset)
 
     def metrics(
-        self, network: nn.Module, dataset: AnyDataset, arch: Any, evaluator: AnyEvaluator | None = None
+        self, network: nn.Module, dataset: KeypointDataset[Any], arch: Any, evaluator: Evaluator | None = None
     ) -> dict[str, float]:
-        """The official metrics of a network of an architecture on a dataset, by its evaluate if that is at hand."""
+        """The official metrics of a network of an architecture on a dataset, by its evaluator if that is at hand."""
         batch = self.cfg.TEST.IMAGES_PER_GPU
         return self.task.evaluate(network, dataset, evaluator or self.evaluator(dataset), arch.input_hw, batch=batch)[0]
 
@@ -173,9 +174,9 @@ class Run:
         return "Mean" if self.skeleton is MPII else "AP"
 
     @cached_property
-    def task(self) -> Task:
+    def task(self) -> Task[Any]:
         """Samples, loss and decoding: bottom-up or top-down, as DATASET.DATASET says."""
-        if self.data.reader.top_down:
+        if self.data.approach == "top-down":
             return top_down_task(self.cfg, self.skeleton, self.device, partial(heatmap_stride, self.build))
         return bottom_up_task(self.cfg, self.skeleton, self.device)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from yacs.config import CfgNode
 
 from ..pose.bottom_up.augmentation import Augmentation
@@ -20,41 +20,6 @@ from ..pose.top_down.decoding import DecodingSettings
 from ..pose.top_down.losses import PersonLoss
 from ..pose.top_down.task import SuppressionSettings, TopDownTask, one_person
 from ..sharing.meta import skeleton as meta_network
-from ..training.trainer import Criterion
-
-
-class Task(Protocol):
-    """What the programs do with either task; a dataset is one of images or of people, as the task wants it."""
-
-    @property
-    def loss(self) -> Criterion:
-        """Of the training."""
-        ...
-
-    def batches(self, dataset: Any, steps: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
-        """The batch of each step, with ``broken``: a line for each image that another one stands in for."""
-        ...
-
-    def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The batch on the device, with normalised ``inputs``."""
-        ...
-
-    def calibration_batches(self, dataset: Any, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
-        """Network inputs of a whole dataset, without augmentation."""
-        ...
-
-    def evaluate(
-        self,
-        network: nn.Module,
-        dataset: Any,
-        evaluator: Any,
-        input_hw: tuple[int, int],
-        *,
-        batch: int = 32,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """The official metric of a network on a dataset, and the results that were evaluated."""
-        ...
 
 
 def bottom_up_task(cfg: CfgNode, skeleton: Skeleton, device: torch.device) -> BottomUpTask:
@@ -144,7 +109,9 @@ def top_down_task(
         loss=loss,
         augmentation=augmentation,
         decoding=decoding,
-        suppression=SuppressionSettings(cfg.TEST.IN_VIS_THRE, cfg.TEST.OKS_THRE, cfg.TEST.SOFT_NMS),
+        suppression=SuppressionSettings(cfg.TEST.IN_VIS_THRE, cfg.TEST.OKS_THRE, cfg.TEST.SOFT_NMS)
+        if skeleton.sigmas
+        else None,
         stride_of=stride_of,
         sigma=cfg.MODEL.SIGMA,
         unbiased=cfg.MODEL.TARGET_TYPE == "unbiased",
