@@ -1,6 +1,7 @@
 """Find people on an image, on the images of a folder or in a video: drawn, and as JSON.
 
-TEST.MODEL_FILE may be a file of tools/export.py, net.onnx, too, which says its architecture itself.
+The network is one file: weights.pt as train.py and search.py leave them, or net.onnx of tools/export.py. Both say what they are;
+weights of other programs need --cfg, and --superconfig for their architecture.
 
 The folder of --out gets each image (or the video, .mp4) with the people drawn on it, and poses.json. Coordinates there
 are x before y in pixels of the image as it is stored, (0, 0) the centre of the upper left pixel.
@@ -15,38 +16,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ..errors import UserError
 from ..io.files import read_json, write_atomically
+from ..pipeline.estimator import PoseEstimator
 from ..pipeline.progress import Progress, say
-from ..pipeline.run import Run
-from ..pipeline.training import place
-from ..pipeline.weights import network_of
-from ..pose.bottom_up.inference import predict
 from ..pose.datasets.images import read_image
-from ..pose.datasets.people import PeopleDataset, PersonInstance
-from ..pose.top_down.crop import center_scale, crop_image
-from ..pose.top_down.decoding import decode, merge_mirrored
-from ..pose.top_down.task import TopDownTask
+from ..pose.task import DetectedPerson
 from ..pose.visualisation import draw_poses, save_image
 from .command import parser, run_of, run_program
 
-EXAMPLES = """  python tools/demo.py --cfg experiments/synthetic/litepose.yaml --input photos --out poses \\
-      --superconfig output/synthetic/litepose/subnets/S/arch.json \\
-      TEST.MODEL_FILE output/synthetic/litepose/subnets/S/retrained/weights.pt
-  python tools/demo.py --cfg experiments/synthetic/litepose.yaml --input film.mp4 TEST.MODEL_FILE net.onnx"""
+EXAMPLES = """  python tools/demo.py --weights output/synthetic/litepose/subnets/S/retrained/weights.pt --input photos --out poses
+  python tools/demo.py --weights net.onnx --input film.mp4
+  python tools/demo.py --cfg experiments/coco/hrnet_w32_256x192.yaml --weights pose_hrnet_w32_256x192.pth --input photo.jpg"""
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 LARGEST_FILE = 4 * 2**30  # bytes of --boxes
@@ -54,66 +44,6 @@ LARGEST_FILE = 4 * 2**30  # bytes of --boxes
 Image = NDArray[np.uint8]
 Shown = tuple[str, Image]  # name of an image, or number of a frame, and its pixels
 Box = tuple[float, float, float, float, float]  # x, y, width, height, score
-Poses = list[
-    tuple[NDArray[np.float64], float]
-]  # of each person: x, y, score of its joints (K, 3), and the person's score
-
-
-# ------------------------------------------------------------------------------------------------------------ networks
-
-
-def bottom_up(run: Run, network: nn.Module, input_hw: tuple[int, int]) -> Callable[[list[Shown]], list[Poses]]:
-    """From images to everybody on them."""
-    task: Any = run.task
-    settings = replace(task.inference, input_size=input_hw[0])
-
-    def poses(pictures: list[Shown]) -> list[Poses]:
-        images = [image for _, image in pictures]
-        found = predict(network, images, settings, device=task.device, channels_last=task.channels_last)
-        return [list(zip(f.keypoints.astype(float), f.scores.tolist(), strict=True)) for f in found]
-
-    return poses
-
-
-def top_down(
-    run: Run, network: nn.Module, input_hw: tuple[int, int], boxes: dict[str, list[Box]] | None
-) -> Callable[[list[Shown]], list[Poses]]:
-    """From images to the people in their boxes; without boxes, one person fills the image."""
-    task: Any = run.task
-    nobody = np.zeros((run.skeleton.num_joints, 3), np.float32)
-
-    def poses(pictures: list[Shown]) -> list[Poses]:
-        people: list[PersonInstance] = []
-        crops, places = [], []
-        for number, (name, image) in enumerate(pictures):
-            whole = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]), 1.0)
-            for *box, score in boxes.get(name, []) if boxes is not None else [whole]:
-                bbox, index = (box[0], box[1], box[2], box[3]), len(people)
-                area = bbox[2] * bbox[3]
-                people.append(PersonInstance(Path(name), number, index, bbox, None, None, nobody, score, area))
-                places.append(center_scale(bbox, input_hw[1] / input_hw[0]))
-                crops.append(crop_image(image, *places[-1], input_hw))
-        if not people:
-            return [[] for _ in pictures]
-        found = _joints(task, network, np.stack(crops), places)
-        dataset = PeopleDataset(people, run.skeleton, range(len(pictures)), Path("--boxes"), None)
-        of_image: defaultdict[int, Poses] = defaultdict(list)
-        for result in task.results(dataset, [person.ravel().tolist() for person in found], input_hw):
-            joints = np.array(result["keypoints"]).reshape(-1, 3)
-            of_image[result["image_id"]].append((joints, result["score"]))
-        return [of_image[number] for number in range(len(pictures))]
-
-    return poses
-
-
-def _joints(task: TopDownTask, network: nn.Module, crops: Image, places: list[Any]) -> NDArray[np.float32]:
-    """Joints (B, K, 3) of crops (B, H, W, 3), in pixels of their images."""
-    inputs = task.inputs(torch.from_numpy(crops))
-    heatmaps = network(inputs)
-    if task.decoding.flip:
-        heatmaps = merge_mirrored(heatmaps, network(inputs.flip(3)), task.skeleton.flip_index, task.decoding.shift)
-    centers, scales = (np.array(values) for values in zip(*places, strict=True))
-    return decode(heatmaps.float().cpu().numpy(), centers, scales, task.decoding)
 
 
 def read_boxes(file: Path, names: Sequence[str]) -> dict[str, list[Box]]:
@@ -211,7 +141,8 @@ class Video:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, find people, draw them, write poses.json, print the speed."""
-    command = parser(__doc__, EXAMPLES, superconfig="the network: a JSON file or a published name")
+    superconfig = "architecture of weights that do not say it: a JSON file or a published name"
+    command = parser(__doc__, EXAMPLES, superconfig=superconfig, weights="the network")
     command.add_argument("--input", type=Path, required=True, help="an image, a folder of images or a video")
     command.add_argument("--out", type=Path, default=Path("poses"), metavar="FOLDER", help="where to draw (poses)")
     command.add_argument("--boxes", type=Path, metavar="FILE", help="where people are, for a top-down network")
@@ -225,19 +156,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     is_video = options.input.suffix.lower() in VIDEOS and options.input.is_file()
     video = Video(options.input, options.out / f"{options.input.stem}.mp4") if is_video else None
     paths = [] if video else images_of(options.input)
-    network, arch = network_of(run, options.superconfig)
-    place(network, run)
-    if isinstance(run.task, TopDownTask):
-        if options.boxes and video:
+    estimator = PoseEstimator.of_run(run, options.superconfig)
+    boxes = None
+    if options.boxes:
+        if estimator.approach == "bottom-up":
+            raise UserError(
+                f"--boxes: DATASET.DATASET {run.cfg.DATASET.DATASET} is bottom-up and finds people by itself"
+            )
+        if video:
             raise UserError(
                 "--boxes are for images, a video has no names: leave them out, or give its frames as images"
             )
-        boxes = read_boxes(options.boxes, [path.name for path in paths]) if options.boxes else None
-        poses = top_down(run, network, arch.input_hw, boxes)
-    elif options.boxes:
-        raise UserError(f"--boxes: DATASET.DATASET {run.cfg.DATASET.DATASET} is bottom-up and finds people by itself")
-    else:
-        poses = bottom_up(run, network, arch.input_hw)
+        boxes = read_boxes(options.boxes, [path.name for path in paths])
 
     options.out.mkdir(parents=True, exist_ok=True)
     source = video.frames() if video else ((path.name, read_image(path)) for path in paths)
@@ -245,13 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with Progress("poses", video.count if video else len(paths)) as progress:
         while batch := list(islice(source, options.batch)):
             started = time.perf_counter()
-            with torch.inference_mode():
-                found = poses(batch)
+            shown, given = [image for _, image in batch], [boxes[name] for name, _ in batch] if boxes else None
+            found = estimator.predict(shown, given)
             seconds += time.perf_counter() - started
             for (name, image), people in zip(batch, found, strict=True):
-                kept = [person for person in people if person[1] >= options.score]
+                kept = [person for person in people if person.score >= options.score]
                 records.append(_record(name, image, kept))
-                joints = np.array([person for person, _ in kept]).reshape(-1, run.skeleton.num_joints, 3)
+                joints = np.array([person.keypoints for person in kept]).reshape(-1, run.skeleton.num_joints, 3)
                 drawn = draw_poses(image, joints, run.skeleton)
                 video.write(drawn) if video else save_image(options.out / name, drawn)
             progress.to(len(records))
@@ -266,10 +196,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _record(name: str, image: Image, people: Poses) -> dict[str, Any]:
+def _record(name: str, image: Image, people: Sequence[DetectedPerson]) -> dict[str, Any]:
     """One image of poses.json."""
     height, width = image.shape[:2]
-    found = [{"score": round(score, 4), "keypoints": np.round(joints, 3).tolist()} for joints, score in people]
+    found = [
+        {"score": round(person.score, 4), "keypoints": np.round(person.keypoints.astype(float), 3).tolist()}
+        for person in people
+    ]
     return {"name": name, "width": width, "height": height, "people": found}
 
 

@@ -25,28 +25,28 @@ from ..deploy.onnx_file import DYNAMIC, MULTIPLE, SUFFIX, OnnxNetwork, check_ins
 from ..deploy.runtimes import runner
 from ..errors import UserError
 from ..io.files import sha256, write_atomically
-from ..pipeline.data import AnyDataset
+from ..pipeline.description import described
 from ..pipeline.progress import say
 from ..pipeline.run import Run
-from ..pipeline.weights import family_name_of, network_of
-from ..pose.bottom_up.inference import MEAN, STD
+from ..pipeline.weights import DESCRIPTION, network_of
+from ..pose.inputs import MEAN, STD
+from ..pose.protocols import KeypointDataset
 from ..pose.top_down.onnx_decoding import WithJoints
-from ..pose.top_down.task import TopDownTask
 from ..report.markdown import markdown_table
-from .command import parser, run_of, run_program
+from .command import parser, run_of, run_program, shown_command
 
 LARGEST_DIFFERENCE = 1e-4  # to PyTorch, of the largest absolute value of an output
 MOVED_CELLS = 0.01  # part of the joints that may lie elsewhere: where two cells are equally high, rounding decides
 
-EXAMPLES = """  python tools/export.py --cfg experiments/synthetic/litepose.yaml --out net.onnx --dynamic size --int8 64 \\
-      --superconfig output/synthetic/litepose/subnets/S/arch.json \\
-      TEST.MODEL_FILE output/synthetic/litepose/subnets/S/weights.pt
-  python valid.py --cfg experiments/synthetic/litepose.yaml TEST.MODEL_FILE net-int8.onnx"""
+EXAMPLES = """  python tools/export.py --weights output/synthetic/litepose/subnets/S/retrained/weights.pt --out net.onnx \\
+      --dynamic size --int8 64
+  python valid.py --weights net-int8.onnx"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
-    command = parser(__doc__, EXAMPLES, superconfig="the network: a JSON file or a published name")
+    superconfig = "architecture of weights that do not say it: a JSON file or a published name"
+    command = parser(__doc__, EXAMPLES, superconfig=superconfig, weights="the network")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, .onnx")
     command.add_argument("--dynamic", choices=DYNAMIC, default="", help="leave the batch open, or height and width too")
     command.add_argument(
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(network, OnnxNetwork):
         raise UserError(f"{run.cfg.TEST.MODEL_FILE} is exported already; give the weights it was made from")
     network = network.float().cpu().eval()
-    images = list(_inputs(run, run.test[: options.images], arch.input_hw, options.batch))
+    images = _examples(run, options, arch.input_hw)
     certificate = export(run, network, arch, images, options)
 
     files = {"onnxruntime": options.out}
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if not options.decode:
         for file in files.values():
-            say(f"next: python valid.py --cfg {options.cfg} TEST.MODEL_FILE {file}")
+            say(f"next: {shown_command('valid', '--weights', file)}")
 
 
 def export(
@@ -114,14 +114,15 @@ def export(
         else [f"maps{index}" for index in range(len(answer) if several else 1)]
     )
     facts = {
-        "family": family_name_of(run),
+        "family": run.family_name,
         "arch": json.dumps(run.family.to_json(arch)),
         "joints": str(run.skeleton.num_joints),
         "several": "true" if several else "false",
         "decoded": "true" if options.decode else "false",
-        "colours": "RGB" if getattr(run.task, "rgb", True) else "BGR",  # of the input: (pixel / 255 - mean) / std
+        "colours": "RGB" if run.task.rgb else "BGR",  # of the input: (pixel / 255 - mean) / std
         "mean": json.dumps(MEAN),
         "std": json.dumps(STD),
+        DESCRIPTION: json.dumps(described(run, arch)),
     }
     shapes = [*images, *_others(run, reference, images[0], arch.input_hw, options.dynamic)]
     fused = _reference(run, fuse_batchnorm(network, images[0]), options)
@@ -216,7 +217,7 @@ def _check(run: Run, options: argparse.Namespace) -> None:
         raise UserError(f"--out {options.out} has to end in {SUFFIX}")
     if min(options.images, options.batch, options.threads) < 1 or min(options.int8, options.repeats) < 0:
         raise UserError("--images, --batch and --threads have to be 1 or more, --int8 and --repeats 0 or more")
-    if options.decode and not isinstance(run.task, TopDownTask):
+    if options.decode and run.task.approach == "bottom-up":
         raise UserError(
             f"--decode: DATASET.DATASET {run.cfg.DATASET.DATASET} is bottom-up, whose people are grouped outside of the "
             "file; leave it out"
@@ -225,12 +226,31 @@ def _check(run: Run, options: argparse.Namespace) -> None:
         raise UserError("--decode has a quarter of a cell and no DARK; set TEST.BLUR_KERNEL 0")
 
 
+def _examples(run: Run, options: argparse.Namespace, input_hw: tuple[int, int]) -> list[Tensor]:
+    """Images of the split to evaluate; random ones where the weights came without their dataset.
+
+    Raises:
+        UserError: ``--cfg`` or ``--int8`` asks for a dataset that is not there.
+    """
+    try:
+        return list(_inputs(run, run.test[: options.images], input_hw, options.batch))
+    except UserError as error:
+        if options.cfg is not None or options.int8:
+            raise
+        say(f"compared on random images, since the dataset is not at hand ({error})")
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(options.batch, 3, *input_hw, generator=generator)
+        for _ in range(-(-options.images // options.batch))
+    ]
+
+
 def _reference(run: Run, network: nn.Module, options: argparse.Namespace) -> nn.Module:
     """The network as it is to answer."""
     return WithJoints(network, run.cfg.TEST.POST_PROCESS).eval() if options.decode else network
 
 
-def _inputs(run: Run, dataset: AnyDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
+def _inputs(run: Run, dataset: KeypointDataset[Any], input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
     """Whole batches (B, 3, H, W) of the images of a dataset, the last filled up by repeating it."""
     for images in run.task.calibration_batches(dataset, input_hw, batch):
         whole = images.cpu().contiguous()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from .command import run_program
-
 #: The programs, modules of this package, and what each does.
 PROGRAMS = {
     "search": "the whole loop: train a supernet, search it, retrain and compare the best networks",
     "train": "train the supernet, or one architecture",
-    "transfer": "cut one architecture out of a trained supernet",
+    "transfer": "extract one architecture from a trained supernet",
     "valid": "evaluate weights by the dataset's official metric",
     "profile": "count parameters, multiply-accumulates and memory",
     "export": "write a network as ONNX, certified against PyTorch",
@@ -20,12 +18,12 @@ PROGRAMS = {
     "compare": "put several runs on one page",
     "retrain": "retrain the selected subnets of a finished search, several at a time",
     "latency": "measure a space's latency on this device",
-    "fidelity": "does the supernet rank as training alone does?",
+    "fidelity": "compare the supernet's ranking with stand-alone trainings",
 }
 
 
 def main() -> None:
-    """The installed command."""
+    """The installed command; what it needs is imported when a program is named."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in PROGRAMS:
         print("usage: pose-supernet PROGRAM …  (each has --help)\n")  # noqa: T201
@@ -33,4 +31,5 @@ def main() -> None:
         print("\nexamples:\n  pose-supernet search --cfg synthetic/litepose.yaml")  # noqa: T201
         sys.exit(0 if name in ("-h", "--help") else 2)
     sys.argv[:2] = [f"pose-supernet {name}"]
-    run_program(import_module(f".{name}", __package__).main)
+    program = import_module(f".{name}", __package__).main
+    import_module(".command", __package__).run_program(program)

@@ -9,7 +9,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,11 @@ from yacs.config import CfgNode
 
 from ..errors import UserError
 from ..io.files import sha256
-from ..pose.bottom_up.augmentation import Augmentation
-from ..pose.bottom_up.task import BottomUpTask
-from ..pose.top_down.crop import PersonAugmentation
-from ..pose.top_down.task import TopDownTask
 from ..search.loop import Evaluate, one_by_one
 from ..sharing.supernet import Supernet
 from .cluster import Cluster, Pool
 from .extraction import calibrated
 from .run import Run
-from .tasks import Task
 from .training import new_supernet
 
 Value = Callable[[Any], Mapping[str, float]]  # the metrics of one architecture
@@ -186,7 +181,7 @@ class _Look:
 
 
 def _losses(run: Run, supernet: Supernet[Any]) -> Value:
-    task, dataset = _without_augmentation(run.task), run.search
+    task, dataset = run.task.without_augmentation(), run.search
     wanted, batch = min(run.cfg.SEARCH.HALVING.IMAGES, len(dataset)), run.cfg.TEST.IMAGES_PER_GPU
     parts = [range(first, min(first + batch, wanted)) for first in range(0, wanted, batch)]
 
@@ -202,14 +197,6 @@ def _losses(run: Run, supernet: Supernet[Any]) -> Value:
         return {"loss": total / wanted}
 
     return losses
-
-
-def _without_augmentation(task: Task) -> Task:
-    """The same task that shows every image as it is, read by the process itself."""
-    if isinstance(task, TopDownTask):
-        return replace(task, augmentation=PersonAugmentation(0.0, 0.0, 0.0, 0.0), workers=0)
-    assert isinstance(task, BottomUpTask)
-    return replace(task, augmentation=Augmentation.none(task.augmentation.scale_type), workers=0)
 
 
 VALUES: dict[str, Callable[[Run, Supernet[Any]], Value]] = {"scores": scores_of, "losses": _losses}

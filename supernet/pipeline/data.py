@@ -17,11 +17,9 @@ from ..pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
 from ..pose.metrics.crowdposetools import CrowdPoseTools
 from ..pose.metrics.mpii import MpiiEvaluator
 from ..pose.metrics.oks import OksEvaluator
+from ..pose.protocols import Approach, Evaluator, KeypointDataset
 from ..pose.synthetic.dataset import is_made, make_synthetic
-from ..pose.top_down.task import AnyEvaluator
 from .progress import Progress
-
-AnyDataset = PoseDataset | PeopleDataset
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,11 @@ class Data:
             raise UserError(f"DATASET.DATASET {name!r} is not known; there are {', '.join(READERS)}")
         return READERS[name]
 
+    @property
+    def approach(self) -> Approach:
+        """Whether a network sees the image or one person."""
+        return "top-down" if self.reader.top_down else "bottom-up"
+
     @cached_property
     def root(self) -> Path:
         """The dataset's folder; a synthetic one is drawn when it is not there yet."""
@@ -88,7 +91,7 @@ class Data:
     def _path(self, name: str) -> Path:
         return Path(self.cfg.DATA_DIR) / name
 
-    def _files(self, part: str) -> tuple[Path, Path]:
+    def files(self, part: str) -> tuple[Path, Path]:
         """Annotations and images of DATASET.TRAIN or DATASET.TEST, in their usual place or where the keys say."""
         data, split, root = self.cfg.DATASET, self.cfg.DATASET[part], self.root
         if self.reader.skeleton is MPII:
@@ -109,14 +112,14 @@ class Data:
     @cached_property
     def photographs(self) -> PoseDataset:
         """The images of the split to evaluate (not MPII's), with the people on them where they are annotated."""
-        return PoseDataset(*self._files("TEST"), self.reader.skeleton)
+        return PoseDataset(*self.files("TEST"), self.reader.skeleton)
 
     @cached_property
-    def test(self) -> AnyDataset:
+    def test(self) -> KeypointDataset[Any]:
         """The split that is reported, and never searched on; people are in TEST.COCO_BBOX_FILE's boxes or their own."""
         test = self.cfg.TEST
         if self.reader.skeleton is MPII:
-            return PeopleDataset.from_mpii(*self._files("TEST"))
+            return PeopleDataset.from_mpii(*self.files("TEST"))
         if not self.reader.top_down:
             return self.photographs
         if test.USE_GT_BBOX:
@@ -128,50 +131,58 @@ class Data:
         return PeopleDataset.from_detections(self.photographs, self.boxes, test.IMAGE_THRE)
 
     @property
+    def detected(self) -> bool:
+        """Whether people of the split to evaluate are in a detector's boxes."""
+        test = self.cfg.TEST
+        return (
+            self.approach == "top-down"
+            and self.reader.skeleton is not MPII
+            and bool(test.COCO_BBOX_FILE)
+            and not test.USE_GT_BBOX
+        )
+
+    @property
     def boxes(self) -> Path:
         """The file of detected boxes, below DATA_DIR as HRNet has it."""
         return self._path(self.cfg.TEST.COCO_BBOX_FILE)
 
     @cached_property
-    def _whole(self) -> AnyDataset:
+    def _whole(self) -> KeypointDataset[Any]:
         """The training split: its images, or the people annotated on them."""
-        annotations, images = self._files("TRAIN")
+        annotations, images = self.files("TRAIN")
         if self.reader.skeleton is MPII:
             return PeopleDataset.from_mpii(annotations, images)
         photographs = PoseDataset(annotations, images, self.reader.skeleton)
         return PeopleDataset.from_annotations(photographs) if self.reader.top_down else photographs
 
     @cached_property
-    def _parts(self) -> dict[str, AnyDataset]:
-        whole: Any = self._whole.annotated()
-        images, searching = _images(whole), self.cfg.DATASET.SEARCH_IMAGES
+    def _parts(self) -> dict[str, KeypointDataset[Any]]:
+        whole = self._whole.annotated()
+        images, searching = len(whole.image_ids), self.cfg.DATASET.SEARCH_IMAGES
         if searching == 0:
             return {"train": whole}
         if searching >= images:
             raise UserError(
                 f"DATASET.SEARCH_IMAGES is {searching}, the training split has {images} images; set it lower"
             )
-        parts: dict[str, AnyDataset] = whole.split(
-            {"search": searching, "train": images - searching}, self.cfg.DATASET.SPLIT_SEED
-        )
-        return parts
+        return whole.split({"search": searching, "train": images - searching}, self.cfg.DATASET.SPLIT_SEED)
 
     @property
-    def train(self) -> AnyDataset:
+    def train(self) -> KeypointDataset[Any]:
         """What is trained on: the annotated part of the training split without the search split."""
         return self._parts["train"]
 
     @property
-    def search(self) -> AnyDataset:
+    def search(self) -> KeypointDataset[Any]:
         """What architectures are compared on; taken from the training split, people in their own boxes."""
         if "search" not in self._parts:
             raise UserError("DATASET.SEARCH_IMAGES is 0: set how many training images architectures are compared on")
         return self._parts["search"]
 
     @cached_property
-    def calibration(self) -> AnyDataset:
+    def calibration(self) -> KeypointDataset[Any]:
         """Training images for BatchNorm statistics; of people, equally many crops."""
-        images = _images(self.train)
+        images = len(self.train.image_ids)
         wanted = min(self.cfg.DATASET.CALIBRATION_IMAGES, images)
         parts = {"calibrate": wanted} | ({"rest": images - wanted} if wanted < images else {})
         chosen = self.train.split(parts, self.cfg.DATASET.SPLIT_SEED + 1)["calibrate"]
@@ -189,7 +200,7 @@ class Data:
         """What results on the split to evaluate call a person."""
         return 1 if self.reader.skeleton is MPII else self.photographs.category_id
 
-    def evaluator(self, dataset: AnyDataset) -> AnyEvaluator:
+    def evaluator(self, dataset: KeypointDataset[Any]) -> Evaluator:
         """The official metric on a dataset: :attr:`test`, or a part of the training split."""
         backend = self.cfg.TEST.METRIC_BACKEND
         if backend == "crowdposetools" and self.reader.skeleton is CROWDPOSE:
@@ -198,15 +209,9 @@ class Data:
             raise UserError("TEST.METRIC_BACKEND crowdposetools evaluates CrowdPose only; write pycocotools")
         if self.reader.skeleton is not MPII:
             return OksEvaluator(dataset.ground_truth(), self.reader.skeleton, backend=backend)
-        assert isinstance(dataset, PeopleDataset)
         part, everybody = ("TEST", self.test) if dataset is self.test else ("TRAIN", self._whole)
-        annotations, _ = self._files(part)
+        annotations, _ = self.files(part)
         file = annotations.with_name(f"gt_{annotations.stem}.mat")
         if part == "TEST" and self.cfg.DATASET.MPII_GT:
             file = self._path(self.cfg.DATASET.MPII_GT)
         return MpiiEvaluator(file, [person.annotation_id for person in dataset], len(everybody))
-
-
-def _images(dataset: AnyDataset) -> int:
-    """How many images a dataset has."""
-    return len(dataset.image_ids) if isinstance(dataset, PeopleDataset) else len(dataset)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..config.loading import load_config, plain
 from ..errors import UserError
-from ..pose.bottom_up.inference import MEAN, STD
+from ..pose.inputs import MEAN, STD
 from .run import Run
 
 FORMAT = 1
@@ -97,7 +97,6 @@ def described(run: Run, arch: Any) -> dict[str, Any]:
     config = {name: value for name, value in plain(run.cfg).items() if name not in _OF_THE_MACHINE}
     config["TEST"] = {**config["TEST"], "MODEL_FILE": ""}
     source = run.source.resolve()
-    top_down = run.data.reader.top_down
     return asdict(
         Description(
             family=run.family_name,
@@ -109,11 +108,11 @@ def described(run: Run, arch: Any) -> dict[str, Any]:
                 "sigmas": list(skeleton.sigmas),
                 "limbs": [list(limb) for limb in skeleton.limbs],
             },
-            approach="top-down" if top_down else "bottom-up",
+            approach=run.data.approach,
             input_hw=list(arch.input_hw),
             mean=list(MEAN),
             std=list(STD),
-            colours="RGB" if run.cfg.DATASET.COLOR_RGB or not top_down else "BGR",
+            colours="RGB" if run.task.rgb else "BGR",
             config=config,
             run=f"{source.parent.name}/{source.stem}",
         )

@@ -133,9 +133,8 @@ def _sizes(run: Run, sample: Run, splits: Sequence[str]) -> dict[str, int]:
         images = {"train": train, "search": data.SEARCH_IMAGES, "test": data.SYNTHETIC.VAL}
         sizes = {split: round(number * people) for split, number in images.items()}
         sizes["calibration"] = min(data.CALIBRATION_IMAGES, train)
-    unit = "people" if run.data.reader.top_down else "images"
     names = {"train": "to train on", "search": "to search on", "calibration": "to calibrate on", "test": "to report on"}
-    say(f"{unit}: " + ", ".join(f"{sizes[split]:,} {names[split]}" for split in splits))
+    say(f"{run.task.unit}: " + ", ".join(f"{sizes[split]:,} {names[split]}" for split in splits))
     return sizes
 
 
@@ -158,7 +157,6 @@ def _training(folder: Path, wanted: SupernetTraining | NetworkTraining, steps: i
 
 def _supernet(run: Run, sample: Run, sizes: Mapping[str, int]) -> list[_Item]:
     """The stages of the supernet's training."""
-    cfg = run.cfg
     schedule = schedule_of(run)
     audit(run.build, run.space, schedule, run.required)
     step = inputs.supernet_training(run)

@@ -7,28 +7,20 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..errors import UserError
 from ..io.files import write_atomically
-from ..pose.bottom_up.inference import predict, results
-from ..pose.bottom_up.task import BottomUpTask
-from ..pose.datasets.coco import PoseDataset
-from ..pose.datasets.images import read_image
-from ..pose.datasets.people import PeopleDataset
-from ..pose.top_down.task import TopDownTask
-from .data import AnyDataset
+from ..pose.protocols import KeypointDataset, Result
+from ..pose.task import Task
 from .process_group import ProcessGroup
 from .progress import Progress
-from .tasks import Task
 
 Found = list[Any]  # what was found, one JSON value for each image or person of a batch
 
@@ -39,7 +31,7 @@ class Evaluation:
     Args:
         report: the file that the evaluation ends with.
         settings: everything that the numbers depend on, JSON values; what was begun with others is dropped.
-        team: the processes.
+        process_group: the processes.
     """
 
     def __init__(self, report: Path, settings: Mapping[str, Any], process_group: ProcessGroup) -> None:
@@ -56,14 +48,14 @@ class Evaluation:
 
     def run(
         self,
-        task: Task,
+        task: Task[Any],
         network: nn.Module,
-        dataset: AnyDataset,
+        dataset: KeypointDataset[Any],
         input_hw: tuple[int, int],
         *,
         batch: int,
         title: str,
-    ) -> list[dict[str, Any]]:
+    ) -> list[Result]:
         """Results of a network on a dataset as they are evaluated, in the first process; the others get an empty list."""
         remaining = sorted(set(range(-(-len(dataset) // batch))) - set(self.finished))
         mine = remaining[self._process_group.rank :: self._process_group.size]
@@ -75,7 +67,7 @@ class Evaluation:
         ):
             for index in mine:
                 part = dataset[index * batch : (index + 1) * batch]
-                found[index] = detect(task, network, part, input_hw)
+                found[index] = task.detect(network, part, input_hw)
                 self._write(file, index, found[index])
                 if progress is not None:
                     progress.to(min(len(dataset), start + len(found) * self._process_group.size * batch))
@@ -83,7 +75,7 @@ class Evaluation:
         for others in self._process_group.gather(found):
             done |= others
         ordered = [one for index in sorted(done) for one in done[index]]
-        return compiled(task, dataset, ordered, input_hw) if self._process_group.rank == 0 else []
+        return task.results(dataset, ordered, input_hw) if self._process_group.rank == 0 else []
 
     def close(self) -> None:
         """The report is written: forget the batches."""
@@ -132,29 +124,3 @@ class Evaluation:
 
 def _line(index: int, found: Found) -> str:
     return json.dumps({"batch": index, "found": found}, separators=(",", ":"))
-
-
-def detect(task: Task, network: nn.Module, part: AnyDataset, input_hw: tuple[int, int]) -> Found:
-    """What a network finds in one batch: of each image its results, or of each person its joints."""
-    if isinstance(task, TopDownTask):
-        assert isinstance(part, PeopleDataset)
-        return list(task.detect(network, part, input_hw))
-    assert isinstance(task, BottomUpTask) and isinstance(part, PoseDataset)
-    network.eval()
-    with torch.inference_mode():
-        poses = predict(
-            network,
-            [read_image(image.path) for image in part],
-            replace(task.inference, input_size=input_hw[0]),
-            device=task.device,
-            channels_last=task.channels_last,
-        )
-    return [results(image.id, pose) for image, pose in zip(part, poses, strict=True)]
-
-
-def compiled(task: Task, dataset: AnyDataset, found: Sequence[Any], input_hw: tuple[int, int]) -> list[dict[str, Any]]:
-    """The results of a whole dataset of what :func:`detect` found of its batches."""
-    if isinstance(task, TopDownTask):
-        assert isinstance(dataset, PeopleDataset)
-        return task.results(dataset, found, input_hw)
-    return [result for of_image in found for result in of_image]

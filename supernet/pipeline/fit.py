@@ -18,15 +18,15 @@ from ..errors import UserError
 from ..io import checkpoint
 from ..io.files import sweep
 from ..io.run_folder import CHECKPOINT, WEIGHTS
+from ..pose.protocols import KeypointDataset
+from ..pose.task import Task
 from ..training.schedule import Plan, Step
 from ..training.trainer import Trainer
 from .corrupt_images import CorruptImages
-from .data import AnyDataset
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import Progress, say
 from .provenance import check, tidy
 from .steps import changes
-from .tasks import Task
 from .training_log import TrainingLog
 
 LOG_STEPS = 20
@@ -52,8 +52,8 @@ def fit(
     title: str,
     trainer: Trainer[Any],
     plan: Plan[Any],
-    task: Task,
-    dataset: AnyDataset,
+    task: Task[Any],
+    dataset: KeypointDataset[Any],
     settings: Mapping[str, Any],
     extra: Mapping[str, Any],
     keeping: Keeping,

@@ -6,7 +6,7 @@ Written again, nothing is trained, searched or evaluated: the finished networks 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from ..cost.macs import operations
 from ..io import checkpoint
 from ..io.files import read_json
 from ..io.run_folder import SubnetFolder
+from ..pose.datasets.annotations import AnnotatedImage
 from ..pose.datasets.images import read_image
-from ..pose.datasets.people import PeopleDataset
+from ..pose.protocols import Approach, KeypointDataset
 from ..pose.visualisation import draw_poses
 from ..report import Images, Network, read_comparison, write_html
 from ..report.interactive import evenly
 from ..sharing.meta import skeleton
-from .data import AnyDataset
 from .run import Run
 from .training import place
 
@@ -82,9 +82,9 @@ def write_page(run: Run, about: Mapping[str, Any], dataset: str) -> Path:
     )
 
 
-def approach_of(run: Run) -> str:
+def approach_of(run: Run) -> Approach:
     """Which published networks stand beside the run's."""
-    return "top-down" if run.data.reader.top_down else "bottom-up"
+    return run.data.approach
 
 
 def _subnet(run: Run, name: str) -> _Subnet:
@@ -110,25 +110,18 @@ def _commands(name: str, subnet: _Subnet) -> list[tuple[str, str]]:
 # ------------------------------------------------------------------------------------------------------------ images
 
 
-class _NoEvaluator:
-    """Stands in for the metric where only the poses are wanted."""
-
-    def evaluate(self, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        return {}
-
-
 def _images(run: Run, subnets: Mapping[str, _Subnet]) -> list[Images]:
     """The same images of the reported split with the poses as annotated, and as each subnet finds them."""
-    part, paths, truth = _chosen(run)
-    images = {number: read_image(path) for number, path in paths.items()}
+    part, chosen = _chosen(run)
+    images = {image.id: read_image(image.path) for image in chosen}
+    truth = {image.id: list(image.keypoints_PK3.astype(np.float64)) for image in chosen}
     rows = [_row(run, "Truth", "annotated", images, truth)]
     for name, subnet in subnets.items():
         network = run.build(subnet.arch)
         checkpoint.load_checkpoint(network, subnet.weights)
-        batch = run.cfg.TEST.IMAGES_PER_GPU
-        _, results = run.task.evaluate(
-            place(network, run), part, _NoEvaluator(), subnet.arch.input_hw, batch=batch
-        )  # fmt: skip
+        results = run.task.detect_all(
+            place(network, run), part, subnet.arch.input_hw, batch=run.cfg.TEST.IMAGES_PER_GPU
+        )
         found: dict[int, People] = {number: [] for number in images}
         for result in results:
             if result["score"] >= LEAST_SCORE:
@@ -137,21 +130,11 @@ def _images(run: Run, subnets: Mapping[str, _Subnet]) -> list[Images]:
     return rows
 
 
-def _chosen(run: Run) -> tuple[AnyDataset, dict[int, Path], dict[int, People]]:
-    """Some images, evenly from the reported split: what networks are shown, and files and annotated people by number."""
-    test = run.test
-    if not isinstance(test, PeopleDataset):
-        photographs = test.annotated()
-        some = [photographs[index] for index in evenly(len(photographs), IMAGES)]
-        truth = {image.id: [np.asarray(person.keypoints_K3, np.float64) for person in image.people] for image in some}
-        return test.subset(truth), {image.id: image.path for image in some}, truth
-    numbers = list(dict.fromkeys(person.image_id for person in test))
-    wanted = {numbers[index] for index in evenly(len(numbers), IMAGES)}
-    part = test.subset(index for index, person in enumerate(test) if person.image_id in wanted)
-    truth = {person.image_id: [] for person in part}
-    for person in part:  # a detector's people have no annotated joints, and none is drawn
-        truth[person.image_id].append(np.asarray(person.keypoints_K3, np.float64))
-    return part, {person.image_id: person.path for person in part}, truth
+def _chosen(run: Run) -> tuple[KeypointDataset[Any], list[AnnotatedImage]]:
+    """Some images with people, evenly from the reported split: what networks are shown, and the images as annotated."""
+    images = [image for image in run.test.images() if len(image.keypoints_PK3)]
+    some = [images[index] for index in evenly(len(images), IMAGES)]
+    return run.test.subset(image.id for image in some), some
 
 
 def _row(

@@ -22,12 +22,13 @@ from ..errors import UserError
 from ..io.files import read_json, sha256, write_atomically
 from ..io.run_folder import RunFolder
 from ..pose.keypoints import MPII, Skeleton
-from ..pose.top_down.task import AnyEvaluator
+from ..pose.protocols import Evaluator, KeypointDataset
+from ..pose.task import Task
 from . import steps
 from .costs import latency_of
-from .data import AnyDataset, Data
+from .data import Data
 from .models import MODEL, architecture_of_model, family_name
-from .tasks import Task, bottom_up_task, heatmap_stride, top_down_task
+from .tasks import Machine, bottom_up_task, heatmap_stride, top_down_task
 
 
 @dataclass
@@ -148,31 +149,31 @@ class Run:
         return self.data.reader.skeleton
 
     @property
-    def test(self) -> AnyDataset:
+    def test(self) -> KeypointDataset[Any]:
         """The split that is reported, and never searched on."""
         return self.data.test
 
     @property
-    def train(self) -> AnyDataset:
+    def train(self) -> KeypointDataset[Any]:
         """What is trained on."""
         return self.data.train
 
     @property
-    def search(self) -> AnyDataset:
+    def search(self) -> KeypointDataset[Any]:
         """What architectures are compared on; taken from the training split."""
         return self.data.search
 
     @property
-    def calibration(self) -> AnyDataset:
+    def calibration(self) -> KeypointDataset[Any]:
         """Training images for BatchNorm statistics."""
         return self.data.calibration
 
-    def evaluator(self, dataset: AnyDataset) -> AnyEvaluator:
+    def evaluator(self, dataset: KeypointDataset[Any]) -> Evaluator:
         """The official metric on a dataset."""
         return self.data.evaluator(dataset)
 
     def metrics(
-        self, network: nn.Module, dataset: AnyDataset, arch: Any, evaluator: AnyEvaluator | None = None
+        self, network: nn.Module, dataset: KeypointDataset[Any], arch: Any, evaluator: Evaluator | None = None
     ) -> dict[str, float]:
         """The official metrics of a network of an architecture on a dataset, by its evaluator if that is at hand."""
         batch = self.cfg.TEST.IMAGES_PER_GPU
@@ -184,18 +185,23 @@ class Run:
         return "Mean" if self.skeleton is MPII else "AP"
 
     @cached_property
-    def task(self) -> Task:
+    def task(self) -> Task[Any]:
         """Samples, loss and decoding: bottom-up or top-down, as DATASET.DATASET says."""
-        if self.data.reader.top_down:
-            return top_down_task(self.cfg, self.skeleton, self.device, partial(heatmap_stride, self.build))
-        return bottom_up_task(self.cfg, self.skeleton, self.device)
+        machine = Machine(self.device, self.cfg.CHANNELS_LAST, self.cfg.WORKERS)
+        shared = self.skeleton, machine, self.cfg.SEED
+        match self.samples, self.inference:
+            case steps.TopDownSamples() as samples, steps.TopDownInference() as inference:
+                return top_down_task(samples, inference, *shared, partial(heatmap_stride, self.build))
+            case steps.BottomUpSamples() as samples, steps.BottomUpInference() as inference:
+                return bottom_up_task(samples, inference, *shared)
+        raise AssertionError("samples and inference are of one approach")
 
     # ----------------------------------------------------------------------------------------------- inputs of the steps
 
     @cached_property
     def samples(self) -> steps.Samples:
         """What training samples and their loss follow from."""
-        if self.data.reader.top_down:
+        if self.data.approach == "top-down":
             return steps.read(steps.TopDownSamples, self.cfg)
         data = self.cfg.DATASET
         strides = tuple(data.INPUT_SIZE // size for size in data.OUTPUT_SIZE[: len(self.cfg.LOSS.WITH_HEATMAPS_LOSS)])
@@ -204,8 +210,9 @@ class Run:
     @cached_property
     def inference(self) -> steps.Inference:
         """What results follow from, besides the network."""
-        kind = steps.TopDownInference if self.data.reader.top_down else steps.BottomUpInference
-        return steps.read(kind, self.cfg)
+        if self.data.approach == "top-down":
+            return steps.read(steps.TopDownInference, self.cfg)
+        return steps.read(steps.BottomUpInference, self.cfg)
 
     @cached_property
     def training_data(self) -> steps.TrainingData:
@@ -237,7 +244,7 @@ class Run:
 
     @property
     def _dataset(self) -> str:
-        return f"{self.data.reader.name}, {'top-down' if self.data.reader.top_down else 'bottom-up'}"
+        return f"{self.data.reader.name}, {self.data.approach}"
 
     @property
     def _synthetic(self) -> steps.SyntheticData | None:

@@ -136,6 +136,7 @@ def score_table(run: Run, records: Sequence[Record]) -> pd.DataFrame:
 
 
 def front_of(run: Run, records: Sequence[Record]) -> pd.DataFrame:
+    """The Pareto front of what was evaluated, by MACs: the columns of :func:`score_table`, and a name."""
     table = score_table(run, records)
     best = non_dominated(table[[*run.cfg.COST.OBJECTIVES, run.score]].to_numpy(dtype=float))
     front = table[best].sort_values("macs").reset_index(drop=True)

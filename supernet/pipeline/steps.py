@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from yacs.config import CfgNode
 
@@ -156,7 +156,7 @@ class BottomUpInference:
     nms_kernel: int = key("TEST.NMS_KERNEL")
     adjust: bool = key("TEST.ADJUST")
     refine: bool = key("TEST.REFINE")
-    assignment: str = key("TEST.ASSIGNMENT")
+    assignment: Literal["parity", "fast"] = key("TEST.ASSIGNMENT")
     scales: list[float] = key("TEST.SCALE_FACTOR")
     flip: bool = key("TEST.FLIP_TEST")
     project_to_image: bool = key("TEST.PROJECT2IMAGE")

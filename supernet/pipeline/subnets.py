@@ -19,7 +19,7 @@ from ..sharing.supernet import Supernet
 from . import inputs
 from .extraction import calibrated, extract, write_subnet
 from .progress import say
-from .provenance import Archive, Changes, Made, check
+from .provenance import Archive, Made, check
 from .run import Run
 from .steps import NetworkTraining, changes, provenance
 from .train import train_network
@@ -61,7 +61,7 @@ def compare(
             write_subnet(run, folder, arch, network, certificate, source)
             record.costs(certificate)
             record.measure(CALIBRATED, lambda: network)
-        trainings = {RETRAINED: (folder.retrained, folder.weights)}
+        trainings: dict[str, tuple[Path, Path | None]] = {RETRAINED: (folder.retrained, folder.weights)}
         if run.cfg.RETRAIN.FROM_SCRATCH:
             trainings[SCRATCH] = (folder.scratch, None)
         for stage, (place_of_training, initial) in trainings.items():
@@ -153,14 +153,14 @@ class _Record:
                 stages = kept
         kept = {stage: value for stage, value in stages.items() if not self._evaluation_changes(value)}
         if len(kept) < len(stages):
-            found = next(filter(None, map(self._evaluation_changes, stages.values())))
+            found = next(found for value in stages.values() if (found := self._evaluation_changes(value)))
             self._put(archive, found, f"scores of subnet {folder.name} are", folder.metrics)
             if CALIBRATED not in kept:  # both scores of the extracted weights are taken on the way to them
                 kept.pop(TRANSFERRED, None)
             self.content = {**self.content, "stages": kept}
             self._write()
 
-    def _retraining_changes(self, stage: str, place_of_training: Path) -> Changes:
+    def _retraining_changes(self, stage: str, place_of_training: Path) -> dict[str, tuple[Any, Any]]:
         if stage not in self.content["stages"] and not place_of_training.exists():
             return {}
         wanted = provenance(self.training(stage))
@@ -169,10 +169,10 @@ class _Record:
         made = Made.of(place_of_training)
         return made.changes(wanted) if made.inputs else {}
 
-    def _evaluation_changes(self, stage: Mapping[str, Any]) -> Changes:
+    def _evaluation_changes(self, stage: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         return changes(stage["made_with"]["evaluation"], self._evaluation)
 
-    def _put(self, archive: Archive | None, found: Changes, again: str, *places: Path) -> None:
+    def _put(self, archive: Archive | None, found: Mapping[str, tuple[Any, Any]], again: str, *places: Path) -> None:
         if archive is None:
             check(self.folder.path, found)
         else:

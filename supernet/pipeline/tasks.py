@@ -1,13 +1,13 @@
-"""From the nodes LOSS, DATASET, MODEL and TEST to the task: samples, loss, decoding."""
+"""The task of a run from the settings of its steps: samples, loss, decoding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from yacs.config import CfgNode
+from torch import nn
 
 from ..pose.bottom_up.augmentation import Augmentation
 from ..pose.bottom_up.grouping import GroupingSettings
@@ -20,84 +20,61 @@ from ..pose.top_down.decoding import DecodingSettings
 from ..pose.top_down.losses import PersonLoss
 from ..pose.top_down.task import SuppressionSettings, TopDownTask, one_person
 from ..sharing.meta import skeleton as meta_network
-from ..training.trainer import Criterion
+from .steps import BottomUpInference, BottomUpSamples, TopDownInference, TopDownSamples
 
 
-class Task(Protocol):
-    """What the programs do with either task; a dataset is one of images or of people, as the task wants it."""
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a task computes; nothing of it is an input of a result."""
 
-    @property
-    def loss(self) -> Criterion:
-        """Of the training."""
-        ...
-
-    def batches(self, dataset: Any, steps: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
-        """The batch of each step, with ``broken``: a line for each image that another one stands in for."""
-        ...
-
-    def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The batch on the device, with normalised ``inputs``."""
-        ...
-
-    def calibration_batches(self, dataset: Any, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
-        """Network inputs of a whole dataset, without augmentation."""
-        ...
-
-    def evaluate(
-        self,
-        network: nn.Module,
-        dataset: Any,
-        evaluator: Any,
-        input_hw: tuple[int, int],
-        *,
-        batch: int = 32,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """The official metric of a network on a dataset, and the results that were evaluated."""
-        ...
+    device: torch.device
+    channels_last: bool
+    workers: int
 
 
-def bottom_up_task(cfg: CfgNode, skeleton: Skeleton, device: torch.device) -> BottomUpTask:
+def bottom_up_task(
+    samples: BottomUpSamples, inference: BottomUpInference, skeleton: Skeleton, machine: Machine, seed: int
+) -> BottomUpTask:
     """Samples, loss and decoding of images with many people."""
     loss = BottomUpLoss(
         num_joints=skeleton.num_joints,
-        with_heatmaps=tuple(cfg.LOSS.WITH_HEATMAPS_LOSS),
-        with_tags=tuple(cfg.LOSS.WITH_AE_LOSS),
-        heatmap_factors=tuple(cfg.LOSS.HEATMAPS_LOSS_FACTOR),
-        push_factors=tuple(cfg.LOSS.PUSH_LOSS_FACTOR),
-        pull_factors=tuple(cfg.LOSS.PULL_LOSS_FACTOR),
-        tag_kind=cfg.LOSS.AE_LOSS_TYPE,
-        foreground=cfg.LOSS.FOREGROUND_WEIGHT,
+        with_heatmaps=tuple(samples.with_heatmaps),
+        with_tags=tuple(samples.with_tags),
+        heatmap_factors=tuple(samples.heatmap_factors),
+        push_factors=tuple(samples.push_factors),
+        pull_factors=tuple(samples.pull_factors),
+        tag_kind=samples.tag_loss,
+        foreground=samples.foreground,
     )
     augmentation = Augmentation(
-        max_rotation=cfg.DATASET.MAX_ROTATION,
-        min_scale=cfg.DATASET.MIN_SCALE,
-        max_scale=cfg.DATASET.MAX_SCALE,
-        scale_type=cfg.DATASET.SCALE_TYPE,
-        max_translate=cfg.DATASET.MAX_TRANSLATE,
-        flip_probability=cfg.DATASET.FLIP,
-        inside=cfg.DATASET.TRANSLATE_INSIDE,
+        max_rotation=samples.max_rotation,
+        min_scale=samples.min_scale,
+        max_scale=samples.max_scale,
+        scale_type=samples.scale_type,
+        max_translate=samples.max_translate,
+        flip_probability=samples.flip,
+        inside=samples.translate_inside,
     )
     grouping = GroupingSettings(
         num_joints=skeleton.num_joints,
-        max_people=cfg.DATASET.MAX_NUM_PEOPLE,
-        detection_threshold=cfg.TEST.DETECTION_THRESHOLD,
-        tag_threshold=cfg.TEST.TAG_THRESHOLD,
-        use_detection_value=cfg.TEST.USE_DETECTION_VAL,
-        ignore_too_much=cfg.TEST.IGNORE_TOO_MUCH,
-        nms_kernel=cfg.TEST.NMS_KERNEL,
-        tag_per_joint=cfg.MODEL.TAG_PER_JOINT,
-        adjust=cfg.TEST.ADJUST,
-        refine=cfg.TEST.REFINE,
-        assignment=cfg.TEST.ASSIGNMENT,
+        max_people=inference.max_people,
+        detection_threshold=inference.detection_threshold,
+        tag_threshold=inference.tag_threshold,
+        use_detection_value=inference.use_detection_value,
+        ignore_too_much=inference.ignore_too_much,
+        nms_kernel=inference.nms_kernel,
+        tag_per_joint=inference.tag_per_joint,
+        adjust=inference.adjust,
+        refine=inference.refine,
+        assignment=inference.assignment,
     )
-    inference = InferenceSettings(
-        input_size=cfg.DATASET.INPUT_SIZE,
-        scales=tuple(cfg.TEST.SCALE_FACTOR),
-        flip=cfg.TEST.FLIP_TEST,
-        project_to_image=cfg.TEST.PROJECT2IMAGE,
-        with_heatmaps=tuple(cfg.TEST.WITH_HEATMAPS),
-        with_tags=tuple(cfg.TEST.WITH_AE),
+    settings = InferenceSettings(
+        input_size=512,  # the network has its own
+        scales=tuple(inference.scales),
+        flip=inference.flip,
+        project_to_image=inference.project_to_image,
+        with_heatmaps=tuple(inference.with_heatmaps),
+        with_tags=tuple(inference.with_tags),
         grouping=grouping,
         flip_index=skeleton.flip_index,
     )
@@ -105,55 +82,57 @@ def bottom_up_task(cfg: CfgNode, skeleton: Skeleton, device: torch.device) -> Bo
         skeleton=skeleton,
         loss=loss,
         augmentation=augmentation,
-        inference=inference,
-        sigma=cfg.DATASET.SIGMA,
-        tag_radius=cfg.DATASET.TAG_RADIUS,
-        strides=tuple(cfg.DATASET.INPUT_SIZE // size for size in cfg.DATASET.OUTPUT_SIZE[: len(loss.with_heatmaps)]),
-        max_people=cfg.DATASET.MAX_NUM_PEOPLE,
-        device=device,
-        channels_last=cfg.CHANNELS_LAST,
-        workers=cfg.WORKERS,
-        seed=cfg.SEED,
+        inference=settings,
+        sigma=samples.sigma,
+        tag_radius=samples.tag_radius,
+        strides=samples.strides,
+        max_people=samples.max_people,
+        device=machine.device,
+        channels_last=machine.channels_last,
+        workers=machine.workers,
+        seed=seed,
     )
 
 
 def top_down_task(
-    cfg: CfgNode, skeleton: Skeleton, device: torch.device, stride_of: Callable[[Any], int]
+    samples: TopDownSamples,
+    inference: TopDownInference,
+    skeleton: Skeleton,
+    machine: Machine,
+    seed: int,
+    stride_of: Callable[[Any], int],
 ) -> TopDownTask:
     """Samples, loss and decoding of one person in a box; ``stride_of`` is :func:`heatmap_stride` of the network."""
-    loss = PersonLoss(
-        weighted=cfg.LOSS.USE_TARGET_WEIGHT,
-        hardest=cfg.LOSS.TOPK if cfg.LOSS.USE_OHKM else 0,
-        foreground=cfg.LOSS.FOREGROUND_WEIGHT,
-    )
+    loss = PersonLoss(weighted=samples.weighted, hardest=samples.hardest or 0, foreground=samples.foreground)
     augmentation = PersonAugmentation(
-        scale_factor=cfg.DATASET.SCALE_FACTOR,
-        rotation_factor=cfg.DATASET.ROT_FACTOR,
-        flip_probability=cfg.DATASET.FLIP,
-        half_body_probability=cfg.DATASET.PROB_HALF_BODY,
-        half_body_joints=cfg.DATASET.NUM_JOINTS_HALF_BODY,
+        scale_factor=samples.scale_factor,
+        rotation_factor=samples.rotation_factor,
+        flip_probability=samples.flip,
+        half_body_probability=samples.half_body_probability,
+        half_body_joints=samples.half_body_joints or 0,
     )
     decoding = DecodingSettings(
-        flip=cfg.TEST.FLIP_TEST,
-        shift=cfg.TEST.SHIFT_HEATMAP,
-        refine=cfg.TEST.POST_PROCESS,
-        blur_kernel=cfg.TEST.BLUR_KERNEL,
+        flip=inference.flip,
+        shift=bool(inference.shift),
+        refine=inference.refine,
+        blur_kernel=inference.blur_kernel or 0,
     )
+    suppression = SuppressionSettings(inference.lowest_joint, inference.oks, inference.soft_nms)
     return TopDownTask(
         skeleton=skeleton,
         loss=loss,
         augmentation=augmentation,
         decoding=decoding,
-        suppression=SuppressionSettings(cfg.TEST.IN_VIS_THRE, cfg.TEST.OKS_THRE, cfg.TEST.SOFT_NMS),
+        suppression=suppression if skeleton.sigmas else None,
         stride_of=stride_of,
-        sigma=cfg.MODEL.SIGMA,
-        unbiased=cfg.MODEL.TARGET_TYPE == "unbiased",
-        weigh_joints=cfg.LOSS.USE_DIFFERENT_JOINTS_WEIGHT,
-        rgb=cfg.DATASET.COLOR_RGB,
-        device=device,
-        channels_last=cfg.CHANNELS_LAST,
-        workers=cfg.WORKERS,
-        seed=cfg.SEED,
+        sigma=samples.sigma,
+        unbiased=samples.target_type == "unbiased",
+        weigh_joints=samples.weigh_joints,
+        rgb=samples.rgb,
+        device=machine.device,
+        channels_last=machine.channels_last,
+        workers=machine.workers,
+        seed=seed,
     )
 
 

@@ -123,7 +123,7 @@ def _sampler(run: Run, settings: SupernetTraining, space: Any) -> Sampler[Any]:
     chooses = settings.candidates is not None and space.size > 1
     cost = CostModel(run.build, space).macs if chooses else None
     node = run.cfg.SUPERNET
-    return Sampler(space, settings.sampling, node.RANDOM, candidates=node.CANDIDATES, cost=cost)
+    return Sampler(space, node.SAMPLING, node.RANDOM, candidates=node.CANDIDATES, cost=cost)
 
 
 def _curve(settings: SupernetTraining, lr: float) -> Callable[[float], float]:

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ..errors import UserError
+from .random_streams import RandomStream
 from .sampling import Sampler
 
 A = TypeVar("A")
@@ -117,8 +118,9 @@ class Plan(Generic[A]):
         else:
             raise IndexError(f"step {number} of {len(self)}")
         own = [self.rank] if self.rank and not self.alike else []
-        rng = np.random.default_rng([self.seed, 0, number, *own])
+        rng = np.random.default_rng([self.seed, RandomStream.ARCHITECTURES, number, *own])
         architectures = tuple(phase.sampler.draw(rng))
+        network_seed = [self.seed, RandomStream.NETWORK, number, self.rank]
         positions = range(number * self.batch, (number + 1) * self.batch)
         return Step(
             number,
@@ -128,7 +130,7 @@ class Plan(Generic[A]):
             tuple(self._image(position) for position in positions),
             phase.lr((number - first) / phase.steps),
             number == first,
-            int(np.random.SeedSequence([self.seed, 3, number, self.rank]).generate_state(1)[0]),
+            int(np.random.SeedSequence(network_seed).generate_state(1)[0]),
             rivals=tuple(map(tuple, phase.sampler.rivals(architectures[0], rng))),
         )
 
@@ -139,5 +141,6 @@ class Plan(Generic[A]):
     def _image(self, position: int) -> int:
         epoch, index = divmod(position, self.images)
         if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, 1, epoch]).permutation(self.images)
+            rng = np.random.default_rng([self.seed, RandomStream.ORDER, epoch])
+            self._order = epoch, rng.permutation(self.images)
         return int(self._order[1][index])

@@ -35,12 +35,13 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch.utils.data import default_collate
 
-from supernet.pose.bottom_up.augmentation import Augmentation, Matrix, sample_matrix
-from supernet.pose.bottom_up.inference import MEAN, STD, normalise
+from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
 from supernet.pose.bottom_up.targets import Sample, collate, training_sample
 from supernet.pose.datasets.annotations import Person, PoseImage
 from supernet.pose.datasets.coco import PoseDataset
 from supernet.pose.datasets.images import find_images, read_image
+from supernet.pose.geometry import Matrix
+from supernet.pose.inputs import MEAN, STD, normalise
 from supernet.pose.keypoints import COCO
 from supernet.pose.synthetic.dataset import make_synthetic
 

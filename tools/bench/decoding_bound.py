@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from supernet.pose.bottom_up.augmentation import warp_keypoints
 from supernet.pose.bottom_up.grouping import GroupingSettings
 from supernet.pose.bottom_up.inference import InferenceSettings, affine, predict, resized_size, results
 from supernet.pose.bottom_up.targets import make_targets
 from supernet.pose.datasets.annotations import PoseImage
 from supernet.pose.datasets.coco import PoseDataset
 from supernet.pose.datasets.images import read_image
+from supernet.pose.geometry import warp_keypoints
 from supernet.pose.keypoints import COCO
 from supernet.pose.metrics.oks import OksEvaluator
 

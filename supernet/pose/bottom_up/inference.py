@@ -21,11 +21,10 @@ from torch.nn import functional
 
 from supernet.errors import UserError
 from supernet.pose.bottom_up.grouping import GroupingSettings, group
+from supernet.pose.inputs import check_images, normalise
 
 Image = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
-MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB
-STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -132,13 +131,6 @@ def resize_image(image: Image, resize: Resize) -> Image:
     return np.asarray(cv2.warpAffine(pixels, affine(resize), resize.size_wh, flags=cv2.INTER_LINEAR), np.uint8)
 
 
-def normalise(images_BHWC: torch.Tensor, channels_last: bool = False) -> torch.Tensor:
-    """Turn RGB bytes (B, H, W, 3) into normalised floats (B, 3, H, W) on the same device."""
-    mean, std = (torch.tensor(c, device=images_BHWC.device).view(1, 3, 1, 1) for c in (MEAN, STD))
-    images = images_BHWC.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
-    return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-
-
 @dataclass
 class Maps:
     """Heat (B, K, H, W) and one entry (B, T, H, W) per tag component."""
@@ -230,6 +222,7 @@ def predict(
     device: torch.device | str = "cpu",
     channels_last: bool = False,
     batch_size: int = 32,
+    rgb: bool = True,
 ) -> list[Prediction]:
     """Find the people in images.
 
@@ -242,6 +235,7 @@ def predict(
         device: where the network lives; bytes are moved there, and normalised there.
         channels_last: memory format of the network's input.
         batch_size: at most so many images at once.
+        rgb: false feeds the network BGR.
 
     Returns:
         One prediction per image, in order.
@@ -249,12 +243,11 @@ def predict(
     Raises:
         UserError: an image is not RGB bytes, or the network's outputs do not fit the settings.
     """
+    check_images(images)
     scales = sorted(settings.scales, reverse=True)
     batches: defaultdict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
     resizes = []
     for index, image in enumerate(images):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise UserError(f"image {index} is {image.dtype} {image.shape}: give uint8 RGB of shape (H, W, 3)")
         height, width = image.shape[:2]
         sizes = [resized_size(width, height, settings.input_size, s, scales[-1]) for s in (*scales, 1.0)]
         resizes.append(sizes)
@@ -266,7 +259,7 @@ def predict(
             scaled = []
             for position, scale in enumerate(scales):
                 pixels = np.stack([resize_image(images[i], resizes[i][position]) for i in batch])
-                x = normalise(torch.from_numpy(pixels).to(device), channels_last)
+                x = normalise(torch.from_numpy(pixels).to(device), channels_last, rgb)
                 scaled.append((scale, _maps(forward, x, settings, resizes[batch[0]][-1].size_wh)))
             # the geometry of the smallest scale, the last one processed
             last = [resizes[i][len(scales) - 1] for i in batch]
@@ -309,7 +302,7 @@ def _decode(maps: Maps, resizes: Sequence[Resize], settings: GroupingSettings) -
     return predictions
 
 
-def results(image_id: int, prediction: Prediction) -> list[dict[str, Any]]:
+def results(image_id: int, prediction: Prediction, category_id: int = 1) -> list[dict[str, Any]]:
     """COCO result entries of one image: one per person, with the extent of all K keypoints as its box."""
     entries = []
     for keypoints, score in zip(prediction.keypoints, prediction.scores, strict=True):
@@ -317,7 +310,7 @@ def results(image_id: int, prediction: Prediction) -> list[dict[str, Any]]:
         entries.append(
             {
                 "image_id": image_id,
-                "category_id": 1,
+                "category_id": category_id,
                 "keypoints": keypoints.ravel().tolist(),
                 "score": float(score),
                 "bbox": [*low.tolist(), *(high - low).tolist()],

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
-from supernet.pose.bottom_up.augmentation import Augmentation, Matrix, sample_matrix, warp_image, warp_keypoints
+from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
 from supernet.pose.datasets.annotations import Person
 from supernet.pose.datasets.masks import region
+from supernet.pose.geometry import Matrix, warp_image, warp_keypoints
 from supernet.pose.keypoints import Skeleton
 
 Sample = tuple[NDArray[np.uint8], "Targets"]

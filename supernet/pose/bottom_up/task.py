@@ -1,61 +1,43 @@
-"""Bottom-up pose estimation as a task: batches for the training loop, its loss, decoding, and the official metric."""
+"""Bottom-up pose estimation as a task: many people of an image at once, grouped by associative embedding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..datasets.coco import PoseDataset
+from supernet.errors import UserError
+
+from ...training.random_streams import RandomStream
+from ..datasets.annotations import PoseImage
 from ..datasets.images import read_image
 from ..datasets.loader import load
-from ..keypoints import Skeleton
-from ..metrics.oks import OksEvaluator
-from .augmentation import Augmentation, sample_matrix, warp_image
-from .inference import InferenceSettings, normalise, predict, results
+from ..geometry import warp_image
+from ..protocols import KeypointDataset, PlannedStep, Result
+from ..task import DetectedPerson, Image, Task
+from .augmentation import Augmentation, sample_matrix
+from .inference import InferenceSettings, Prediction, predict, results
 from .losses import BottomUpLoss
 from .targets import collate, training_sample
 
 
-class PlannedStep(Protocol):
-    """What a batch needs to know of a training step."""
-
-    @property
-    def number(self) -> int:
-        """The step, which seeds the augmentation."""
-        ...
-
-    @property
-    def images(self) -> Sequence[int]:
-        """Positions in the dataset."""
-        ...
-
-    @property
-    def offset(self) -> int:
-        """Place of the first of them in the batch of all processes."""
-        ...
-
-    @property
-    def input_hw(self) -> tuple[int, int]:
-        """Height and width of the network input."""
-        ...
-
-
-@dataclass(frozen=True)
-class BottomUpTask:
-    """Everything between a dataset and a network's outputs, and between its outputs and a score.
+@dataclass(frozen=True, kw_only=True)
+class BottomUpTask(Task[PoseImage]):
+    """Images with everybody on them, the outputs of a network at several strides, and people grouped by their tags.
 
     ``sigma`` is in cells of every output; what a negative one means, :func:`supernet.pose.bottom_up.targets.make_targets` says.
     ``tag_radius`` is in cells of the first output, see :func:`supernet.pose.bottom_up.targets.training_sample`.
     ``strides`` says of each output how many input pixels one of its cells has.
     """
 
-    skeleton: Skeleton
+    approach = "bottom-up"
+    unit = "images"
+
     loss: BottomUpLoss
     augmentation: Augmentation
     inference: InferenceSettings
@@ -63,29 +45,17 @@ class BottomUpTask:
     tag_radius: int
     strides: tuple[int, ...]
     max_people: int
-    device: torch.device
-    channels_last: bool
-    workers: int
-    seed: int
 
-    def batches(self, dataset: PoseDataset, steps: Iterator[PlannedStep]) -> Iterator[Mapping[str, Any]]:
-        """The batch of each step, its targets, tags and masks made for the input size that the step drew."""
+    def batches(self, dataset: KeypointDataset[PoseImage], steps: Iterator[PlannedStep]) -> Iterator[Mapping[str, Any]]:
+        """The batch of each step, with ``heatmaps`` and ``masks`` of every output, and ``joints``: where the tags are."""
         pin = self.device.type == "cuda"
         requests = _Requests(steps, self.seed)
         return load(_Samples(self, dataset), len(dataset), requests, collate, workers=self.workers, pin=pin)
 
-    def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The batch on the device, with normalised ``inputs`` (B, 3, H, W)."""
-        moved = {name: to_device(value, self.device) for name, value in batch.items()}
-        moved["inputs"] = self.inputs(moved["images"])
-        return moved
-
-    def inputs(self, images: Tensor) -> Tensor:
-        """uint8 images (B, H, W, 3) as network input (B, 3, H, W)."""
-        return normalise(images.to(self.device), channels_last=self.channels_last)
-
-    def calibration_batches(self, dataset: PoseDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
-        """Network inputs of a whole dataset at one size, without augmentation."""
+    def calibration_batches(
+        self, dataset: KeypointDataset[PoseImage], input_hw: tuple[int, int], batch: int
+    ) -> Iterator[Tensor]:
+        """Network inputs (B, 3, H, W) of a whole dataset at one size, without augmentation."""
         plain = Augmentation.none(self.augmentation.scale_type)
         for first in range(0, len(dataset), batch):
             images = []
@@ -96,41 +66,58 @@ class BottomUpTask:
                 images.append(warp_image(pixels, matrix, input_hw))
             yield self.inputs(torch.from_numpy(np.stack(images)))
 
-    def evaluate(
+    def without_augmentation(self) -> Self:
+        """The same task with every image as it is in testing, read by this process."""
+        return replace(self, augmentation=Augmentation.none(self.augmentation.scale_type), workers=0)
+
+    def detect(self, network: nn.Module, part: KeypointDataset[PoseImage], input_hw: tuple[int, int]) -> list[Any]:
+        """The people of one batch of images: of each image its results; see :meth:`.task.Task.detect`."""
+        poses = self._poses(network, [read_image(image.path) for image in part], input_hw)
+        return [results(image.id, pose, part.category_id) for image, pose in zip(part, poses, strict=True)]
+
+    def results(
+        self, dataset: KeypointDataset[PoseImage], found: Sequence[Any], input_hw: tuple[int, int]
+    ) -> list[Result]:
+        """Everybody that :meth:`detect` found, image by image."""
+        return [result for of_image in found for result in of_image]
+
+    def predict(
         self,
         network: nn.Module,
-        dataset: PoseDataset,
-        evaluator: OksEvaluator,
+        images: Sequence[Image],
         input_hw: tuple[int, int],
+        boxes: Sequence[Sequence[Sequence[float]]] | None = None,
         *,
         batch: int = 32,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """The official metric of a network on a dataset, and the results that were evaluated."""
-        settings = replace(self.inference, input_size=input_hw[0])
+    ) -> list[list[DetectedPerson]]:
+        """Everybody on images of any sizes; see :meth:`.task.Task.predict`."""
+        if boxes is not None:
+            raise UserError("boxes are for top-down networks; this one is bottom-up and finds people by itself")
+        return [_people(pose) for pose in self._poses(network, images, input_hw, batch)]
+
+    @torch.inference_mode()
+    def _poses(
+        self, network: nn.Module, images: Sequence[Image], input_hw: tuple[int, int], batch: int = 32
+    ) -> list[Prediction]:
         network.eval()
-        found: list[dict[str, Any]] = []
-        for first in range(0, len(dataset), batch):
-            images = dataset[first : first + batch]
-            with torch.inference_mode():
-                poses = predict(
-                    network,
-                    [read_image(image.path) for image in images],
-                    settings,
-                    device=self.device,
-                    channels_last=self.channels_last,
-                )
-            for image, prediction in zip(images, poses, strict=True):
-                found += results(image.id, prediction)
-            if on_progress is not None:
-                on_progress(min(first + batch, len(dataset)))
-        return evaluator.evaluate(found), found
+        settings = replace(self.inference, input_size=input_hw[0])
+        return predict(network, images, settings, self.device, self.channels_last, batch, self.rgb)
+
+
+def _people(prediction: Prediction) -> list[DetectedPerson]:
+    """The people of one image, each in the box of the joints that were found."""
+    people = []
+    for keypoints_K3, score in zip(prediction.keypoints, prediction.scores, strict=True):
+        found = keypoints_K3[keypoints_K3[:, 2] > 0, :2] if (keypoints_K3[:, 2] > 0).any() else keypoints_K3[:, :2]
+        (x, y), (width, height) = found.min(axis=0).tolist(), np.ptp(found, axis=0).tolist()
+        people.append(DetectedPerson(keypoints_K3, float(score), (x, y, width, height)))
+    return people
 
 
 class _Samples(Dataset[Any]):
     """Training samples by (position, input size, seed)."""
 
-    def __init__(self, task: BottomUpTask, dataset: PoseDataset) -> None:
+    def __init__(self, task: BottomUpTask, dataset: KeypointDataset[PoseImage]) -> None:
         self.task, self.dataset = task, dataset
 
     def __getitem__(self, request: tuple[int, tuple[int, int], tuple[int, ...]]) -> Any:
@@ -160,15 +147,6 @@ class _Requests:
     def __iter__(self) -> Iterator[list[tuple[int, tuple[int, int], tuple[int, ...]]]]:
         for step in self.steps:
             yield [
-                (position, step.input_hw, (self.seed, 2, step.number, index))
+                (position, step.input_hw, (self.seed, RandomStream.AUGMENTATION, step.number, index))
                 for index, position in enumerate(step.images, step.offset)
             ]
-
-
-def to_device(value: Any, device: torch.device) -> Any:
-    """Tensors, also within lists, on the device; anything else as it is."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, (list, tuple)):
-        return [to_device(item, device) for item in value]
-    return value

@@ -1,6 +1,6 @@
 """Annotations of one image, whatever file they came from: people with keypoints, boxes and masks.
 
-Coordinates are x before y in pixels of the image. Shape legend: K joints.
+Coordinates are x before y in pixels of the image. Shape legend: P people, K joints.
 """
 
 from __future__ import annotations
@@ -48,3 +48,18 @@ class PoseImage:
     width: int
     height: int
     people: tuple[Person, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedImage:
+    """One image for reports and drawings.
+
+    Attributes:
+        id: Of the annotation file; where it numbers none, the place in the order in which it names images.
+        path: For :func:`supernet.pose.datasets.images.read_image`.
+        keypoints_PK3: float32 (P, K, 3): (x, y, v) of the annotated people.
+    """
+
+    id: int
+    path: Path
+    keypoints_PK3: NDArray[np.float32]

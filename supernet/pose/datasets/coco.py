@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from supernet.errors import UserError
 from supernet.io.files import read_json
-from supernet.pose.datasets.annotations import Person, PoseImage
+from supernet.pose.datasets.annotations import AnnotatedImage, Person, PoseImage
 from supernet.pose.datasets.images import find_images, image_path
 from supernet.pose.datasets.masks import complaint
 from supernet.pose.keypoints import Skeleton
@@ -39,6 +39,13 @@ class PoseDataset(Sequence[PoseImage]):
             exist the archive beside it is taken (``val2017.zip`` for ``val2017``).
         skeleton: The joints that the file must have.
 
+    Attributes:
+        skeleton: Of everybody.
+        image_ids: The images, in the order of the file.
+        category_id: Of people, as results for this file have to say it.
+        has_annotations: Whether the file has any.
+        source: The annotation file.
+
     Raises:
         UserError: A file or folder is missing, the file is no COCO-format JSON, is empty, has another number of joints,
             or contradicts itself.
@@ -59,7 +66,7 @@ class PoseDataset(Sequence[PoseImage]):
                 raise UserError(f"{annotations}: its list '{key}' is empty: give a file with images and people")
         self.skeleton = skeleton
         self._folder = images
-        self._file = annotations
+        self.source = annotations
         self._header = {key: value for key, value in raw.items() if key not in ("images", "annotations")}
         self._images: dict[int, dict[str, Any]] = {}
         for image in raw["images"]:
@@ -72,41 +79,41 @@ class PoseDataset(Sequence[PoseImage]):
                 raise UserError(f"{annotations}: image {image['id']}: {error}") from None
             self._images[image["id"]] = image
         self._annotations: dict[int, list[dict[str, Any]]] = {id: [] for id in self._images}
-        self.ids: tuple[int, ...] = tuple(self._images)
-        self.category_id = 1  # of people, as results for this file have to say it
+        self.image_ids: tuple[int, ...] = tuple(self._images)
+        self.category_id = 1
         self.has_annotations = "annotations" in raw
         if self.has_annotations:
             self._read_people(raw)
 
     def _read_people(self, raw: dict[str, Any]) -> None:
         """Check the people and keep them by image; boxes of other categories are passed over."""
-        categories = _pose_categories(raw.get("categories"), self._file, self.skeleton)
+        categories = _pose_categories(raw.get("categories"), self.source, self.skeleton)
         self.category_id = min(categories)
         seen = set()
         for entry in raw["annotations"]:
-            _require(entry, {"id": int, "image_id": int, "category_id": int}, self._file, "annotation")
+            _require(entry, {"id": int, "image_id": int, "category_id": int}, self.source, "annotation")
             if entry["category_id"] not in categories:
                 continue
             counted = {"num_keypoints": int} if "num_keypoints" in entry else {}
-            _require(entry, {"keypoints": list, "bbox": list, **counted}, self._file, "annotation")
-            _check_numbers(entry, self.skeleton.num_joints, self._file)
+            _require(entry, {"keypoints": list, "bbox": list, **counted}, self.source, "annotation")
+            _check_numbers(entry, self.skeleton.num_joints, self.source)
             if wrong := _person(entry).ignored and complaint(entry.get("segmentation")):
                 raise UserError(
-                    f"{self._file}: the segmentation of annotation {entry['id']} {wrong}: correct or remove it"
+                    f"{self.source}: the segmentation of annotation {entry['id']} {wrong}: correct or remove it"
                 )
             if entry["image_id"] not in self._images:
                 raise UserError(
-                    f"{self._file}: annotation {entry['id']} refers to image {entry['image_id']}, which the file's "
+                    f"{self.source}: annotation {entry['id']} refers to image {entry['image_id']}, which the file's "
                     "'images' does not list: add the image or remove the annotation"
                 )
             if entry["id"] in seen:
-                raise UserError(f"{self._file}: two annotations have the id {entry['id']}: remove one")
+                raise UserError(f"{self.source}: two annotations have the id {entry['id']}: remove one")
             seen.add(entry["id"])
             self._annotations[entry["image_id"]].append(entry)
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.ids)
+        return len(self.image_ids)
 
     @overload
     def __getitem__(self, index: int) -> PoseImage: ...
@@ -115,12 +122,19 @@ class PoseDataset(Sequence[PoseImage]):
     def __getitem__(self, index: int | slice) -> PoseImage | PoseDataset:
         """The image at a position, or a dataset of some of them."""
         if isinstance(index, slice):
-            return self.subset(self.ids[index])
-        id = self.ids[index]
+            return self.subset(self.image_ids[index])
+        id = self.image_ids[index]
         image = self._images[id]
         people = tuple(_person(entry) for entry in self._annotations[id])
         path = image_path(self._folder, image["file_name"])
         return PoseImage(id, path, int(image["width"]), int(image["height"]), people)
+
+    def images(self) -> Iterator[AnnotatedImage]:
+        """Every image in order, with everybody annotated on it."""
+        for image in self:
+            people = [person.keypoints_K3 for person in image.people]
+            joints_PK3 = np.array(people, np.float32).reshape(-1, self.skeleton.num_joints, 3)
+            yield AnnotatedImage(image.id, image.path, joints_PK3)
 
     def ground_truth(self) -> dict[str, Any]:
         """The file's own dictionary, restricted to these images and to people, for the official evaluator.
@@ -133,8 +147,8 @@ class PoseDataset(Sequence[PoseImage]):
         self._need_annotations()
         return {
             **self._header,
-            "images": [self._images[id] for id in self.ids],
-            "annotations": [entry for id in self.ids for entry in self._annotations[id]],
+            "images": [self._images[id] for id in self.image_ids],
+            "annotations": [entry for id in self.image_ids for entry in self._annotations[id]],
         }
 
     def subset(self, ids: Iterable[int]) -> PoseDataset:
@@ -144,11 +158,11 @@ class PoseDataset(Sequence[PoseImage]):
             UserError: An id is not in this dataset.
         """
         chosen = tuple(dict.fromkeys(ids))
-        unknown = sorted(set(chosen) - set(self.ids))
+        unknown = sorted(set(chosen) - set(self.image_ids))
         if unknown:
-            raise UserError(f"{self._file}: no image {unknown[0]} ({len(unknown)} such ids): choose among its images")
+            raise UserError(f"{self.source}: no image {unknown[0]} ({len(unknown)} such ids): choose among its images")
         part = copy.copy(self)
-        part.ids = chosen
+        part.image_ids = chosen
         return part
 
     def annotated(self) -> PoseDataset:
@@ -158,11 +172,11 @@ class PoseDataset(Sequence[PoseImage]):
             UserError: The file has no annotations.
         """
         self._need_annotations()
-        return self.subset(id for id in self.ids if self._annotations[id])
+        return self.subset(id for id in self.image_ids if self._annotations[id])
 
     def _need_annotations(self) -> None:
         if not self.has_annotations:
-            raise UserError(f"{self._file} has no 'annotations': it can be predicted on, not trained or evaluated on")
+            raise UserError(f"{self.source} has no 'annotations': it can be predicted on, not trained or evaluated on")
 
     def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PoseDataset]:
         """Disjoint random parts, the same for the same images and seed whatever the order of the file.
@@ -178,7 +192,7 @@ class PoseDataset(Sequence[PoseImage]):
         Raises:
             UserError: A part would be empty, or they are more than there are images.
         """
-        drawn = drawn_parts(self.ids, parts, seed, self._file)
+        drawn = drawn_parts(self.image_ids, parts, seed, self.source)
         return {name: self.subset(ids) for name, ids in drawn.items()}
 
 

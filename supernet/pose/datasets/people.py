@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from supernet.errors import UserError
 from supernet.io.files import read_json
-from supernet.pose.bottom_up.augmentation import CROP_UNITS
+from supernet.pose.datasets.annotations import AnnotatedImage
 from supernet.pose.datasets.coco import PoseDataset, drawn_parts
 from supernet.pose.datasets.images import find_images, image_path
 from supernet.pose.datasets.mpii import read_mpii
+from supernet.pose.geometry import CROP_UNITS, Box
 from supernet.pose.keypoints import MPII, Skeleton
-
-Box = tuple[float, float, float, float]  # x, y, width, height
 
 _LARGEST_FILE = 4 * 2**30  # bytes; detections on COCO's test-dev2017 are 0.1 GiB
 
@@ -63,6 +62,8 @@ class PeopleDataset(Sequence[PersonInstance]):
     Attributes:
         skeleton: Of everybody.
         image_ids: The images, also those without a person: results are evaluated on all of them.
+        category_id: Of people, as results have to say it.
+        source: The file of the people: annotations, or a detector's.
     """
 
     def __init__(
@@ -73,11 +74,12 @@ class PeopleDataset(Sequence[PersonInstance]):
         source: Path,
         photographs: PoseDataset | None,
     ) -> None:
-        """Used by the ``from_`` methods; ``source`` is what error messages name."""
+        """Used by the ``from_`` methods; ``photographs`` are the images and annotations, where those are COCO's format."""
         self.skeleton = skeleton
         self.image_ids: tuple[int, ...] = tuple(image_ids)
         self._people = tuple(people)
-        self._source = source
+        self.category_id = photographs.category_id if photographs else 1
+        self.source = source
         self._photographs = photographs
 
     @classmethod
@@ -101,13 +103,12 @@ class PeopleDataset(Sequence[PersonInstance]):
                 people.append(
                     PersonInstance(image.path, image.id, entry["id"], bbox, None, None, joints_K3, 1.0, person.area)
                 )
-        folder = dataset[0].path.parent
         if not people:
             raise UserError(
-                f"the annotations of {len(dataset)} images in {folder} have no person with a box and a labelled "
+                f"{dataset.source}: the annotations of {len(dataset)} images have no person with a box and a labelled "
                 "joint: give a file of people with keypoints, or boxes of a detector"
             )
-        return cls(people, dataset.skeleton, dataset.ids, folder, dataset)
+        return cls(people, dataset.skeleton, dataset.image_ids, dataset.source, dataset)
 
     @classmethod
     def from_detections(cls, dataset: PoseDataset, file: Path, lowest_score: float) -> PeopleDataset:
@@ -156,7 +157,7 @@ class PeopleDataset(Sequence[PersonInstance]):
                 f"{file}: no box of category {dataset.category_id} on these images has a score of at least "
                 f"{lowest_score:g}: set TEST.IMAGE_THRE lower"
             )
-        return cls(people, dataset.skeleton, dataset.ids, file, dataset)
+        return cls(people, dataset.skeleton, dataset.image_ids, file, dataset)
 
     @classmethod
     def from_mpii(cls, annotations: Path, images: Path) -> PeopleDataset:
@@ -201,17 +202,32 @@ class PeopleDataset(Sequence[PersonInstance]):
     def __getitem__(self, index: int | slice) -> PersonInstance | PeopleDataset:
         """The person at a position, or a dataset of some of them."""
         if isinstance(index, slice):
-            return self.subset(range(len(self))[index])
+            return self._of(self._people[index])
         return self._people[index]
 
-    def subset(self, indices: Iterable[int]) -> PeopleDataset:
-        """The people at these positions, in this order, and their images."""
-        people = [self._people[index] for index in indices]
-        return self._part(people, dict.fromkeys(person.image_id for person in people))
+    def subset(self, image_ids: Iterable[int]) -> PeopleDataset:
+        """The people on these images, in the order of this dataset.
+
+        Raises:
+            UserError: An id is not in this dataset.
+        """
+        chosen = dict.fromkeys(image_ids)
+        unknown = sorted(set(chosen) - set(self.image_ids))
+        if unknown:
+            raise UserError(f"{self.source}: no image {unknown[0]} ({len(unknown)} such ids): choose among its images")
+        return self._part([person for person in self._people if person.image_id in chosen], chosen)
 
     def annotated(self) -> PeopleDataset:
         """The people with a labelled joint, and their images: what can be trained on."""
-        return self.subset(i for i, person in enumerate(self._people) if (person.keypoints_K3[:, 2] > 0).any())
+        return self._of([person for person in self._people if (person.keypoints_K3[:, 2] > 0).any()])
+
+    def images(self) -> Iterator[AnnotatedImage]:
+        """The images with anybody to be shown, in order, with these people as annotated; without joints where detected."""
+        of_image: dict[int, list[PersonInstance]] = {}
+        for person in self._people:
+            of_image.setdefault(person.image_id, []).append(person)
+        for image_id, people in of_image.items():
+            yield AnnotatedImage(image_id, people[0].path, np.stack([person.keypoints_K3 for person in people]))
 
     def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PeopleDataset]:
         """Disjoint random parts of the images, each with everybody on them; none is in two parts.
@@ -230,7 +246,7 @@ class PeopleDataset(Sequence[PersonInstance]):
             UserError: A part would be empty, or they are more than there are images.
         """
         result = {}
-        for name, ids in drawn_parts(self.image_ids, parts, seed, self._source).items():
+        for name, ids in drawn_parts(self.image_ids, parts, seed, self.source).items():
             chosen = set(ids)
             result[name] = self._part([person for person in self._people if person.image_id in chosen], ids)
         return result
@@ -242,8 +258,12 @@ class PeopleDataset(Sequence[PersonInstance]):
             UserError: These are MPII's people, whose metric reads another file.
         """
         if self._photographs is None:
-            raise UserError(f"{self._source} has no COCO-format annotations: evaluate MPII by PCKh")
+            raise UserError(f"{self.source} has no COCO-format annotations: evaluate MPII by PCKh")
         return self._photographs.subset(self.image_ids).ground_truth()
+
+    def _of(self, people: Sequence[PersonInstance]) -> PeopleDataset:
+        """Some of the people, and their images."""
+        return self._part(people, dict.fromkeys(person.image_id for person in people))
 
     def _part(self, people: Sequence[PersonInstance], image_ids: Iterable[int]) -> PeopleDataset:
         part = copy.copy(self)

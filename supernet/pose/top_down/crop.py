@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
-from supernet.pose.bottom_up.augmentation import CROP_UNITS, Matrix, warp_image
-from supernet.pose.datasets.people import Box, PersonInstance
+from supernet.pose.datasets.people import PersonInstance
+from supernet.pose.geometry import CROP_UNITS, Box, Matrix, warp_image
 from supernet.pose.keypoints import Skeleton
 from supernet.pose.top_down.targets import person_targets
 

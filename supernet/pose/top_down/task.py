@@ -1,13 +1,14 @@
-"""Top-down pose estimation as a task: batches for the training loop, its loss, decoding, and results that can be evaluated."""
+"""Top-down pose estimation as a task: one person in a box, and suppression of people that repeat one another."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,33 +18,18 @@ from torch.utils.data import Dataset
 
 from supernet.errors import UserError
 
-from ..bottom_up.inference import normalise
-from ..bottom_up.task import PlannedStep, to_device
+from ...training.random_streams import RandomStream
 from ..datasets.images import read_image
 from ..datasets.loader import load
-from ..datasets.people import PeopleDataset, PersonInstance
-from ..keypoints import MPII, Skeleton
+from ..datasets.people import PersonInstance
+from ..geometry import CROP_UNITS
+from ..inputs import check_images
+from ..protocols import KeypointDataset, PlannedStep, Result
+from ..task import DetectedPerson, Image, Task
 from .crop import PersonAugmentation, PersonSample, crop_image, crop_region, person_sample
 from .decoding import DecodingSettings, decode, merge_mirrored
 from .losses import PersonLoss
 from .oks_nms import oks_nms, rescored, soft_oks_nms
-
-
-class PersonStep(PlannedStep, Protocol):
-    """What a batch needs to know of a training step; its ``images`` are positions of people."""
-
-    @property
-    def architectures(self) -> Sequence[Any]:
-        """What the step trains; all answer with heatmaps of one stride."""
-        ...
-
-
-class AnyEvaluator(Protocol):
-    """The official metric on a dataset."""
-
-    def evaluate(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """The scores of results."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -61,133 +47,139 @@ class SuppressionSettings:
     soft: bool = False
 
 
-@dataclass(frozen=True)
-class TopDownTask:
-    """Everything between people in boxes and a network's heatmaps, and between its heatmaps and results.
+@dataclass(frozen=True, kw_only=True)
+class TopDownTask(Task[PersonInstance]):
+    """People in boxes, and heatmaps of one person.
 
     ``sigma`` is in cells of the heatmaps. ``stride_of`` says of an architecture how many input pixels a cell of its heatmaps
-    has. ``rgb`` false feeds the channels in OpenCV's order, as networks without COLOR_RGB were trained.
+    has. Without ``suppression`` each person of a dataset is reported, in order.
     """
 
-    skeleton: Skeleton
+    approach = "top-down"
+    unit = "people"
+
     loss: PersonLoss
     augmentation: PersonAugmentation
     decoding: DecodingSettings
-    suppression: SuppressionSettings
+    suppression: SuppressionSettings | None
     stride_of: Callable[[Any], int]
     sigma: float
     unbiased: bool
     weigh_joints: bool
-    rgb: bool
-    device: torch.device
-    channels_last: bool
-    workers: int
-    seed: int
 
-    def batches(self, dataset: PeopleDataset, steps: Iterator[PersonStep]) -> Iterator[Mapping[str, Any]]:
-        """The batch of each step, its heatmaps made for the input size that the step drew."""
+    def batches(
+        self, dataset: KeypointDataset[PersonInstance], steps: Iterator[PlannedStep]
+    ) -> Iterator[Mapping[str, Any]]:
+        """The batch of each step, with ``heatmaps`` (B, K, h, w) and ``weights`` (B, K) of the joints."""
         pin = self.device.type == "cuda"
         requests = _Requests(self, steps)
         return load(_Samples(self, dataset), len(dataset), requests, collate, workers=self.workers, pin=pin)
 
-    def prepare(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The batch on the device, with normalised ``inputs`` (B, 3, H, W)."""
-        moved = {name: to_device(value, self.device) for name, value in batch.items()}
-        moved["inputs"] = self.inputs(moved["images"])
-        return moved
-
-    def inputs(self, images: Tensor) -> Tensor:
-        """uint8 RGB crops (B, H, W, 3) as network input (B, 3, H, W)."""
-        images = images.to(self.device)
-        return normalise(images if self.rgb else images.flip(3), channels_last=self.channels_last)
-
-    def calibration_batches(self, dataset: PeopleDataset, input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:
-        """Network inputs of a whole dataset at one size, without augmentation."""
+    def calibration_batches(
+        self, dataset: KeypointDataset[PersonInstance], input_hw: tuple[int, int], batch: int
+    ) -> Iterator[Tensor]:
+        """Network inputs (B, 3, H, W) of a whole dataset at one size, without augmentation."""
         for first in range(0, len(dataset), batch):
             yield self.inputs(self._crops(dataset[first : first + batch], input_hw)[0])
 
-    def evaluate(
+    def without_augmentation(self) -> Self:
+        """The same task with everybody as in testing, read by this process."""
+        return replace(self, augmentation=PersonAugmentation.none(), workers=0)
+
+    def detect(
+        self, network: nn.Module, part: KeypointDataset[PersonInstance], input_hw: tuple[int, int]
+    ) -> list[list[float]]:
+        """Joints of one batch of people: of each (x, y, score) * K in pixels of the image; see :meth:`.task.Task.detect`."""
+        joints_BK3 = self._joints(network, *self._crops(part, input_hw))
+        return [person.ravel().tolist() for person in joints_BK3]
+
+    def results(
+        self, dataset: KeypointDataset[PersonInstance], found: Sequence[Any], input_hw: tuple[int, int]
+    ) -> list[Result]:
+        """Who is reported of everybody that :meth:`detect` found in the dataset.
+
+        People get the score of their box times that of their joints, and of those who repeat one another on an image the
+        best stays. Without suppression there is one result for each person, in order, with the mean score of the joints.
+        """
+        return [
+            {
+                "image_id": dataset[position].image_id,
+                "category_id": dataset.category_id,
+                "keypoints": list(found[position]),
+                "score": score,
+            }
+            for position, score in self._reported(dataset, found, input_hw)
+        ]
+
+    def predict(
         self,
         network: nn.Module,
-        dataset: PeopleDataset,
-        evaluator: AnyEvaluator,
+        images: Sequence[Image],
         input_hw: tuple[int, int],
+        boxes: Sequence[Sequence[Sequence[float]]] | None = None,
         *,
         batch: int = 32,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """The official metric of a network on a dataset, and the results that were evaluated."""
-        found: list[list[float]] = []
-        for first in range(0, len(dataset), batch):
-            found += self.detect(network, dataset[first : first + batch], input_hw)
-            if on_progress is not None:
-                on_progress(len(found))
-        results = self.results(dataset, found, input_hw)
-        return evaluator.evaluate(results), results
+    ) -> list[list[DetectedPerson]]:
+        """The people in the boxes of images of any sizes; see :meth:`.task.Task.predict`."""
+        check_images(images)
+        people = _people_in_boxes(images, boxes, self.skeleton.num_joints)
+        found: list[NDArray[np.float32]] = []
+        for first in range(0, len(people), batch):
+            some = people[first : first + batch]
+            places = [crop_region(person, input_hw[1] / input_hw[0]) for person in some]
+            crops = [
+                crop_image(images[person.image_id], *place, input_hw)
+                for person, place in zip(some, places, strict=True)
+            ]
+            found += list(self._joints(network, torch.from_numpy(np.stack(crops)), *_stacked(places)))
+        detected: list[list[DetectedPerson]] = [[] for _ in images]
+        for position, score in self._reported(people, [joints.ravel().tolist() for joints in found], input_hw):
+            box = people[position].bbox
+            assert box is not None
+            detected[people[position].image_id].append(DetectedPerson(found[position], score, box))
+        return detected
 
     @torch.inference_mode()
-    def detect(self, network: nn.Module, dataset: PeopleDataset, input_hw: tuple[int, int]) -> list[list[float]]:
-        """Joints of one batch of people: of each (x, y, score) * K in pixels of the image.
-
-        Args:
-            network: from (B, 3, H, W) to heatmaps (B, K, h, w) in eval mode, in which it is left.
-            dataset: the people of the batch.
-            input_hw: height and width of the crops.
-
-        Raises:
-            UserError: the network answers with something else.
-        """
+    def _joints(
+        self, network: nn.Module, crops: Tensor, centers_B2: NDArray[np.float64], scales_B2: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Joints (B, K, 3) of uint8 RGB crops (B, H, W, 3), in pixels of their images."""
         network.eval()
-        crops, centers, scales = self._crops(dataset, input_hw)
         inputs = self.inputs(crops)
         heatmaps = one_person(network(inputs)).float()
         if self.decoding.flip:
             mirrored = one_person(network(inputs.flip(3))).float()
             heatmaps = merge_mirrored(heatmaps, mirrored, self.skeleton.flip_index, self.decoding.shift)
-        joints = decode(heatmaps.cpu().numpy(), centers, scales, self.decoding)
-        return [person.ravel().tolist() for person in joints]
+        return decode(heatmaps.cpu().numpy(), centers_B2, scales_B2, self.decoding)
 
-    def results(
-        self, dataset: PeopleDataset, found: Sequence[Sequence[float]], input_hw: tuple[int, int]
-    ) -> list[dict[str, Any]]:
-        """What is evaluated and submitted, of what :meth:`detect` found of everybody in the dataset at one input size.
-
-        MPII's people are reported in the order of the file, one result each. Those of COCO and CrowdPose get the score of
-        their box times that of their joints, and of those who repeat one another on an image the best stays.
-        """
-        if self.skeleton is MPII:
-            return [
-                {"image_id": person.image_id, "keypoints": list(keypoints), "score": float(np.mean(keypoints[2::3]))}
-                for person, keypoints in zip(dataset, found, strict=True)
-            ]
+    def _reported(
+        self,
+        people: Sequence[PersonInstance] | KeypointDataset[PersonInstance],
+        found: Sequence[Any],
+        input_hw: tuple[int, int],
+    ) -> Iterator[tuple[int, float]]:
+        """Position and score of each person that is reported, image by image."""
+        if self.suppression is None:
+            yield from ((position, float(np.mean(joints[2::3]))) for position, joints in enumerate(found))
+            return
         joints_NK3 = np.array(found, np.float32).reshape(len(found), self.skeleton.num_joints, 3)
-        box_scores = np.array([person.score for person in dataset], np.float64)
+        box_scores = np.array([person.score for person in people], np.float64)
         scores = rescored(joints_NK3, box_scores, self.suppression.lowest_joint)
         aspect = input_hw[1] / input_hw[0]
         # the area is that of the crop, in float32, as in the official program
-        scales_N2 = np.array([crop_region(person, aspect)[1] for person in dataset], np.float32).reshape(-1, 2)
-        areas = np.prod(scales_N2 * 200, axis=1).astype(np.float64)
+        scales_N2 = np.array([crop_region(person, aspect)[1] for person in people], np.float32).reshape(-1, 2)
+        areas = np.prod(scales_N2 * CROP_UNITS, axis=1).astype(np.float64)
         sigmas = np.round(np.array(self.skeleton.sigmas) * 10, 2) / 10  # as the official programs write them
         suppress = soft_oks_nms if self.suppression.soft else oks_nms
         of_image: defaultdict[int, list[int]] = defaultdict(list)
-        for position, person in enumerate(dataset):
+        for position, person in enumerate(people):
             of_image[person.image_id].append(position)
-        results = []
-        for image_id, positions in of_image.items():
+        for positions in of_image.values():
             kept = suppress(joints_NK3[positions], scores[positions], areas[positions], sigmas, self.suppression.oks)
-            for position in (positions[index] for index in kept):
-                results.append(
-                    {
-                        "image_id": image_id,
-                        "category_id": 1,
-                        "keypoints": list(found[position]),
-                        "score": float(scores[position]),
-                    }
-                )
-        return results
+            yield from ((positions[index], float(scores[positions[index]])) for index in kept)
 
     def _crops(
-        self, dataset: PeopleDataset, input_hw: tuple[int, int]
+        self, dataset: KeypointDataset[PersonInstance], input_hw: tuple[int, int]
     ) -> tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]:
         """uint8 RGB crops (B, H, W, 3) of people, and where they lie: centres and scales (B, 2)."""
         places = [crop_region(person, input_hw[1] / input_hw[0]) for person in dataset]
@@ -198,8 +190,45 @@ class TopDownTask:
 
         with ThreadPoolExecutor(max(1, self.workers)) as threads:
             crops = list(threads.map(crop, dataset, places))
-        centers, scales = (np.array(values) for values in zip(*places, strict=True))
-        return torch.from_numpy(np.stack(crops)), centers, scales
+        return torch.from_numpy(np.stack(crops)), *_stacked(places)
+
+
+def _stacked(places: Sequence[tuple[Any, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centres and scales (B, 2) of crops."""
+    centers, scales = (np.array(values) for values in zip(*places, strict=True))
+    return centers, scales
+
+
+def _people_in_boxes(
+    images: Sequence[Image], boxes: Sequence[Sequence[Sequence[float]]] | None, num_joints: int
+) -> list[PersonInstance]:
+    """Somebody unknown in each box, or on each whole image; ``image_id`` is the position of the image.
+
+    Raises:
+        UserError: there are boxes for another number of images, or one is not x, y, width, height and a score.
+    """
+    if boxes is None:
+        boxes = [[(0.0, 0.0, float(image.shape[1]), float(image.shape[0]))] for image in images]
+    if len(boxes) != len(images):
+        raise UserError(
+            f"boxes are for {len(boxes)} images, there are {len(images)}: give a list of boxes for each image"
+        )
+    nowhere_K3 = np.zeros((num_joints, 3), np.float32)
+    people: list[PersonInstance] = []
+    for number, rows in enumerate(boxes):
+        for row in rows:
+            values = [float(value) for value in row]
+            if len(values) not in (4, 5) or not np.isfinite(values).all() or not (values[2] > 0 and values[3] > 0):
+                raise UserError(
+                    f"image {number} has the box {values}: give x, y, width and height above 0, and perhaps a score"
+                )
+            bbox, score = (values[0], values[1], values[2], values[3]), values[4] if len(values) > 4 else 1.0
+            people.append(
+                PersonInstance(
+                    Path(f"image {number}"), number, len(people), bbox, None, None, nowhere_K3, score, bbox[2] * bbox[3]
+                )
+            )
+    return people
 
 
 def one_person(outputs: Tensor | Sequence[Tensor]) -> Tensor:
@@ -225,7 +254,7 @@ def collate(samples: Sequence[PersonSample]) -> dict[str, Tensor]:
 class _Samples(Dataset[Any]):
     """Training samples by (position, input size, stride, seed)."""
 
-    def __init__(self, task: TopDownTask, dataset: PeopleDataset) -> None:
+    def __init__(self, task: TopDownTask, dataset: KeypointDataset[PersonInstance]) -> None:
         self.task, self.dataset = task, dataset
 
     def __getitem__(self, request: tuple[int, tuple[int, int], int, tuple[int, ...]]) -> Any:
@@ -248,7 +277,7 @@ class _Samples(Dataset[Any]):
 class _Requests:
     """The requests of each step, as a batch sampler."""
 
-    def __init__(self, task: TopDownTask, steps: Iterator[PersonStep]) -> None:
+    def __init__(self, task: TopDownTask, steps: Iterator[PlannedStep]) -> None:
         self.task, self.steps = task, steps
 
     def __iter__(self) -> Iterator[list[tuple[int, tuple[int, int], int, tuple[int, ...]]]]:
@@ -256,6 +285,6 @@ class _Requests:
         for step in self.steps:
             stride = stride or self.task.stride_of(step.architectures[0])
             yield [
-                (position, step.input_hw, stride, (self.task.seed, 2, step.number, index))
+                (position, step.input_hw, stride, (self.task.seed, RandomStream.AUGMENTATION, step.number, index))
                 for index, position in enumerate(step.images, step.offset)
             ]

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO as CocoIndex
 
 from supernet.errors import UserError
-from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix, warp_image, warp_keypoints
+from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
 from supernet.pose.bottom_up.targets import collate, make_masks, make_targets, training_sample
 from supernet.pose.datasets.annotations import Person
 from supernet.pose.datasets.coco import PoseDataset
 from supernet.pose.datasets.images import read_image
+from supernet.pose.geometry import warp_image, warp_keypoints
 from supernet.pose.keypoints import COCO
 from tests.paths import SHARED
 from tools.bench import bottom_up_sample as bench

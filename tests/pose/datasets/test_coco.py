@@ -51,7 +51,7 @@ def write(folder: Path, raw: object, name: str = "file.json") -> Path:
 def test_real_coco_is_read_as_the_file_has_it() -> None:
     dataset = coco_val()
     raw = json.loads((COCO_FOLDER / "annotations" / "person_keypoints_val2017.json").read_text())
-    assert len(dataset) == 50 and list(dataset.ids) == [image["id"] for image in raw["images"]]
+    assert len(dataset) == 50 and list(dataset.image_ids) == [image["id"] for image in raw["images"]]
     entries = {entry["id"]: entry for entry in raw["annotations"]}
     assert sum(len(image.people) for image in dataset) == len(entries) == 127
     assert sum(person.iscrowd for image in dataset for person in image.people) == 4
@@ -89,8 +89,8 @@ def test_ground_truth_feeds_the_official_evaluator() -> None:
     assert 0 < len(dataset) < 50
     part = dataset[:4]
     truth = part.ground_truth()
-    assert {image["id"] for image in truth["images"]} == set(part.ids)
-    assert {entry["image_id"] for entry in truth["annotations"]} == set(part.ids)
+    assert {image["id"] for image in truth["images"]} == set(part.image_ids)
+    assert {entry["image_id"] for entry in truth["annotations"]} == set(part.image_ids)
     assert truth["categories"] == dataset.ground_truth()["categories"]
     results = [
         {"image_id": e["image_id"], "category_id": 1, "keypoints": e["keypoints"], "score": 1.0}
@@ -104,13 +104,15 @@ def test_split_is_disjoint_complete_and_independent_of_the_order_of_the_file(tmp
     first = PoseDataset(write(tmp_path, raw), tmp_path, COCO)
     backwards = {**raw, "images": raw["images"][::-1], "annotations": raw["annotations"][::-1]}
     second = PoseDataset(write(tmp_path, backwards, "backwards.json"), tmp_path, COCO)
-    assert first.ids != second.ids
+    assert first.image_ids != second.image_ids
     shares = {"train": 0.7, "val": 0.2, "calibration": 0.1}
     parts, again = first.split(shares, seed=3), second.split(shares, seed=3)
     assert {name: len(part) for name, part in parts.items()} == {"train": 14, "val": 4, "calibration": 2}
-    assert sorted(id for part in parts.values() for id in part.ids) == list(first.ids)
-    assert {name: part.ids for name, part in parts.items()} == {name: part.ids for name, part in again.items()}
-    assert first.split(shares, seed=4)["train"].ids != parts["train"].ids
+    assert sorted(id for part in parts.values() for id in part.image_ids) == list(first.image_ids)
+    assert {name: part.image_ids for name, part in parts.items()} == {
+        name: part.image_ids for name, part in again.items()
+    }
+    assert first.split(shares, seed=4)["train"].image_ids != parts["train"].image_ids
     assert [len(part) for part in first.split({"a": 3, "b": 0.25}, seed=0).values()] == [3, 5]
     assert [person.num_keypoints for person in parts["val"][0].people] == [17]
 

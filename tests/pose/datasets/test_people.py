@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from supernet.errors import UserError
@@ -89,7 +90,7 @@ def test_who_cannot_be_shown_is_left_out(tmp_path: Path, change: dict[str, Any])
 
 def test_a_file_in_which_nobody_is_left_is_refused(tmp_path: Path) -> None:
     dataset = coco_file(tmp_path, dict.fromkeys(range(3), {"area": 0}))
-    with pytest.raises(UserError, match="3 images in .* have no person with a box and a labelled joint"):
+    with pytest.raises(UserError, match="annotations of 3 images have no person with a box and a labelled joint"):
         PeopleDataset.from_annotations(dataset)
 
 
@@ -215,8 +216,8 @@ def test_parts_are_disjoint_by_photograph_and_those_of_the_photographs(crowd: Pa
     people = PeopleDataset.from_annotations(photographs)
     parts = people.split({"search": 4, "train": 0.5}, seed=3)
     for name, part in photographs.split({"search": 4, "train": 0.5}, seed=3).items():
-        assert parts[name].image_ids == part.ids
-        expected = [person.annotation_id for person in people if person.image_id in part.ids]
+        assert parts[name].image_ids == part.image_ids
+        expected = [person.annotation_id for person in people if person.image_id in part.image_ids]
         assert [person.annotation_id for person in parts[name]] == expected and expected
         assert parts[name].ground_truth() == part.ground_truth()
     assert parts["train"].image_ids != people.split({"search": 4, "train": 0.5}, seed=4)["train"].image_ids
@@ -233,13 +234,37 @@ def test_parts_of_mpii_never_share_a_photograph(crowd: Path) -> None:
     assert a and b and not a & b and len(parts["a"]) + len(parts["b"]) == len(people)
 
 
-def test_a_part_by_position_has_its_photographs(crowd: Path) -> None:
+def test_a_part_by_position_has_its_images(crowd: Path) -> None:
     people = PeopleDataset.from_annotations(coco_crowd(crowd))
-    assert [person.annotation_id for person in people[2:5]] == [people[i].annotation_id for i in (2, 3, 4)]
-    part = people.subset([5, 1])
-    assert list(part) == [people[5], people[1]] and part.image_ids == (people[5].image_id, people[1].image_id)
+    part = people[2:5]
+    assert list(part) == [people[i] for i in (2, 3, 4)]
+    assert part.image_ids == tuple(dict.fromkeys(people[i].image_id for i in (2, 3, 4)))
     assert [image["id"] for image in part.ground_truth()["images"]] == list(part.image_ids)
     assert people[-1] is people[len(people) - 1]
+
+
+def test_a_part_by_image_has_everybody_on_them_in_order(crowd: Path) -> None:
+    people = PeopleDataset.from_annotations(coco_crowd(crowd))
+    last, first = people.image_ids[5], people.image_ids[1]
+    part = people.subset([last, first])
+    assert list(part) == [person for person in people if person.image_id in (last, first)]
+    assert part.image_ids == (last, first)
+    with pytest.raises(UserError, match=r"no image 999 \(1 such ids\): choose among its images"):
+        people.subset([first, 999])
+
+
+def test_images_hold_the_annotated_people(crowd: Path) -> None:
+    photographs = coco_crowd(crowd)
+    images = list(photographs.images())
+    assert [image.id for image in images] == list(photographs.image_ids)
+    people = PeopleDataset.from_annotations(photographs)
+    shown = list(people.images())
+    assert [image.id for image in shown] == list(dict.fromkeys(person.image_id for person in people))
+    for image in shown:
+        expected = [person.keypoints_K3 for person in people if person.image_id == image.id]
+        np.testing.assert_array_equal(image.keypoints_PK3, expected)
+        (whole,) = [other for other in images if other.id == image.id]
+        assert whole.path == image.path and len(whole.keypoints_PK3) >= len(image.keypoints_PK3)
 
 
 def test_the_people_themselves_score_one(crowd: Path) -> None:

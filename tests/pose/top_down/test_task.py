@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from supernet.errors import UserError
-from supernet.pose.bottom_up.augmentation import warp_keypoints
 from supernet.pose.datasets.coco import PoseDataset
 from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.geometry import warp_keypoints
 from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
 from supernet.pose.metrics.mpii import MpiiEvaluator
 from supernet.pose.metrics.oks import OksEvaluator
@@ -38,7 +38,7 @@ def task_of(skeleton: Skeleton, **changes: Any) -> TopDownTask:
         loss=PersonLoss(),
         augmentation=PersonAugmentation.none(),
         decoding=DecodingSettings(),
-        suppression=SuppressionSettings(),
+        suppression=SuppressionSettings() if skeleton.sigmas else None,
         stride_of=lambda stride: int(stride),
         sigma=2.0,
         unbiased=False,
