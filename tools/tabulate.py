@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from supernet.cli.command import parser, run_of, run_program
-from supernet.cli.search import score_table
-from supernet.cli.train import load_supernet
 from supernet.cli.transfer import supernet_file
 from supernet.config.loading import load_config
-from supernet.io.files import sha256
+from supernet.pipeline import inputs
 from supernet.pipeline.candidates import scores_of
 from supernet.pipeline.progress import Progress
 from supernet.pipeline.run import Run
-from supernet.pipeline.training import TRAINED_BY
+from supernet.pipeline.search import score_table
+from supernet.pipeline.steps import provenance
+from supernet.pipeline.train import load_supernet
 from supernet.report import write_csv
 from supernet.search.journal import Journal
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.out.with_suffix(".jsonl"),
         space=part.space.fingerprint,
         seed=0,
-        settings=whole.settings(*TRAINED_BY, "TEST") | {"supernet_sha256": sha256(source)},
+        settings=provenance(inputs.search(whole, source)),
         to_json=whole.family.to_json,
     )
     evaluate, codes = scores_of(whole, supernet), part.space.all_codes()

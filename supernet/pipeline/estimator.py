@@ -72,7 +72,9 @@ class PoseEstimator:
         return self._task.approach
 
     @overload
-    def predict(self, images: Image, boxes: Boxes | None = None, *, batch: int = 32) -> list[DetectedPerson]: ...
+    def predict(  # type: ignore[overload-overlap]  # a text is a sequence of texts
+        self, images: Image, boxes: Boxes | None = None, *, batch: int = 32
+    ) -> list[DetectedPerson]: ...
     @overload
     def predict(
         self, images: Sequence[Image], boxes: Sequence[Boxes] | None = None, *, batch: int = 32

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from supernet.cli import main
-from supernet.cli.command import bare_parser, config_of, parser, run_program
+from supernet.cli.command import bare_parser, parser, run_of, run_program
 from supernet.errors import UserError
 from tests.paths import ROOT
 
@@ -35,7 +35,7 @@ def test_options_may_stand_before_between_and_after_overrides() -> None:
 def test_a_settings_file_that_is_not_there_names_the_nearest() -> None:
     options = parser("", "").parse_args(["--cfg", "experiments/synthetic/lightpose.yaml"])
     with pytest.raises(UserError, match=r"no such file; the nearest that comes with .* is synthetic/litepose\.yaml"):
-        config_of(options)
+        run_of(options)
 
 
 def test_a_full_gpu_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from search_spaces import FAMILIES, Space, choice, repeat
 from supernet.cli import search
-from supernet.cli.train import train_supernet
 from supernet.cost.cost_model import CostModel
 from supernet.cost.peak_memory import activations, peak_memory
 from supernet.pipeline.progress import Progress
+from supernet.pipeline.train import train_supernet
 from supernet.pipeline.training import new_supernet
 from supernet.sharing.meta import skeleton
 from tests.tiny_run import demo, small_demo

@@ -23,8 +23,9 @@ from supernet.cost.latency import LatencyModel, LatencyTable
 from supernet.deploy.benchmark import place_of
 from supernet.errors import UserError
 from supernet.io import checkpoint
-from supernet.pipeline.fit import optimizer
 from supernet.pipeline.run import Run
+from supernet.pipeline.steps import Optimisation, read
+from supernet.pipeline.training import optimizer
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan
 from supernet.training.trainer import Trainer
@@ -77,7 +78,7 @@ def tiny(precision: torch.dtype | None) -> tuple[Trainer[Any], Plan[Any]]:
         return {name: tensor.float().to(DEVICE) for name, tensor in batch.items()}
 
     plan = Plan([Phase("all", Sampler(tiny_training.SPACE, "sandwich", 1), 6, lambda _: 0.01)], 7, 4, seed=1)
-    made = optimizer(supernet, "adam", 0.0, 0.0, False)
+    made = optimizer(supernet, read(Optimisation, load_config(None), batch=4))
     trainer: Trainer[Any] = Trainer(
         supernet, supernet, tiny_training.Criterion(), made, prepare, distillation="inplace", clip=1.0, ema=0.9,
         precision=precision, loss_scale=64.0,

@@ -12,7 +12,6 @@ import pytest
 import torch
 import yaml
 
-from supernet.cli.train import load_supernet
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io import checkpoint
@@ -21,6 +20,7 @@ from supernet.pipeline import candidates
 from supernet.pipeline.candidates import Shipped, Worker, evaluate_of, losses_of, scores_of
 from supernet.pipeline.cluster import leave
 from supernet.pipeline.run import Run
+from supernet.pipeline.train import load_supernet
 from supernet.pipeline.training import new_supernet
 from supernet.search.loop import one_by_one
 from tests.paths import ROOT

@@ -12,10 +12,9 @@ from supernet.cli import search, train
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io import checkpoint
-from supernet.pipeline import dry_run
-from supernet.pipeline.provenance import searched_with
+from supernet.pipeline import dry_run, inputs
 from supernet.pipeline.run import Run
-from supernet.pipeline.training import TRAINED_BY
+from supernet.pipeline.steps import provenance
 from supernet.search.journal import Journal
 from tests.paths import ROOT
 
@@ -61,7 +60,7 @@ def test_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The stage that a checkpoint is in; then the evaluated of a search, and the stages of a subnet."""
     run = make_run(tmp_path)
-    folder, made_by = run.folder / "supernet", run.settings(*TRAINED_BY, "SUPERNET")
+    folder, made_by = run.folder / "supernet", provenance(inputs.supernet_training(run))
     folder.mkdir(parents=True)
     checkpoint.save(folder / "checkpoint.pt", {"trainer": {"done": 350}, "settings": made_by})
     dry_run.show_run(run, search=False)
@@ -75,11 +74,11 @@ def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     checkpoint.save(folder / "weights.pt", {"state_dict": {}, "settings": made_by})
     journal = Journal(
         run.folder / "search" / "journal.jsonl", space=run.space.fingerprint, seed=0,
-        settings=searched_with(run, folder / "weights.pt"), to_json=run.family.to_json,
+        settings=provenance(inputs.search(run, folder / "weights.pt")), to_json=run.family.to_json,
     )  # fmt: skip
     journal.add(run.space.largest, algorithm="nsga2", macs=1, metrics={"AP": 0.5}, seconds=1.0)
     (run.folder / "subnets" / "XS").mkdir(parents=True)
-    metrics = {"metrics": {stage: {} for stage in ("transferred", "calibrated", "retrained")}}
+    metrics = {"stages": {stage: {} for stage in ("transferred", "calibrated", "retrained")}}
     (run.folder / "subnets" / "XS" / "metrics.json").write_text(json.dumps(metrics))
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     dry_run.show_run(run, search=True)
@@ -106,7 +105,7 @@ def test_the_programs_show_it_and_do_nothing(tmp_path: Path, capsys: pytest.Capt
 
 def test_results_of_other_settings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path)
-    made_by = run.settings(*TRAINED_BY, "SUPERNET") | {"TRAIN.LR": 0.5}
+    made_by = provenance(inputs.supernet_training(run)) | {"TRAIN.LR": 0.5}
     checkpoint.save(run.folder / "supernet" / "weights.pt", {"state_dict": {}, "settings": made_by})
     dry_run.show_run(run, search=False)
     assert said(capsys)[3].endswith("was made with other settings (TRAIN.LR 0.5, now 0.004)")

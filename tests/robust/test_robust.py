@@ -18,7 +18,8 @@ import torch
 
 from supernet.errors import UserError
 from supernet.io import checkpoint
-from supernet.pipeline.fit import Keeping, finished, fit
+from supernet.pipeline.fit import Keeping, fit
+from supernet.pipeline.provenance import finished
 from supernet.pose.datasets.images import read_image
 from supernet.pose.datasets.loader import load
 from tests.io.test_files import full_disk

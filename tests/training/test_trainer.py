@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,7 @@ from torch import Tensor, nn
 
 from search_spaces import Space, choice, litepose
 from supernet import Supernet
-from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.pipeline.run import Run
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan, cosine, multi_step
 from supernet.training.stages import audit, stages
@@ -276,13 +273,3 @@ def test_an_overflow_changes_no_weight() -> None:
         made.step(plan.step(0), [batch])
         assert all(torch.equal(old, new) for old, new in zip(before, made.model.parameters(), strict=True))
         assert made.scaler.get_scale() == scale
-
-
-def test_keys_that_came_later_leave_old_results_valid(tmp_path: Path) -> None:
-    """At their defaults they are not among a result's settings; MAX_BROKEN never is."""
-    (tmp_path / "a.yaml").write_text("FP16: {ENABLED: true}")
-    run = Run(load_config(tmp_path / "a.yaml", ["TRAIN.ACCUMULATE", "2"]), tmp_path / "a.yaml")
-    known = run.settings("FP16", "TRAIN", "DATASET", "SUPERNET")
-    assert known["FP16.ENABLED"] is True and known["TRAIN.ACCUMULATE"] == 2
-    assert not {"FP16.DTYPE", "SUPERNET.SCHEDULE", "DATASET.MAX_BROKEN"} & set(known)
-    assert {"TRAIN.LR", "SUPERNET.EMA", "DATASET.SPLIT_SEED"} <= set(known)

@@ -18,14 +18,14 @@ import numpy as np
 import pandas as pd
 
 from supernet.cli.command import parser, run_program
-from supernet.cli.train import load_supernet, train_supernet
 from supernet.config.loading import load_config
 from supernet.errors import UserError
-from supernet.io.files import sha256
+from supernet.pipeline import inputs
 from supernet.pipeline.candidates import scores_of
 from supernet.pipeline.progress import Progress
 from supernet.pipeline.run import Run
-from supernet.pipeline.training import TRAINED_BY
+from supernet.pipeline.steps import provenance
+from supernet.pipeline.train import load_supernet, train_supernet
 from supernet.report import write_csv
 from supernet.search.journal import Journal
 from supernet.search.pareto import hypervolume
@@ -57,7 +57,7 @@ def judged(run: Run, codes: Codes, macs: Sequence[int]) -> pd.DataFrame:
         run.folder / "bench.jsonl",
         space=run.space.fingerprint,
         seed=0,
-        settings=run.settings(*TRAINED_BY, "SUPERNET", "TEST") | {"supernet_sha256": sha256(source)},
+        settings=provenance(inputs.search(run, source)),
         to_json=run.family.to_json,
     )
     evaluate, rows = scores_of(run, load_supernet(run, source)), []

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from supernet.cli.command import run_program
-from supernet.cli.train import load_supernet
 from supernet.config.loading import load_config
 from supernet.io import checkpoint
 from supernet.pipeline.candidates import cluster_of, evaluate_of
 from supernet.pipeline.run import Run
+from supernet.pipeline.train import load_supernet
 from supernet.pipeline.training import new_supernet
 
 
