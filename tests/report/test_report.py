@@ -229,7 +229,7 @@ def test_a_folder_that_lacks_something_ends_in_one_line_and_exit_code_2(
     if missing:
         (run / missing).unlink()
     with pytest.raises(SystemExit) as caught:
-        redraw.run(redraw.main, [str(run if missing else run / "none")])
+        redraw.run_program(redraw.main, [str(run if missing else run / "none")])
     error = capsys.readouterr().err
     assert caught.value.code == 2 and message in error and error.count("\n") == 1
 
