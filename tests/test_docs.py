@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import sys
+import types
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from search_spaces import FAMILIES
-from supernet.cli import main
+from supernet.cli import main, search
+from supernet.cli.command import SCRIPTS
 from supernet.config import schema
 from supernet.config.loading import load_config
 from supernet.config.schema import DEFAULTS
 from supernet.errors import UserError
-from tests.commands import PROGRAMS, fault
+from tests.commands import PROGRAMS, fault, missing_files
 from tests.paths import ROOT
 from tools import model_zoo
-from tools.cli_reference import SCRIPTS, TOOLS
+from tools.cli_reference import TOOLS
 from tools.cli_reference import reference as cli_reference
 from tools.config_reference import STAGES, comments_of, leaves, reference
 from tools.model_zoo import table_of
@@ -30,6 +35,12 @@ DOCUMENTS = {
         *ROOT.glob("docs/*.md"),
     )
 }
+#: The demo on ten images, with eight architectures and two steps of training.
+SMALL = shlex.split(
+    "THREADS 1 DATASET.SYNTHETIC.TRAIN 8 DATASET.SYNTHETIC.VAL 2 DATASET.SEARCH_IMAGES 2 DATASET.CALIBRATION_IMAGES 2 "
+    "SEARCH.EVALUATIONS 4 SEARCH.POPULATION 2 SEARCH.RANDOM_BASELINE 0 TRAIN.IMAGES_PER_GPU 2 RETRAIN.EPOCHS 1 "
+    "SUPERNET.STAGES '[{name: all, open: [kernel, depth, expansion, width, deconv_width], steps: 2}]'"
+)
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -134,6 +145,67 @@ def test_the_checker_finds_commands_and_anchors() -> None:
     assert anchors(text) == {"a-bc-d-e", "a-bc-d-e-1"}
 
 
+# ------------------------------------------------------------------------------------------------------------- README
+
+README = (ROOT / "README.md").read_text()
+BY_THE_SHELL = ("python3 -m venv .venv && . .venv/bin/activate",)  # lines that are no program's
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_every_line_of_the_readme_can_be_pasted() -> None:
+    """Each line of a block is a command that is checked, without anything to fill in, and so are those in prose."""
+    lines = [line for block in blocks(README, "") for line in block.splitlines()]
+    found = commands(README)
+    assert [line for line in lines if line not in found and line not in BY_THE_SHELL] == []
+    assert [command for command in found if "<" in command or "…" in command] == []
+
+
+def test_the_files_of_the_readmes_commands_are_there_or_made_by_an_earlier_one() -> None:
+    assert missing_files(commands(README)) == {}
+
+
+def test_the_checker_finds_a_file_that_nothing_makes() -> None:
+    weights = "output/synthetic/litepose/subnets/S/retrained/weights.pt"
+    valid, export = f"python valid.py --weights {weights}", f"python tools/export.py --weights {weights} --out net.onnx"
+    assert missing_files([valid]) == {valid: [weights]}
+    assert missing_files(["make demo", valid, export, "python valid.py --weights net.onnx"]) == {}
+    assert missing_files(["make demo", export, other := "python valid.py --weights net-int8.onnx"]) == {
+        other: ["net-int8.onnx"]
+    }
+    assert missing_files([data := "python train.py --cfg experiments/coco/litepose.yaml DATASET.ROOT coco"]) == {
+        data: ["coco"]
+    }
+
+
+@pytest.fixture(scope="module")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which ``make demo`` has run, on few images, and with a network that finds somebody everywhere."""
+    folder = tmp_path_factory.mktemp("clone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(search, "write_reports", lambda *_: [])
+        search.main(["--cfg", "experiments/synthetic/litepose.yaml", *SMALL, "TEST.DETECTION_THRESHOLD", "-9.0"])
+    return folder
+
+
+def test_the_python_of_the_readme_runs(
+    demo_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(demo_run)
+    names: dict[str, object] = {"__name__": "readme"}
+    monkeypatch.setitem(sys.modules, "readme", types.ModuleType("readme"))  # where dataclasses look for their module
+    for block in blocks(README, "python"):
+        exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+    assert len(capsys.readouterr().out.splitlines()) > 14  # a person: score, box, and 14 joints
+    assert isinstance(names["network"], nn.Module) and isinstance(names["subnet"], nn.Module)
+
+
+# ------------------------------------------------------------------------------------------------- generated documents
+
+
 def test_config_md_is_up_to_date() -> None:
     """Else: ``python tools/config_reference.py``."""
     assert (ROOT / "docs" / "config.md").read_text() == reference()
@@ -196,7 +268,7 @@ def test_read_only_means_that_nothing_reads_it() -> None:
             if isinstance(node, ast.Attribute):
                 mentioned.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                mentioned.add(node.value)
+                mentioned.update(node.value.split(".") if re.fullmatch(r"[A-Z0-9_.]+", node.value) else [node.value])
     comments = comments_of(Path(schema.__file__).read_text())
     last = {name: name.rpartition(".")[2] for name, _ in leaves(DEFAULTS)}
     keys = Counter(last.values())

@@ -17,15 +17,12 @@ from unittest.mock import patch
 
 import pandas as pd
 
-from supernet.cli.command import bare_parser, run_program
+from supernet.cli.command import SCRIPTS, bare_parser, run_program
 from supernet.cli.main import PROGRAMS
 from supernet.io.files import write_atomically
 from supernet.report.markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
-#: The script of a program of the installed command, where it is not tools/<program>.py.
-SCRIPTS = {"search": "search.py", "train": "train.py", "transfer": "weight_transfer.py", "valid": "valid.py"}
-SCRIPTS["report"] = "tools/plot_pareto.py"
 #: Scripts of the repository that the installed command does not have.
 TOOLS = ("draw_poses", "convert_checkpoint", "make_synthetic", "tabulate")
 HEAD = """# Command line
@@ -75,7 +72,7 @@ def reference() -> str:
     """The whole document."""
     overview, parts = [], []
     for name, does in PROGRAMS.items():
-        script = SCRIPTS.get(name, f"tools/{name}.py")
+        script = SCRIPTS[name]
         overview.append({"program": f"[`{name}`](#{name})", "script": f"`{script}`", "what it does": does})
         main = importlib.import_module(f"supernet.cli.{name}").main
         parts.append(_section(name, f"`pose-supernet {name}` or `python {script}`", parser_of(main, script)))
