@@ -41,6 +41,8 @@ bench: install
 
 docs: install
 	$(BIN)/python tools/config_reference.py
+	$(BIN)/python tools/cli_reference.py
+	$(BIN)/python tools/model_zoo.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

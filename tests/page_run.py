@@ -66,6 +66,24 @@ def make_run(folder: Path) -> Path:
     return folder
 
 
+def in_percent(folder: Path, metric: str = "Mean") -> Path:
+    """Rewrite the tables of a run as those of a metric that is in percent: AP becomes ``metric``, times 100."""
+    for name in ("front", "search/found", "search/random"):
+        table = pd.read_csv(folder / f"{name}.csv").rename(columns={"AP": metric})
+        _write(folder / f"{name}.csv", table.assign(**{metric: 100 * table[metric]}))
+    _times_100(folder / "comparison.csv", "ap_transferred", "ap_calibrated", "ap_retrained", "ap_scratch")
+    for file in folder.glob("fidelity/*/scores.csv"):
+        _times_100(file, "supernet", "test")
+    if (folder / "search" / "predictor.csv").is_file():
+        _times_100(folder / "search" / "predictor.csv", "error")
+    return folder
+
+
+def _times_100(file: Path, *columns: str) -> None:
+    table = pd.read_csv(file)
+    _write(file, table.assign(**{name: 100 * table[name] for name in columns}))
+
+
 def networks(folder: Path) -> dict[str, Network]:
     """The two subnets, to be drawn."""
     found = {}

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import sys
+import types
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from search_spaces import FAMILIES
+from supernet.cli import main, search
+from supernet.cli.command import SCRIPTS
 from supernet.config import schema
 from supernet.config.loading import load_config
 from supernet.config.schema import DEFAULTS
-from tests.commands import PROGRAMS, fault
+from supernet.errors import UserError
+from tests.commands import PROGRAMS, fault, missing_files
 from tests.paths import ROOT
+from tools import model_zoo
+from tools.cli_reference import TOOLS
+from tools.cli_reference import reference as cli_reference
 from tools.config_reference import STAGES, comments_of, leaves, reference
+from tools.model_zoo import table_of
 
 DOCUMENTS = {
     path.relative_to(ROOT).as_posix(): path
@@ -23,9 +35,16 @@ DOCUMENTS = {
         *ROOT.glob("docs/*.md"),
     )
 }
+#: The demo on ten images, with eight architectures and two steps of training.
+SMALL = shlex.split(
+    "THREADS 1 DATASET.SYNTHETIC.TRAIN 8 DATASET.SYNTHETIC.VAL 2 DATASET.SEARCH_IMAGES 2 DATASET.CALIBRATION_IMAGES 2 "
+    "SEARCH.EVALUATIONS 4 SEARCH.POPULATION 2 SEARCH.RANDOM_BASELINE 0 TRAIN.IMAGES_PER_GPU 2 RETRAIN.EPOCHS 1 "
+    "SUPERNET.STAGES '[{name: all, open: [kernel, depth, expansion, width, deconv_width], steps: 2}]'"
+)
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+NAME = re.compile(r"python ([\w./]+\.py)|pose-supernet (\w+)")  # of a program, in prose
 FOLDERS = ("supernet/", "search_spaces/", "tools/", "tests/", "experiments/", "docs/", "examples/")
 
 
@@ -41,11 +60,14 @@ def blocks(text: str, *languages: str) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """The commands in fenced blocks, lines that end in a backslash joined to the next, and in inline code."""
+    """The commands in fenced blocks, lines that end in a backslash joined to the next, and in inline code.
+
+    A program that inline code names without an argument is no command.
+    """
     lines = [
         line.strip() for block in blocks(text, "", "sh", "bash") for line in block.replace("\\\n", " ").splitlines()
     ]
-    lines += INLINE.findall(FENCE.sub("", text))
+    lines += [code for code in INLINE.findall(FENCE.sub("", text)) if not NAME.fullmatch(code)]
     return [line for line in lines if line.removeprefix(".venv/bin/").startswith(PROGRAMS)]
 
 
@@ -65,21 +87,23 @@ def anchors(text: str) -> set[str]:
 def test_links_and_named_files_lead_somewhere(name: str) -> None:
     text, folder = DOCUMENTS[name].read_text(), DOCUMENTS[name].parent
     prose = FENCE.sub("", text)
-    corrupt = []
+    wrong = []
     for target in LINK.findall(INLINE.sub("", prose)):
         if re.match(r"\w+:", target):
             continue
         file, _, anchor = target.partition("#")
         path = folder / file if file else DOCUMENTS[name]
         if not path.exists() or (anchor and anchor not in anchors(path.read_text())):
-            corrupt.append(target)
+            wrong.append(target)
     files = [
         code
         for code in INLINE.findall(prose)
         if code.startswith(FOLDERS) and re.fullmatch(r"[\w./-]+\.(py|md|yaml)", code)
     ]
-    corrupt += [code for code in files if not Path(code).exists()]
-    assert not corrupt
+    named = [match for code in INLINE.findall(prose) if (match := NAME.fullmatch(code))]
+    wrong += [match[0] for match in named if not (Path(match[1]).is_file() if match[1] else match[2] in main.PROGRAMS)]
+    wrong += [code for code in files if not Path(code).exists()]
+    assert not wrong
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -116,14 +140,114 @@ def test_the_checker_finds_a_wrong_command(command: str, what: str) -> None:
 
 
 def test_the_checker_finds_commands_and_anchors() -> None:
-    text = "# A `b.c` d-e\n```\npython x.py \\\n  --cfg a\nls\n```\nRun `make demo`, not `ls`.\n# A `b.c` d-e"
+    text = "# A `b.c` d-e\n```\npython x.py \\\n  --cfg a\nls\n```\nRun `make demo`, not `ls`, see `python x.py`.\n# A `b.c` d-e"
     assert commands(text) == ["python x.py    --cfg a", "make demo"]
     assert anchors(text) == {"a-bc-d-e", "a-bc-d-e-1"}
+
+
+# ------------------------------------------------------------------------------------------------------------- README
+
+README = (ROOT / "README.md").read_text()
+BY_THE_SHELL = ("python3 -m venv .venv && . .venv/bin/activate",)  # lines that are no program's
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_every_line_of_the_readme_can_be_pasted() -> None:
+    """Each line of a block is a command that is checked, without anything to fill in, and so are those in prose."""
+    lines = [line for block in blocks(README, "") for line in block.splitlines()]
+    found = commands(README)
+    assert [line for line in lines if line not in found and line not in BY_THE_SHELL] == []
+    assert [command for command in found if "<" in command or "…" in command] == []
+
+
+def test_the_files_of_the_readmes_commands_are_there_or_made_by_an_earlier_one() -> None:
+    assert missing_files(commands(README)) == {}
+
+
+def test_the_checker_finds_a_file_that_nothing_makes() -> None:
+    weights = "output/synthetic/litepose/subnets/S/retrained/weights.pt"
+    valid, export = f"python valid.py --weights {weights}", f"python tools/export.py --weights {weights} --out net.onnx"
+    assert missing_files([valid]) == {valid: [weights]}
+    assert missing_files(["make demo", valid, export, "python valid.py --weights net.onnx"]) == {}
+    assert missing_files(["make demo", export, other := "python valid.py --weights net-int8.onnx"]) == {
+        other: ["net-int8.onnx"]
+    }
+    assert missing_files([data := "python train.py --cfg experiments/coco/litepose.yaml DATASET.ROOT coco"]) == {
+        data: ["coco"]
+    }
+
+
+@pytest.fixture(scope="module")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which ``make demo`` has run, on few images, and with a network that finds somebody everywhere."""
+    folder = tmp_path_factory.mktemp("clone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(search, "write_reports", lambda *_: [])
+        search.main(["--cfg", "experiments/synthetic/litepose.yaml", *SMALL, "TEST.DETECTION_THRESHOLD", "-9.0"])
+    return folder
+
+
+def test_the_python_of_the_readme_runs(
+    demo_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(demo_run)
+    names: dict[str, object] = {"__name__": "readme"}
+    monkeypatch.setitem(sys.modules, "readme", types.ModuleType("readme"))  # where dataclasses look for their module
+    for block in blocks(README, "python"):
+        exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+    assert len(capsys.readouterr().out.splitlines()) > 14  # a person: score, box, and 14 joints
+    assert isinstance(names["network"], nn.Module) and isinstance(names["subnet"], nn.Module)
+
+
+# ------------------------------------------------------------------------------------------------- generated documents
 
 
 def test_config_md_is_up_to_date() -> None:
     """Else: ``python tools/config_reference.py``."""
     assert (ROOT / "docs" / "config.md").read_text() == reference()
+
+
+def test_cli_md_is_up_to_date() -> None:
+    """Else: ``python tools/cli_reference.py``."""
+    assert (ROOT / "docs" / "cli.md").read_text() == cli_reference()
+
+
+def test_every_program_has_a_script_and_a_section() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text()
+    for program in (*main.PROGRAMS, *TOOLS):
+        script = SCRIPTS.get(program, f"tools/{program}.py")
+        assert (ROOT / script).is_file() and f"\n## {program}\n" in text and f"python {script}" in text
+    scripts = {f"tools/{path.name}" for path in (ROOT / "tools").glob("*.py")}
+    known = {SCRIPTS.get(program, f"tools/{program}.py") for program in (*main.PROGRAMS, *TOOLS)}
+    assert scripts - known == {"tools/cli_reference.py", "tools/config_reference.py", "tools/model_zoo.py"}
+
+
+def test_the_model_zoo_has_every_published_network() -> None:
+    """In order, with its input; else: ``python tools/model_zoo.py``."""
+    rows = [line.split(" | ")[:2] for line in table_of((ROOT / "docs" / "model-zoo.md").read_text()).splitlines()[2:]]
+    published = [
+        [f"| {name}", "×".join(map(str, entry.arch.input_hw))]
+        for family in FAMILIES.values()
+        for name, entry in (family.PUBLISHED | getattr(family, "REBUILT", {})).items()
+    ]
+    assert rows == published
+
+
+@pytest.mark.slow
+def test_the_table_of_the_model_zoo_is_up_to_date(tmp_path: Path) -> None:
+    document = ROOT / "docs" / "model-zoo.md"
+    (tmp_path / "zoo.md").write_text(document.read_text())
+    model_zoo.main(["--out", str(tmp_path / "zoo.md")])
+    assert (tmp_path / "zoo.md").read_text() == document.read_text()
+
+
+def test_a_document_without_markers_is_refused() -> None:
+    with pytest.raises(UserError, match="put them where the table belongs"):
+        table_of("# Model zoo\n")
 
 
 def test_every_key_is_explained() -> None:
@@ -144,7 +268,7 @@ def test_read_only_means_that_nothing_reads_it() -> None:
             if isinstance(node, ast.Attribute):
                 mentioned.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                mentioned.add(node.value)
+                mentioned.update(node.value.split(".") if re.fullmatch(r"[A-Z0-9_.]+", node.value) else [node.value])
     comments = comments_of(Path(schema.__file__).read_text())
     last = {name: name.rpartition(".")[2] for name, _ in leaves(DEFAULTS)}
     keys = Counter(last.values())

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder.name if names.count(folder.name) == 1 else str(folder): RunTables(folder, _describe(run), plain(run.cfg))
         for folder, run in settings.items()
     }
-    print(write_runs(options.out, runs, metric=metric, dataset=dataset))
+    print(write_runs(options.out, runs, metric=metric, dataset=dataset, percent=settings[first].percent))
 
 
 def _run(folder: Path) -> Run:

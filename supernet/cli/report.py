@@ -13,6 +13,7 @@ from ..pipeline.data import READERS
 from ..pipeline.html_page import PUBLISHED
 from ..pipeline.reports import write_documents
 from ..pipeline.run import Run
+from ..pose.keypoints import MPII
 from ..report import draw, read_evaluated
 from .command import bare_parser, run_program, settings_file
 
@@ -36,11 +37,20 @@ def dataset_of(folder: Path) -> str:
         raise UserError(f"{path}: names no dataset; give --dataset, such as --dataset crowdpose") from None
 
 
+def _is_mpii(folder: Path) -> bool:
+    """Whether a run's scores are MPII's: in percent, the main one called Mean."""
+    try:
+        name = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["DATASET"]["DATASET"]
+        return READERS[name].skeleton is MPII
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, draw, print the files."""
     command = bare_parser(__doc__, EXAMPLES)
     command.add_argument("run", type=Path, help="the run's folder, with front.csv and comparison.csv")
-    command.add_argument("--metric", default="AP", help="the score's column (default AP)")
+    command.add_argument("--metric", help="the score's column; default: AP, or Mean of an MPII run")
     command.add_argument("--dataset", help="default: what config.yaml in the folder says")
     command.add_argument("--published", type=Path, default=PUBLISHED, help="table of published networks")
     command.add_argument(
@@ -49,16 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = command.parse_args(arguments)
     if not options.run.is_dir():
         raise UserError(f"{options.run}: no such run folder; run search.py first")
+    percent = _is_mpii(options.run)
     files: Sequence[Path] = draw(
         options.run,
-        metric=options.metric,
+        metric=options.metric or ("Mean" if percent else "AP"),
+        percent=percent,
         dataset=options.dataset or dataset_of(options.run),
         published=options.published,
         approach=None if options.approach == "all" else options.approach,
     )
     if (options.run / "subnets").is_dir():
         run = _run(options.run)
-        tables = (read_evaluated(options.run, which, run.score) for which in ("found", "random"))
+        tables = (read_evaluated(options.run, which, run.score, percent=percent) for which in ("found", "random"))
         files = [*files, *write_documents(run, *(0 if table is None else len(table) for table in tables))]
     print(*files, sep="\n")
 

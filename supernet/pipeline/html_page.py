@@ -59,7 +59,7 @@ def write_page(run: Run, about: Mapping[str, Any], dataset: str) -> Path:
 
     Args:
         run: the run's.
-        about: ``title``, ``metric``, ``ran``, ``space`` and ``stages``, as report.md has them.
+        about: ``title``, ``metric``, ``percent``, ``ran``, ``space`` and ``stages``, as report.md has them.
         dataset: by which published networks are found.
 
     Returns:
@@ -68,7 +68,7 @@ def write_page(run: Run, about: Mapping[str, Any], dataset: str) -> Path:
     Raises:
         UserError: a table, an architecture, weights or an image of the run cannot be read.
     """
-    subnets = {name: _subnet(run, name) for name in read_comparison(run.folder)["name"]}
+    subnets = {name: _subnet(run, name) for name in read_comparison(run.folder, percent=run.percent)["name"]}
     return write_html(
         run.folder,
         dataset=dataset,
@@ -78,7 +78,7 @@ def write_page(run: Run, about: Mapping[str, Any], dataset: str) -> Path:
         networks={name: _network(run, subnet.arch) for name, subnet in subnets.items()},
         images=_images(run, subnets) if subnets else (),
         deploy={name: _commands(name, subnet) for name, subnet in subnets.items()},
-        **{name: about[name] for name in ("title", "metric", "ran", "space", "stages")},
+        **{name: about[name] for name in ("title", "metric", "percent", "ran", "space", "stages")},
     )
 
 

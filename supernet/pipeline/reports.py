@@ -17,6 +17,7 @@ def write_reports(run: Run, found: int, baseline: int) -> list[Path]:
     plots = draw(
         run.folder,
         metric=run.score,
+        percent=run.percent,
         dataset=dataset_name(run),
         published=PUBLISHED,
         approach=approach_of(run),
@@ -52,6 +53,7 @@ def _about(run: Run, found: int, baseline: int) -> dict[str, Any]:
     return {
         "title": f"{cfg.SPACE.FAMILY} on {dataset_name(run)}",
         "metric": run.score,
+        "percent": run.percent,
         "ran": {
             "command": f"python search.py --cfg {cfg_file}",
             "seed": cfg.SEED,

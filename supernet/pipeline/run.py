@@ -184,6 +184,11 @@ class Run:
         """The number of the metric by which networks are compared: AP, or MPII's Mean."""
         return "Mean" if self.skeleton is MPII else "AP"
 
+    @property
+    def percent(self) -> bool:
+        """Whether that number is in percent, as PCKh is, and not a fraction of 1, as AP is."""
+        return self.skeleton is MPII
+
     @cached_property
     def task(self) -> Task[Any]:
         """Samples, loss and decoding: bottom-up or top-down, as DATASET.DATASET says."""

@@ -1,4 +1,4 @@
-"""What a run leaves for a reader: ``pareto.png``, ``pareto.svg``, ``report.md`` and ``report.html``, made from its tables."""
+"""Reports of a run, from its tables: ``pareto.png``, ``pareto.svg``, ``report.md``, ``report.html``, comparison of runs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def draw(
     folder: Path,
     *,
     metric: str = "AP",
+    percent: bool = False,
     dataset: str = "",
     published: Path | None = None,
     approach: str | None = "bottom-up",
@@ -39,6 +40,7 @@ def draw(
     Args:
         folder: the run's, with front.csv and comparison.csv; search/found.csv and search/random.csv are drawn if there.
         metric: the score's column in front.csv.
+        percent: the run's tables have the score in percent (MPII's PCKh); otherwise as a fraction (AP).
         dataset: names the axis and chooses the published networks.
         published: table of published networks; None draws none.
         approach: draw only published networks of this kind, whose MACs are per what the run's are per.
@@ -50,12 +52,12 @@ def draw(
         UserError: when a table is missing or lacks a column, or a file cannot be written.
     """
     scored = {metric: "score"}
-    front = read_front(folder, metric).rename(columns=scored)
-    found, random = read_evaluated(folder, "found", metric), read_evaluated(folder, "random", metric)
+    front = read_front(folder, metric, percent=percent).rename(columns=scored)
+    found, random = (read_evaluated(folder, which, metric, percent=percent) for which in ("found", "random"))
     figure = pareto_figure(
         front,
         None if random is None else random.rename(columns=scored),
-        read_comparison(folder),
+        read_comparison(folder, percent=percent),
         None if published is None else published_networks(published, dataset, metric, approach),
         metric=metric,
         dataset=dataset,

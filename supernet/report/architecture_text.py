@@ -1,4 +1,4 @@
-"""An architecture in words, short enough for a tooltip, from its JSON: objects with named fields, lists, values."""
+"""The text of an architecture for tooltips and pages, from its JSON: objects with named fields, lists, values."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 DOT = " · "
 
 
-def words(arch: Any) -> list[str]:
-    """Lines that say every field of an architecture.
+def architecture_lines(arch: Any) -> list[str]:
+    """Every field of an architecture as lines of text.
 
-    Fields with a value come first, then one line per element of each list of parts. Blocks that follow one another share
-    a line: ``stages 2: width 24 · blocks 3 · kernel 3 5 3``.
+    Fields with a value come first, then one line per element of each list of parts. Consecutive blocks share a line:
+    ``stages 2: width 24 · blocks 3 · kernel 3 5 3``.
 
     Args:
         arch: a JSON value; ``type`` entries, which name the class, are left out.
@@ -50,7 +50,7 @@ def _row(part: Any) -> str:
 
 
 def _columns(parts: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """The values of each field in all parts, by the field's name; what belongs to different parts is parted by a bar."""
+    """The values of each field in all parts, by the field's name; a bar separates the parts."""
     columns: dict[str, str] = {}
     for key in (key for key in parts[0] if key != "type"):
         values: list[Any] = [part.get(key) for part in parts]

@@ -1,7 +1,7 @@
-"""A network as an image: a row of boxes for every resolution, one box for every layer, in the order of execution.
+"""Diagram of a network: a row for every resolution, a box for every layer, in the order of execution.
 
-What is drawn is read from the network itself, so that any network can be drawn, and what a choice left out is not there:
-a branch that is missing has no boxes in its row.
+It is read from the operations of a forward pass, so that any network can be drawn, and a branch that an architecture does
+not have has no boxes in its row.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .plots import BLUE, GREEN, GREY, ORANGE, RED
 
 KERNELS = {1: "#C3CAD3", 3: "#56B4E9", 5: BLUE, 7: ORANGE, 9: RED}
 UP = GREEN  # a transposed convolution
-TALLEST = 80  # pixels of the widest layer of all networks on a page
+TALLEST = 80  # height in pixels of the layer with the most channels on a page
 LABEL, GAP = 40, 3  # pixels before the first box, and between boxes
 SMALLEST_GRID = 4  # positions; layers on fewer, such as those of squeeze-and-excitation, are not drawn
 
 
 @dataclass(frozen=True)
 class Box:
-    """One layer: where it stands, pixels from the upper left corner, its colour and what it is called."""
+    """One layer: position in pixels from the upper left corner, size, colour, and title (shown by a tooltip)."""
 
     x: int
     y: int
@@ -33,8 +33,8 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """All boxes of a network, the rows' names with the line on which they stand, and the image's size in pixels."""
+class Diagram:
+    """Boxes of a network, rows as (label, y of the base line), and the size of the diagram, all in pixels."""
 
     boxes: tuple[Box, ...]
     rows: tuple[tuple[str, int], ...]
@@ -44,27 +44,27 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Network:
-    """What an image is made of: the operations of one forward pass, and the input's pixels (height times width)."""
+    """What a diagram is drawn from: the operations of one forward pass, and the input's pixels (height times width)."""
 
     operations: Sequence[Operation]
     pixels: int
 
 
-def draw_networks(networks: Mapping[str, Network]) -> dict[str, Drawing]:
-    """Draw networks to one scale, by name."""
+def draw_diagrams(networks: Mapping[str, Network]) -> dict[str, Diagram]:
+    """Diagrams of networks by name, all to one scale."""
     layers = {name: list(_layers(network)) for name, network in networks.items()}
     most = max((channels for rows in layers.values() for _, channels, *_ in rows), default=1)
-    return {name: _drawing(rows, most) for name, rows in layers.items()}
+    return {name: _diagram(rows, most) for name, rows in layers.items()}
 
 
 def legend() -> list[tuple[str, str]]:
-    """Colours and what they mean."""
+    """Legend of the diagrams: colours and what they mean."""
     kernels = [(colour, f"{kernel} × {kernel}") for kernel, colour in KERNELS.items()]
     return [*kernels, (UP, "upsampling"), (GREY, "other")]
 
 
 def _layers(network: Network) -> Iterable[tuple[int, int, int, bool, str]]:
-    """Octave of the resolution (0 is the input's), channels, kernel, whether it enlarges, and name of every layer."""
+    """Of every layer: octave of the resolution (0 is the input's), channels, kernel, whether it upsamples, name."""
     for operation in network.operations:
         if operation.kind not in ("conv", "deconv", "linear"):
             continue
@@ -77,7 +77,7 @@ def _layers(network: Network) -> Iterable[tuple[int, int, int, bool, str]]:
             yield octave, channels, kernel, up, operation.layer
 
 
-def _drawing(layers: Sequence[tuple[int, int, int, bool, str]], most: int) -> Drawing:
+def _diagram(layers: Sequence[tuple[int, int, int, bool, str]], most: int) -> Diagram:
     boxes: list[Box] = []
     rows: list[tuple[str, int]] = []
     bottom, width = 0, 0
@@ -93,4 +93,4 @@ def _drawing(layers: Sequence[tuple[int, int, int, bool, str]], most: int) -> Dr
             boxes.append(Box(x, bottom - height, 3 * kernel + 3, height, colour, title))
             x += 3 * kernel + 3 + GAP
         width = max(width, x)
-    return Drawing(tuple(boxes), tuple(rows), width, bottom + 6)
+    return Diagram(tuple(boxes), tuple(rows), width, bottom + 6)

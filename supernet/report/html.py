@@ -1,4 +1,4 @@
-"""``report.html``: a run on one page that opens anywhere, without a network: figures to look into, tables, images, commands."""
+"""Write ``report.html``: one self-contained page of a run with interactive figures, tables, images and commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from markupsafe import Markup
 
 from ..io.files import read_json, sha256, write_atomically
 from ..search.journal import canonical_key
-from .architecture_text import words
-from .diagram import LABEL, Network, draw_networks, legend
+from .architecture_text import architecture_lines
+from .diagram import LABEL, Network, draw_diagrams, legend
 from .interactive import COSTS, Mark, Series, agreement_figure, curve_figure, score_tabs, thinned
 from .markdown import cell, environment, shown_comparison
 from .plots import BLUE, GREEN, GREY, ORANGE, RED
-from .tables import published_networks, read_comparison, read_evaluated, read_front, read_table
+from .tables import as_fractions, published_networks, read_comparison, read_evaluated, read_front, read_table
 
 PACKAGES = ("pose-supernet", "numpy", "pandas", "opencv-python-headless", "pycocotools")
 SUBNET_SERIES: tuple[
@@ -39,7 +39,7 @@ Describe = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Images:
-    """One row of images: whose poses they show, a remark, and the JPEG files."""
+    """One row of images with poses: title (network or ground truth), a remark, and the JPEG files."""
 
     title: str
     note: str
@@ -51,6 +51,7 @@ def write_html(
     *,
     title: str = "",
     metric: str = "AP",
+    percent: bool = False,
     dataset: str = "",
     approach: str | None = "bottom-up",
     published: Path | None = None,
@@ -62,17 +63,18 @@ def write_html(
     space: Mapping[str, Any] | None = None,
     stages: pd.DataFrame | None = None,
 ) -> Path:
-    """Write ``report.html`` from the tables of a run. What the run does not have is not on the page.
+    """Write ``report.html`` from the tables of a run. Parts that the run does not have are left out.
 
     Args:
         folder: the run's, with front.csv and comparison.csv; the rest is shown where it is there.
         title: heading; the folder's name when empty.
-        metric: the score's column in front.csv, a fraction.
+        metric: the score's column in front.csv.
+        percent: the run's tables have the score in percent (MPII's PCKh); otherwise as a fraction (AP).
         dataset: chooses the published networks.
         approach: show only published networks of this kind.
         published: table of published networks; None shows none.
         describe: from an architecture as the tables have it (JSON) to one whose fields have names.
-        networks: what is drawn of each subnet, by its name.
+        networks: what the diagram of each subnet is drawn from, by its name.
         images: rows of equally many images with poses.
         deploy: of each subnet, what a command does and the command.
         ran: what ran: command, configuration, seed, images, minutes …
@@ -85,11 +87,12 @@ def write_html(
     Raises:
         UserError: when a table is missing or lacks a column, or the file cannot be written.
     """
-    front, comparison = read_front(folder, metric), read_comparison(folder)
-    fidelity, predictor = _fidelity(folder), _optional(folder / "search" / "predictor.csv", "evaluated")
+    front, comparison = read_front(folder, metric, percent=percent), read_comparison(folder, percent=percent)
+    found, random = (read_evaluated(folder, which, metric, percent=percent) for which in ("found", "random"))
+    fidelity, predictor = _fidelity(folder, percent), _predictor(folder, percent)
     selected = select_subnets(folder, front, comparison, describe)
     references = None if published is None else published_networks(published, dataset, metric, approach)
-    series = _series(folder, metric, front, selected, references, describe)
+    series = _series(metric, front, found, random, selected, references, describe)
     plots = _curves(folder, comparison["name"].tolist())
     plots |= {"costs": score_tabs(series, metric, [name for name in COSTS if name in front])}
     if fidelity is not None:
@@ -104,10 +107,10 @@ def write_html(
             {"title": row.title, "note": row.note, "images": [base64.b64encode(jpeg).decode() for jpeg in row.jpegs]}
             for row in images
         ],
-        "drawings": draw_networks(networks or {}),
+        "diagrams": draw_diagrams(networks or {}),
         "legend": legend(),
         "first_box": LABEL,
-        "words": dict(zip(selected["name"], selected["words"], strict=True)),
+        "texts": dict(zip(selected["name"], selected["text"], strict=True)),
         "deploy": deploy or {},
         "stages": None if stages is None or stages.empty else as_table(stages),
         "fidelity": None if fidelity is None else as_table(fidelity[1]),
@@ -123,7 +126,7 @@ def write_html(
 
 
 def render(template: str, plots: Mapping[str, Any], content: Mapping[str, Any]) -> str:
-    """A page of one of the templates, with Bokeh's script and its figures by the names of their places in it."""
+    """Render a template with Bokeh's script and figures, by the ids of their elements."""
     pages = Environment(
         loader=PackageLoader("supernet.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -152,20 +155,20 @@ def as_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def points_of(table: pd.DataFrame, metric: str, describe: Describe) -> pd.DataFrame:
-    """Rows of front.csv or of search/found.csv as points of a figure: name, score, words and the costs they have."""
+    """Rows of front.csv or search/found.csv as points of a figure: name, score, architecture text, and their costs."""
     points = table[[name for name in COSTS if name in table]].assign(score=table[metric])
     points["name"] = table["name"] if "name" in table else "candidate"
-    points["words"] = [in_words(json.loads(arch), describe) for arch in table["arch"]] if "arch" in table else ""
+    points["text"] = [text_of(json.loads(arch), describe) for arch in table["arch"]] if "arch" in table else ""
     return points
 
 
-def in_words(arch: Any, describe: Describe) -> str:
-    """An architecture, given as JSON, in lines of words."""
-    return "\n".join(words(describe(arch)))
+def text_of(arch: Any, describe: Describe) -> str:
+    """The text of an architecture that is given as JSON."""
+    return "\n".join(architecture_lines(describe(arch)))
 
 
 def select_subnets(folder: Path, front: pd.DataFrame, comparison: pd.DataFrame, describe: Describe) -> pd.DataFrame:
-    """The compared subnets with the costs that the front knows of them, and in words."""
+    """The selected subnets with their costs in the front, and their architecture text."""
     known = [name for name in COSTS if name in front and name not in comparison]
     by_arch: dict[str, Any] = {canonical_key(json.loads(row["arch"])): row for _, row in front.iterrows()}
     rows = []
@@ -173,26 +176,26 @@ def select_subnets(folder: Path, front: pd.DataFrame, comparison: pd.DataFrame, 
         file = folder / "subnets" / str(row["name"]) / "arch.json"
         arch = read_json(file) if file.is_file() else None
         origin = by_arch.get(canonical_key(arch), {})
-        text = in_words(arch, describe) if arch is not None else ""
-        rows.append({**row, **{name: origin.get(name, float("nan")) for name in known}, "words": text})
-    return pd.DataFrame(rows, columns=[*comparison.columns, *known, "words"])
+        text = text_of(arch, describe) if arch is not None else ""
+        rows.append({**row, **{name: origin.get(name, float("nan")) for name in known}, "text": text})
+    return pd.DataFrame(rows, columns=[*comparison.columns, *known, "text"])
 
 
 def _series(
-    folder: Path,
     metric: str,
     front: pd.DataFrame,
+    found: pd.DataFrame | None,
+    random: pd.DataFrame | None,
     selected: pd.DataFrame,
     references: pd.DataFrame | None,
     describe: Describe,
 ) -> list[Series]:
-    """What is in the figure; what comes later lies above."""
+    """The series of the figure, from the back to the front."""
     series = []
     if references is not None and len(references):
         counted = "published; MACs as counted in " + references["source"] + ", " + references["convention"]
-        points = references[["name", "macs", "score"]].assign(words=counted)
+        points = references[["name", "macs", "score"]].assign(text=counted)
         series.append(Series("published", points, GREY, "triangle", size=9, filled=False))
-    found, random = read_evaluated(folder, "found", metric), read_evaluated(folder, "random", metric)
     if found is not None and "arch" in found:
         found = found[~found["arch"].isin(front["arch"])]
     if found is not None and len(found):
@@ -226,8 +229,8 @@ def _curves(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return plots
 
 
-def _fidelity(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Scores and correlations of the run's own supernet, where tools/fidelity.py evaluated it."""
+def _fidelity(folder: Path, percent: bool) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Scores and rank correlations of the run's supernet, where tools/fidelity.py measured them."""
     weights = folder / "supernet" / "weights.pt"
     if not weights.is_file():
         return None
@@ -241,11 +244,20 @@ def _fidelity(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     for name in ("kendall", "spearman"):
         ends = table[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
         shown[f"{name} (95 %)"] = [f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in ends]
-    return scores, shown
+    return as_fractions(scores, ("supernet", "test"), percent), shown
+
+
+def _predictor(folder: Path, percent: bool) -> pd.DataFrame | None:
+    """How good the search's predictor was, by generation, with errors in percent of the score; None where there was none."""
+    table = _optional(folder / "search" / "predictor.csv", "evaluated")
+    if table is None:
+        return None
+    errors = {name: f"{name} (%)" for name in ("error", "deviation") if name in table}
+    return table.assign(**{name: table[name] * (1 if percent else 100) for name in errors}).rename(columns=errors)
 
 
 def _optional(path: Path, *columns: str) -> pd.DataFrame | None:
-    """A table that a run may have; None without a file or without rows.
+    """A table that not every run has; None without a file or without rows.
 
     Raises:
         UserError: when it is no table, or lacks a column.
@@ -257,7 +269,7 @@ def _optional(path: Path, *columns: str) -> pd.DataFrame | None:
 
 
 def _subtitle(metric: str, front: pd.DataFrame, comparison: pd.DataFrame) -> str:
-    """The answer in one line."""
+    """The result in one line."""
     done = comparison.dropna(subset=["ap_retrained"])
     low, high = (cell("macs", front["macs"].agg(end)) for end in ("min", "max"))
     line = f"{len(front)} networks on the searched front, {low} to {high}"

@@ -1,6 +1,6 @@
-"""Figures to look into, for the page of a run: Bokeh's, which need no network once its script is in the page.
+"""Interactive figures of report.html, by Bokeh, which loads nothing from elsewhere once its script is in the page.
 
-Scores come as fractions and are shown in percent.
+Scores come in as fractions and are shown in percent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bokeh.plotting import figure
 from ..search.pareto import non_dominated
 from .plots import BLUE, GREEN, ORANGE, RED, macs_label
 
-#: Costs by their column: title, what one of them is on the axis, and how many of ours make it.
+#: Costs by their column: title, label of the axis, and the factor from the tables' unit to the axis'.
 COSTS: dict[str, tuple[str, str, float]] = {
     "macs": ("MACs", "millions of multiply-accumulates", 1e6),
     "params": ("Parameters", "thousands of parameters", 1e3),
@@ -38,7 +38,7 @@ MOST_POINTS = 2_000  # of one series, so that the page stays small
 MOST_STEPS = 800  # of one curve
 TIP = """<div style="max-width:min(460px,34vw);overflow-wrap:anywhere;font:13px/1.45 system-ui,sans-serif;color:#1b1f24">
 <b>@name</b> · @what<br>@score{0.0} % &nbsp;·&nbsp; @costs
-<div style="white-space:pre-wrap;color:#4a5560;margin-top:3px">@words</div></div>"""
+<div style="white-space:pre-wrap;color:#4a5560;margin-top:3px">@text</div></div>"""
 TAB_STYLE = ".bk-tab { font: 15px system-ui, sans-serif; padding: 6px 16px; }"
 
 Mark = Literal["circle", "x", "diamond", "square", "triangle", "star"]
@@ -46,11 +46,11 @@ Mark = Literal["circle", "x", "diamond", "square", "triangle", "star"]
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind.
+    """Points of one kind, with one style.
 
     Attributes:
         label: in the legend and in the tooltips.
-        points: ``name``, ``score`` (a fraction), ``words`` (lines), and the costs that are known, of :data:`COSTS`.
+        points: ``name``, ``score`` (a fraction), ``text`` (lines), and the known costs of :data:`COSTS`.
         colour: of marks and line.
         mark: shape of the marks.
         size: of the marks, pixels.
@@ -74,7 +74,7 @@ class Series:
 
 
 def score_tabs(series: Sequence[Series], metric: str, costs: Sequence[str]) -> Tabs:
-    """Score against cost: a tab for each of ``costs``, with the series that know it."""
+    """Score against cost: a tab for each of ``costs``, with the series that have it."""
     scores = pd.concat([one.points["score"] for one in series])
     low, high = 100 * float(scores.min()), 100 * float(scores.max())
     margin = 0.08 * max(high - low, 1.0)
@@ -116,7 +116,7 @@ def _draw(plot: Any, one: Series, source: ColumnDataSource, cost: str) -> list[A
 
 
 def curve_figure(curves: Sequence[tuple[str, pd.DataFrame]], y: str) -> Any:
-    """Lines over the steps of a training, on a logarithmic axis: of each its name, and ``step`` and ``y``."""
+    """Curves of trainings over their steps, on a logarithmic axis: name, and a table with ``step`` and ``y``."""
     plot = _plot(height=280, y_axis_type="log", x_axis_label="step", y_axis_label=y)
     lines: dict[str, list[Any]] = {}
     for index, (name, table) in enumerate(curves):
@@ -138,7 +138,7 @@ def agreement_figure(table: pd.DataFrame, metric: str) -> Any:
     )  # fmt: skip
     data: dict[str, Any] = {"x": 100 * table["supernet"], "y": 100 * table["test"], "macs": table["macs"] / 1e6}
     marks = plot.scatter("x", "y", source=ColumnDataSource(data), size=8, color=BLUE, alpha=0.7)
-    tips = [("in the supernet", "@x{0.0} %"), ("alone", "@y{0.0} %"), ("MMACs", "@macs{0.0}")]
+    tips = [("in the supernet", "@x{0.0} %"), ("stand-alone", "@y{0.0} %"), ("MMACs", "@macs{0.0}")]
     plot.add_tools(HoverTool(renderers=[marks], tooltips=tips, visible=False))
     return plot
 
@@ -173,7 +173,7 @@ def _plot(**options: Any) -> Any:
 
 
 def _legend(drawn: Mapping[str, list[Any]]) -> Legend:
-    """What was drawn, by its label."""
+    """Legend of what was drawn, by its label."""
     items = [LegendItem(label=label, renderers=renderers) for label, renderers in drawn.items()]
     return Legend(
         items=items, click_policy="hide", ncols=2, border_line_color=None, location="top_left", margin=0,
@@ -193,7 +193,7 @@ def _columns(one: Series) -> dict[str, Any]:
     return columns | {
         "score": (100 * points["score"]).to_numpy(dtype=float),
         "name": points["name"].astype(str).tolist(),
-        "words": points["words"].tolist(),
+        "text": points["text"].tolist(),
         "what": [one.label] * len(points),
         "costs": texts,
     }
@@ -212,7 +212,7 @@ def _with_unit(name: str, value: float) -> str:
 
 
 def _stairs(points: pd.DataFrame, cost: str) -> tuple[Any, Any]:
-    """The best points, cheapest first, in the axes' units."""
+    """The non-dominated points, cheapest first, in the units of the axes."""
     pairs = points[[cost, "score"]].to_numpy(dtype=float)
     best = pairs[non_dominated(pairs)]
     best = best[np.argsort(best[:, 0])]

@@ -1,4 +1,4 @@
-"""``report.md``: what a run did, where, and what came out, for a reader who was not there."""
+"""Write ``report.md``: what a run did, on which machine, and its results."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def write_report(
     *,
     title: str = "",
     metric: str = "AP",
+    percent: bool = False,
     ran: Mapping[str, Any] | None = None,
     space: Mapping[str, Any] | None = None,
     stages: pd.DataFrame | None = None,
@@ -35,7 +36,8 @@ def write_report(
     Args:
         folder: the run's.
         title: heading; the folder's name when empty.
-        metric: the score's column in front.csv, a fraction.
+        metric: the score's column in front.csv.
+        percent: the run's tables have the score in percent (MPII's PCKh); otherwise as a fraction (AP).
         ran: what ran: command, configuration, seed, images, minutes …
         space: the search space: family, architectures, MACs from and to …
         stages: one row per stage of the supernet's training.
@@ -47,14 +49,14 @@ def write_report(
     Raises:
         UserError: when a table is missing or lacks a column, or the file cannot be written.
     """
-    front, comparison = read_front(folder, metric), read_comparison(folder)
+    front, comparison = read_front(folder, metric, percent=percent), read_comparison(folder, percent=percent)
     parts = [f"# {title or folder.name}", "![score against MACs](pareto.png)"]
     parts += ["## What ran", bullets({**(ran or {}), **environment()})]
     if space:
         parts += ["## The search space", bullets(space)]
     if stages is not None and len(stages):
         parts += ["## Training of the supernet", markdown_table(stages)]
-    parts += ["## Networks cut out of the front", *_comparison(comparison, metric)]
+    parts += ["## Selected subnets", *_comparison(comparison, metric)]
     parts += ["## The searched front", *_front(front, metric)]
     if commands:
         parts += ["## Next", "```sh\n" + "\n".join(commands) + "\n```"]
@@ -64,7 +66,7 @@ def write_report(
 
 
 def environment() -> dict[str, str]:
-    """The machine and the versions that results depend on."""
+    """The machine and the versions that results depend on: PyTorch, Python, CPU, GPU."""
     facts = {
         "PyTorch": torch.__version__,
         "Python": platform.python_version(),
@@ -81,7 +83,7 @@ def bullets(facts: Mapping[str, Any]) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A pipe table; numbers to the right, MACs and parameters in readable units, an empty cell where nothing is."""
+    """A Markdown table: numbers right-aligned, MACs and parameters in readable units, missing values as empty cells."""
     header = "| " + " | ".join(map(str, table.columns)) + " |"
     rule = "|" + "|".join("---:" if pd.api.types.is_numeric_dtype(table[name]) else "---" for name in table) + "|"
     rows = [
@@ -99,14 +101,14 @@ def _comparison(comparison: pd.DataFrame, metric: str) -> list[str]:
     if comparison.empty:
         return ["None: the run has no SEARCH.BUDGETS."]
     return [
-        f"{metric} on the reported split, which the search never saw. *After transfer* has the supernet's weights and "
-        "BatchNorm statistics that are not its own; *calibrated* has its own.",
+        f"{metric} on the reported split, which the search never saw. *After transfer*: extracted weights, with the "
+        "BatchNorm statistics of the supernet; *calibrated*: with its own statistics, no weight changed.",
         markdown_table(shown_comparison(comparison, metric)),
     ]
 
 
 def shown_comparison(comparison: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The subnets' costs and scores in percent, with columns only for the stages that any of them went through."""
+    """Costs of the subnets and their scores in percent, with a column for each stage that any of them has a score of."""
     names = {column: f"{metric} {stage} (%)" for column, stage in STAGES.items()}
     shown = comparison[["name", "macs", "params", "resolution", *names]].dropna(axis="columns", how="all")
     return _in_percent(shown, [name for name in names if name in shown]).rename(columns=names)
@@ -126,7 +128,7 @@ def _in_percent(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def cell(name: object, value: Any) -> str:
-    """A value as the text of a table's cell: MACs and parameters in readable units, nothing for what is not there."""
+    """A value as text of a table cell: MACs and parameters in readable units, nothing for a missing one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

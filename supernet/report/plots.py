@@ -1,4 +1,4 @@
-"""The figure of a run: score against multiply-accumulates, the searched front among what it has to be compared with."""
+"""Pareto plot of a run: score against multiply-accumulates of front, baseline, selected subnets and published networks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6
 PUBLISHED_MARKS = ("o", "s", "^", "v", "<", ">", "p", "h", "d", "8", "*", "P")
 DATASETS = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII"}
 HEADINGS = (
-    "While searching, on the search split",
-    "Cut out, on the reported split",
+    "During the search, on the search split",
+    "Selected subnets, on the reported split",
     "Published, MACs as counted there",
 )
 FAMILIES = {
@@ -55,7 +55,7 @@ def pareto_figure(
     Args:
         front: macs, score of the searched front, as evaluated while searching.
         random: macs, score of the random search's candidates, all of them.
-        subnets: name, macs, ap_calibrated, ap_retrained, ap_scratch as evaluated in the end; NaN where not done. The score
+        subnets: name, macs, ap_calibrated, ap_retrained, ap_scratch on the reported split; NaN where not done. The score
             straight after transfer is in the report's table only: it would stretch the axis to zero.
         published: what :func:`.tables.published_networks` gives, for this dataset and metric only.
         metric: name on the axis.
@@ -107,7 +107,7 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
 
 
 def _steps(points: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """MACs and percent of the best points, cheapest first."""
+    """MACs and percent of the non-dominated points, cheapest first."""
     pairs = points[["macs", "score"]].to_numpy(dtype=np.float64)
     best = pairs[non_dominated(pairs)]
     best = best[np.argsort(best[:, 0])]

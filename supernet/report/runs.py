@@ -1,4 +1,4 @@
-"""Several runs on one page: their fronts in one figure, hypervolumes, and the networks that were cut out of them."""
+"""Compare several runs on one page: fronts in one figure, hypervolumes, selected subnets, settings that differ."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .interactive import COLOURS, COSTS, Series, score_tabs
 from .markdown import cell, shown_comparison
 from .tables import read_comparison, read_front
 
-MARGIN = 1.1  # the reference point's MACs over the largest of any front, so that the dearest network counts too
+MARGIN = 1.1  # the reference point's MACs over the largest of any front, so that the most expensive network counts, too
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is compared.
+    """A run to compare.
 
     Attributes:
         folder: with front.csv and comparison.csv.
@@ -34,14 +34,24 @@ class Run:
     config: Mapping[str, Any]
 
 
-def write_runs(path: Path, runs: Mapping[str, Run], *, metric: str, dataset: str) -> Path:
+def write_runs(path: Path, runs: Mapping[str, Run], *, metric: str, dataset: str, percent: bool = False) -> Path:
     """Write a page of runs, by their names, that were evaluated on one dataset by one metric.
+
+    Args:
+        path: the page to write.
+        runs: by their names on the page.
+        metric: the score's column in every front.csv.
+        dataset: names the page.
+        percent: the runs' tables have the score in percent (MPII's PCKh); otherwise as a fraction (AP).
+
+    Returns:
+        The file.
 
     Raises:
         UserError: a table of a run is missing or lacks a column, or the file cannot be written.
     """
-    fronts = {name: read_front(run.folder, metric) for name, run in runs.items()}
-    comparisons = {name: read_comparison(run.folder) for name, run in runs.items()}
+    fronts = {name: read_front(run.folder, metric, percent=percent) for name, run in runs.items()}
+    comparisons = {name: read_comparison(run.folder, percent=percent) for name, run in runs.items()}
     series = []
     for index, (name, run) in enumerate(runs.items()):
         colour = COLOURS[index % len(COLOURS)]
@@ -61,7 +71,7 @@ def write_runs(path: Path, runs: Mapping[str, Run], *, metric: str, dataset: str
         "metric": metric,
         "reference": cell("macs", reference),
         "volumes": as_table(_volumes(fronts, metric, reference)),
-        "picks": _selected(comparisons, metric),
+        "subnets": _selected(comparisons, metric),
         "differences": _differences({name: run.config for name, run in runs.items()}),
     }
     write_atomically(path, render("compare.html", {"costs": score_tabs(series, metric, shared)}, content))
@@ -84,7 +94,7 @@ def _volumes(fronts: Mapping[str, pd.DataFrame], metric: str, reference: float) 
 
 
 def _selected(comparisons: Mapping[str, pd.DataFrame], metric: str) -> dict[str, Any] | None:
-    """All cut out networks, the cheapest first."""
+    """The selected subnets of all runs, cheapest first."""
     tables = [table.assign(run=name) for name, table in comparisons.items() if len(table)]
     if not tables:
         return None
@@ -95,7 +105,7 @@ def _selected(comparisons: Mapping[str, pd.DataFrame], metric: str) -> dict[str,
 
 
 def _differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The keys of the configurations that are not alike in all runs."""
+    """The configuration keys that differ between the runs."""
     flat = {name: dict(_flat(config, "")) for name, config in configs.items()}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     rows = [

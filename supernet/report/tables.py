@@ -1,6 +1,6 @@
-"""The tables of a run, read and checked, and the published networks to compare with.
+"""Read and check the tables of a run, and the table of published networks.
 
-Scores are fractions from 0 to 1 in every table; figures and reports show them in percent.
+Scores are returned as fractions from 0 to 1, whatever unit the files have; figures and reports show them in percent.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     write_atomically(path, text.getvalue())
 
 
-def read_front(folder: Path, metric: str) -> pd.DataFrame:
+def read_front(folder: Path, metric: str, *, percent: bool = False) -> pd.DataFrame:
     """``front.csv`` of a run: name, macs, params, resolution, scores, arch; cheapest first.
+
+    Args:
+        folder: the run's.
+        metric: the score's column.
+        percent: the file has the score in percent, as MPII's PCKh; otherwise as a fraction, as COCO's AP.
 
     Raises:
         UserError: when it is missing, empty, or lacks a column.
@@ -50,11 +55,15 @@ def read_front(folder: Path, metric: str) -> pd.DataFrame:
     table = read_table(folder / "front.csv", (*FRONT_COLUMNS, metric), "run search.py first")
     if table.empty:
         raise UserError(f"{folder / 'front.csv'}: no architectures; run search.py again with more SEARCH.EVALUATIONS")
-    return table.sort_values("macs", ignore_index=True)
+    return as_fractions(table, [metric], percent).sort_values("macs", ignore_index=True)
 
 
-def read_comparison(folder: Path) -> pd.DataFrame:
-    """``comparison.csv`` of a run: the subnets and their scores after every stage; a stage not done is NaN.
+def read_comparison(folder: Path, *, percent: bool = False) -> pd.DataFrame:
+    """``comparison.csv`` of a run: the subnets and their scores after every step; a step not done is NaN.
+
+    Args:
+        folder: the run's.
+        percent: the file has scores in percent; otherwise as fractions.
 
     Raises:
         UserError: when it is missing or lacks a column.
@@ -63,12 +72,17 @@ def read_comparison(folder: Path) -> pd.DataFrame:
     if path.is_file() and not path.read_text(encoding="utf-8").strip():
         return pd.DataFrame(columns=list(COMPARISON_COLUMNS))  # a run without budgets compares nothing
     table = read_table(path, COMPARISON_COLUMNS, "run search.py first").sort_values("macs", ignore_index=True)
-    table[list(STAGES)] = table[list(STAGES)].astype(float)
-    return table
+    return as_fractions(table, list(STAGES), percent)
 
 
-def read_evaluated(folder: Path, which: str, metric: str) -> pd.DataFrame | None:
+def read_evaluated(folder: Path, which: str, metric: str, *, percent: bool = False) -> pd.DataFrame | None:
     """The architectures that the search (``found``) or its random baseline (``random``) evaluated; None without a file.
+
+    Args:
+        folder: the run's.
+        which: ``found`` or ``random``.
+        metric: the score's column.
+        percent: the file has the score in percent; otherwise as a fraction.
 
     Raises:
         UserError: when the file lacks a column.
@@ -76,7 +90,22 @@ def read_evaluated(folder: Path, which: str, metric: str) -> pd.DataFrame | None
     path = folder / "search" / f"{which}.csv"
     if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         return None
-    return read_table(path, ("macs", metric), "run search.py again")
+    return as_fractions(read_table(path, ("macs", metric), "run search.py again"), [metric], percent)
+
+
+def as_fractions(table: pd.DataFrame, columns: Sequence[str], percent: bool) -> pd.DataFrame:
+    """The table with scores from 0 to 1 in these columns.
+
+    Raises:
+        UserError: scores that are said to be fractions exceed 1.
+    """
+    scores = table[list(columns)].astype(float)
+    if percent:
+        scores = scores / 100
+    elif (scores > 1).any(axis=None):
+        name = next(column for column in columns if (scores[column] > 1).any())
+        raise UserError(f"{name}: {scores[name].max():g} is no fraction of 1; scores in percent need percent=True")
+    return table.assign(**{name: scores[name] for name in columns})
 
 
 def published_networks(path: Path, dataset: str, metric: str, approach: str | None = None) -> pd.DataFrame:

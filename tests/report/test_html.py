@@ -1,4 +1,4 @@
-"""``report.html``: self-contained, safe, right, and without what a run does not have; and several runs on one html_page."""
+"""``report.html``: self-contained, safe, right, and without what a run does not have; and several runs on one page."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from supernet.errors import UserError
 from supernet.pipeline import html_page
 from supernet.pipeline.run import Run
 from supernet.report import Images, Network, write_html
-from supernet.report.architecture_text import words
-from supernet.report.diagram import KERNELS, UP, draw_networks
+from supernet.report.architecture_text import architecture_lines
+from supernet.report.diagram import KERNELS, UP, draw_diagrams
 from supernet.search.pareto import hypervolume
-from tests.page_run import describe, make_run, networks
+from tests.page_run import describe, in_percent, make_run, networks
 from tests.paths import ROOT
 
 LARGEST = 5 * 2**20  # bytes of a page
@@ -73,7 +73,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
-    """A run that has everything, and its html_page."""
+    """A run that has everything, and its page."""
     folder = make_run(tmp_path_factory.mktemp("runs") / "run")
     path = write_html(
         folder,
@@ -98,7 +98,7 @@ def test_nothing_is_loaded_from_elsewhere(finished: tuple[Path, Page]) -> None:
 
 def test_all_that_a_run_has_is_on_the_page(finished: tuple[Path, Page]) -> None:
     _, found = finished
-    assert {"front", "subnets", "poses", "structure", "deploy", "training", "fidelity", "predictor", "run"} <= found.ids
+    assert {"front", "subnets", "poses", "diagrams", "deploy", "training", "fidelity", "predictor", "run"} <= found.ids
     assert set(found.figures) == {"costs", "supernet-loss", "subnet-loss", "agreement"}
     titles = re.findall(
         r'"title":"(MACs|Parameters|Peak memory|Latency)"', json.dumps(found.figures, separators=(",", ":"))
@@ -106,11 +106,25 @@ def test_all_that_a_run_has_is_on_the_page(finished: tuple[Path, Page]) -> None:
     assert titles == ["MACs", "Parameters", "Peak memory"]
     assert ["XS", "40 MMACs", "0.133 M", "128", "1.0", "31.0", "34.6"] in found.rows
     assert ["supernet", "all", "40", "0.61 (0.40 to 0.80)", "0.61 (0.40 to 0.80)"] in found.rows
-    assert ["12", "0.4", "0.5", "0.01", "0.9"] in found.rows and ["largest", "kernel, depth"] in found.rows
+    assert ["12", "0.4", "0.5", "1.0", "0.9"] in found.rows and ["largest", "kernel, depth"] in found.rows
     assert found.tags["img"] == 6 and found.text.count("data:image/jpeg;base64,/9g=") == 6
     assert "python tools/demo.py --input &#39;my photos&#39;" in found.text
     assert "18,063,360" in found.text and "SEED: 0" in found.text
     assert "XS reaches 34.6 at 40 MMACs, L reaches 43.2 at 240 MMACs" in found.text
+
+
+def test_scores_in_percent_are_shown_as_they_are(tmp_path: Path) -> None:
+    """The page of a run whose metric is PCKh has the tables and figures of the same run with fractions."""
+    folder = make_run(tmp_path / "run")
+    fractions = Page(write_html(folder, describe=describe))
+    percent = Page(write_html(in_percent(folder), metric="Mean", percent=True, describe=describe))
+    assert [[cell.replace("Mean", "AP") for cell in row] for row in percent.rows] == fractions.rows
+    assert "Mean after retraining: XS reaches 34.6 at 40 MMACs, L reaches 43.2 at 240 MMACs" in percent.text
+    for name in ("start", "end"):
+        ends = [re.findall(rf'"{name}": (-?[\d.]+)', json.dumps(page.figures)) for page in (percent, fractions)]
+        assert np.allclose(*[np.array(values, dtype=float) for values in ends])
+    with pytest.raises(UserError, match=r"Mean: .* is no fraction of 1"):
+        write_html(folder, metric="Mean", describe=describe)
 
 
 def test_marks_know_their_architecture_and_are_drawn_once(finished: tuple[Path, Page]) -> None:
@@ -178,24 +192,24 @@ def test_a_table_that_cannot_be_used_is_named(
         write_html(folder, describe=describe)
 
 
-# ------------------------------------------------------------------------------------------------- words and structure
+# ------------------------------------------------------------------------------------------------- architecture text and diagrams
 
 
-def test_every_family_is_put_into_words() -> None:
+def test_every_family_has_a_text() -> None:
     for name, family in FAMILIES.items():
         arch = family.SPACES["small"].sample(np.random.default_rng(1))
-        lines = words(codec.to_json(arch))
+        lines = architecture_lines(codec.to_json(arch))
         assert len(lines) > 1 and not re.search(r"[{\[']", "".join(lines)), name
-    assert words({"type": "Net", "resolution": [64, 48], "stem": {"width": 8}, "widths": []}) == [
+    assert architecture_lines({"type": "Net", "resolution": [64, 48], "stem": {"width": 8}, "widths": []}) == [
         "resolution 64 × 48 · widths none",
         "stem: width 8",
     ]
 
 
-def test_blocks_stand_side_by_side_in_words() -> None:
+def test_blocks_of_a_stage_share_a_line() -> None:
     block = {"type": "Block", "kernel": 3}
     stage = {"width": 8, "modules": [{"blocks": [block, {"kernel": 5}]}, {"blocks": [block]}]}
-    assert words({"stages": [stage]}) == ["stages 1: width 8 · modules 2 · blocks 2 1 · kernel 3 5 | 3"]
+    assert architecture_lines({"stages": [stage]}) == ["stages 1: width 8 · modules 2 · blocks 2 1 · kernel 3 5 | 3"]
 
 
 def test_a_network_is_drawn_as_it_is() -> None:
@@ -204,17 +218,17 @@ def test_a_network_is_drawn_as_it_is() -> None:
     small = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 4, 5, 1, 2), nn.ConvTranspose2d(4, 4, 4, 2, 1))
     wide = nn.Conv2d(3, 16, 1)
     shape = (1, 3, 32, 16)
-    drawings = draw_networks(
+    diagrams = draw_diagrams(
         {name: Network(operations(net, shape), 512) for name, net in (("small", small), ("wide", wide))}
     )
-    drawing = drawings["small"]
-    assert [label for label, _ in drawing.rows] == ["1/1", "1/2"]
-    assert [box.colour for box in drawing.boxes] == [UP, KERNELS[3], KERNELS[5]]
-    up, first, second = drawing.boxes
-    assert (first.height, second.height, drawings["wide"].boxes[0].height) == (40, 20, 80)
+    diagram = diagrams["small"]
+    assert [label for label, _ in diagram.rows] == ["1/1", "1/2"]
+    assert [box.colour for box in diagram.boxes] == [UP, KERNELS[3], KERNELS[5]]
+    up, first, second = diagram.boxes
+    assert (first.height, second.height, diagrams["wide"].boxes[0].height) == (40, 20, 80)
     assert first.title == "0: 3 × 3, 8 channels at 1/2" and up.title == "2: 4 × 4, 4 channels at 1/1"
-    assert second.x > first.x + first.width and drawing.width >= second.x + second.width
-    assert draw_networks({"squeeze": Network(operations(squeeze, (1, 8, 32, 16)), 512)})["squeeze"].boxes == ()
+    assert second.x > first.x + first.width and diagram.width >= second.x + second.width
+    assert draw_diagrams({"squeeze": Network(operations(squeeze, (1, 8, 32, 16)), 512)})["squeeze"].boxes == ()
 
 
 # ------------------------------------------------------------------------------------------------------- a whole run's
@@ -226,7 +240,7 @@ MPII = ["DATASET.DATASET", "mpii", "DATASET.TRAIN", "train", "DATASET.TEST", "va
 
 @pytest.mark.parametrize(("family", "overrides"), [("litepose", []), ("hrnet", MPII)])
 def test_what_only_the_setting_knows(family: str, overrides: list[str], tmp_path: Path) -> None:
-    """Poses of truth and subnet on the same images, the subnet's structure and commands, for both ways."""
+    """Poses of truth and subnet on the same images, the subnet's diagram and commands, bottom-up and top-down."""
     cfg = ROOT / "experiments" / "synthetic" / f"{family}.yaml"
     folders = ["OUTPUT_DIR", str(tmp_path), "DATASET.ROOT", str(tmp_path / "data"), "DEVICE", "cpu"]
     run = Run(load_config(cfg, [*CROWD, *overrides, *folders]), cfg)
@@ -237,15 +251,25 @@ def test_what_only_the_setting_knows(family: str, overrides: list[str], tmp_path
     (subnet / "arch.json").write_text(json.dumps(described))
     torch.save({"state_dict": run.build(arch).state_dict()}, subnet / "weights.pt")
     costs = {"name": ["XS"], "macs": 4e7, "params": 1e5, "resolution": arch.input_hw[0]}
-    front = pd.DataFrame(costs | {run.score: 0.4, "arch": json.dumps(described)})
+    score = 63.4 if run.percent else 0.634
+    front = pd.DataFrame(costs | {run.score: score, "arch": json.dumps(described)})
     front.to_csv(run.folder / "front.csv", index=False)
-    scores = dict.fromkeys(("ap_transferred", "ap_calibrated", "ap_retrained", "ap_scratch"), 0.4)
+    scores = dict.fromkeys(("ap_transferred", "ap_calibrated", "ap_retrained", "ap_scratch"), score)
     pd.DataFrame(costs | scores).to_csv(run.folder / "comparison.csv", index=False)
-    about = {"title": "Tiny", "metric": run.score, "ran": {}, "space": {}, "stages": pd.DataFrame(), "commands": []}
+    about = {
+        "title": "Tiny",
+        "metric": run.score,
+        "percent": run.percent,
+        "ran": {},
+        "space": {},
+        "stages": pd.DataFrame(),
+        "commands": [],
+    }
 
     found = Page(html_page.write_page(run, about, "synthetic"))
     assert found.tags["img"] == 2 * html_page.IMAGES
-    assert {"poses", "structure", "deploy"} <= found.ids and found.tags["rect"] > 5
+    assert next(row for row in found.rows if row[0] == "XS")[-4:] == ["63.4"] * 4
+    assert {"poses", "diagrams", "deploy"} <= found.ids and found.tags["rect"] > 5
     assert (
         f"--superconfig {subnet / 'arch.json'}" in found.text
         and f"TEST.MODEL_FILE {subnet / 'weights.pt'}" in found.text
@@ -265,6 +289,17 @@ def runs(finished: tuple[Path, Page], tmp_path: Path) -> list[Path]:
     front = pd.read_csv(folders[1] / "front.csv")
     front.assign(AP=front["AP"] - 0.1).iloc[:3].to_csv(folders[1] / "front.csv", index=False)
     return folders
+
+
+def test_runs_of_mpii_are_compared_in_percent(runs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "compare.html"
+    compare.main([*map(str, runs), "--out", str(out)])
+    fractions = [row for row in Page(out).rows if row[0] in map(str, runs)]
+    for folder in runs:
+        in_percent(folder)
+        (folder / "config.yaml").write_text("DATASET: {DATASET: mpii}\nMODEL: {NUM_JOINTS: 16}\n")
+    compare.main([*map(str, runs), "--out", str(out)])
+    assert [row for row in Page(out).rows if row[0] in map(str, runs)] == fractions
 
 
 def test_runs_are_compared_on_one_page(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

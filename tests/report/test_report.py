@@ -17,6 +17,7 @@ from supernet.report import draw, pareto_figure, published_networks, save_figure
 from supernet.report.markdown import markdown_table
 from supernet.report.plots import _ticks, macs_label
 from supernet.report.tables import read_comparison, read_front
+from tests.page_run import in_percent
 from tests.paths import SHARED
 
 PUBLISHED = redraw.PUBLISHED
@@ -164,6 +165,14 @@ def test_the_report_says_what_ran_and_what_came_out(run: Path) -> None:
     assert "30 of 60 rows" in text and len(re.findall(r"^\| front-", text, re.MULTILINE)) == 30
 
 
+def test_scores_in_percent_are_reported_as_they_are(run: Path) -> None:
+    """PCKh is in percent already, AP is a fraction: both stand in the report as percent."""
+    fractions = write_report(run).read_text()
+    assert write_report(in_percent(run), metric="Mean", percent=True).read_text() == fractions.replace("AP", "Mean")
+    with pytest.raises(UserError, match=r"Mean: 44\.\d+ is no fraction of 1"):
+        write_report(run, metric="Mean")
+
+
 def test_a_stage_that_was_never_done_has_no_column(run: Path) -> None:
     table = pd.read_csv(run / "comparison.csv").assign(ap_scratch=None)
     table.to_csv(run / "comparison.csv", index=False)
@@ -192,6 +201,18 @@ def test_the_tool_draws_a_run_again(run: Path, capsys: pytest.CaptureFixture[str
     assert redraw.dataset_of(run) == "synthetic"
 
 
+def test_the_tool_reads_the_unit_of_a_score_from_the_runs_configuration(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[dict[str, object]] = []
+    monkeypatch.setattr(redraw, "draw", lambda folder, **options: drawn.append(options) or ())
+    (run / "config.yaml").write_text("DATASET: {DATASET: mpii}\n")
+    redraw.main([str(run)])
+    (run / "config.yaml").write_text("DATASET: {DATASET: coco}\n")
+    redraw.main([str(run)])
+    assert [(one["metric"], one["percent"]) for one in drawn] == [("Mean", True), ("AP", False)]
+
+
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
@@ -208,7 +229,7 @@ def test_a_folder_that_lacks_something_ends_in_one_line_and_exit_code_2(
     if missing:
         (run / missing).unlink()
     with pytest.raises(SystemExit) as caught:
-        redraw.run(redraw.main, [str(run if missing else run / "none")])
+        redraw.run_program(redraw.main, [str(run if missing else run / "none")])
     error = capsys.readouterr().err
     assert caught.value.code == 2 and message in error and error.count("\n") == 1
 
