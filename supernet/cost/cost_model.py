@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from ..sharing.meta import skeleton
+from ..sharing.meta import meta_network
 from ..sharing.protocols import SupportsSpace
 from ..sharing.slicing import canonical_modules
 from .macs import layer_factors, parameter_factors
@@ -113,10 +113,10 @@ class CostModel(Generic[A]):
         )  # fmt: skip
 
     def _count(self, arch: A) -> Sequence[Any]:
-        network = skeleton(self._build, arch)
+        network = meta_network(self._build, arch)
         names = names_in_largest(network)
         return layer_factors(network, self._input_shape(arch), names), parameter_factors(network, names)
 
     def _trace(self, arch: A) -> Sequence[Any]:
-        network = skeleton(self._build, arch)
+        network = meta_network(self._build, arch)
         return [activations(network, self._input_shape(arch), names_in_largest(network))]

@@ -13,7 +13,7 @@ from search_spaces.layers.heads import BottomUpSRHead, SRHead
 from search_spaces.layers.super_resolution import SRPoseHead
 from supernet import Supernet
 from supernet.cost.macs import count
-from supernet.sharing.slicing import plan
+from supernet.sharing.slicing import slices_of
 
 SMALL = srpose.SMALL.largest
 
@@ -128,7 +128,7 @@ def test_super_resolution_heads_differ_by_their_tags_only() -> None:
 def test_embeddings_are_shared_joint_by_joint() -> None:
     """The leading channels of each joint, not of all joints together."""
     small, big = (SRPoseHead((8, 4), (e, e), (2, 2), (1,)).network((6, 12), 3) for e in (2, 5))
-    parts = plan(small, big)
+    parts = slices_of(small, big)
     assert parts["kp_encoder.0.0.weight"].index[0].tolist() == [0, 1, 5, 6, 10, 11]
     assert parts["kp_encoder.0.0.bias"].index[0].tolist() == [0, 1, 5, 6, 10, 11]
     weight = big.state_dict()["converge.0.conv.weight"]
