@@ -1,4 +1,4 @@
-"""Latency of every architecture of a space on one device and runtime, from a table that is measured once.
+"""Latency model: predict the latency of every architecture of a space on one device from a few measurements.
 
 Some random architectures of the space are measured whole. A network is blocks of a few kinds (dense, 1×1, depthwise and
 transposed convolutions, linear layers), and what a block takes is modelled as a time per call, per output element (with the

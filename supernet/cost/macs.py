@@ -1,4 +1,4 @@
-"""Multiply-accumulates and parameters of a network, exactly, without weights and without computing.
+"""Count the MACs (multiply-accumulates) and parameters of a network exactly, on the meta device.
 
 Every convolution, transposed convolution and linear layer costs *positions × elements of its weight*: output positions
 for a convolution, input positions for a transposed one, rows for a linear one (batch included), whether a module or a

@@ -1,4 +1,4 @@
-"""Checkpoints: written so that the old one survives, read as data only, and read in the layouts that others write."""
+"""Write and read checkpoints: atomically, as data only (no pickled code), in our layout and those of other programs."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def _with_tied(network: nn.Module, weights: Mapping[str, Tensor], source: str) -
 
 
 def _difference(network: nn.Module, wrong: list[str], own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
-    """Why the shapes differ: another number of joints, if that explains every one of them, or another architecture."""
+    """Why the shapes differ: another number of joints, if that accounts for every one of them, or another architecture."""
     joints = getattr(network, "joints", 0)
     pairs = [(tuple(own[key].shape), tuple(weights[key].shape)) for key in wrong]
     for other in range(1, 4 * joints):
