@@ -1,4 +1,4 @@
-"""What can be built: one file per family of networks, each with the same five parts in the same order.
+"""Search spaces and networks: one file per family, each with the same five parts in the same order.
 
 Architecture, network, space, published variants, and their files. A family module offers ``build``, ``SPACE``, ``SPACES``,
 ``to_json``, ``from_json``, ``published`` and ``PUBLISHED``. :func:`published` builds any network of the papers by its name.

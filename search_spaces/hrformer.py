@@ -271,7 +271,7 @@ def from_json(data: Any) -> HRFormerPose:
 
 
 def check(backbone: HRFormer, resolution: tuple[int, int]) -> None:
-    """Whether the backbone exists and takes such pictures, as far as types cannot say it.
+    """Whether the backbone exists and takes such images, as far as types cannot say it.
 
     Raises:
         ArchitectureError: when not; one line that names the field.

@@ -1,4 +1,4 @@
-"""HRNet: branches of four resolutions side by side, which exchange what they know again and again; top-down pose.
+"""HRNet: parallel branches of four resolutions with repeated multi-resolution fusion; top-down pose.
 
 Two kinds of pruning keep it a network whose output comes from the branch of highest resolution: a branch may lose its residual
 blocks, down to none (the gradual shrinking of Wang et al., "Lite Pose", CVPR 2022, §3.2, which empties the branches of high
@@ -46,7 +46,7 @@ class HRNet:
         stages: with up to two, three and four branches.
         bottlenecks: blocks of the first stage, which has one branch.
         bottleneck_width: channels of their 3×3 convolutions.
-        stem_width: channels of the two convolutions that bring the picture to a quarter.
+        stem_width: channels of the two convolutions that bring the image to a quarter.
         empty_branch: what a branch of no blocks is: nothing, or a 3×3 convolution with BatchNorm and ReLU6 (LitePose's code).
     """
 

@@ -1,4 +1,4 @@
-"""Lite-HRNet: branches of different resolution whose channels are weighed, in place of 1×1 convolutions between them.
+"""Lite-HRNet: HRNet's branches with conditional channel weighting in place of 1×1 convolutions.
 
 Paper: Yu et al., "Lite-HRNet: A Lightweight High-Resolution Network", CVPR 2021. Parameter names and shapes are those of the
 authors' checkpoints (HRNet/Lite-HRNet).

@@ -15,9 +15,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from .layers.convolutions import InvertedResidual, SeparableHead, conv_bn, make_divisible
-from .published import litepose_supernet
+from .published import litepose_superconfig, litepose_supernet
 from .published.catalogue import Published
-from .space import ArchitectureError, Space, choice, repeat
+from .space import Space, choice, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
 
@@ -222,48 +222,11 @@ def from_json(data: Any) -> LitePose:
     Raises:
         ArchitectureError: when a key is missing or a value is not a number where one has to be.
     """
-    try:
-        stages = tuple(
-            Stage(
-                _integer(stage["channel"], "channel"),
-                _integer(stage["stride"], "stride"),
-                tuple(
-                    Block(_integer(expansion, "expansion"), _integer(kernel, "kernel"))
-                    for expansion, kernel in _blocks(stage, index)
-                ),
-            )
-            for index, stage in enumerate(data["backbone_setting"])
-        )
-        arch = LitePose(
-            _integer(data["img_size"], "img_size"),
-            _integer(data["input_channel"], "input_channel"),
-            stages,
-            tuple(_integer(width, "deconv_setting") for width in data["deconv_setting"]),
-        )
-    except KeyError as error:
-        raise ArchitectureError(f"LitePose superconfig lacks {error}; it is written as in litepose-XS.json") from None
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ArchitectureError):
-            raise
-        raise ArchitectureError(f"not a LitePose superconfig ({error}); it is written as in litepose-XS.json") from None
-    if len(arch.stages) != len(_STRIDES) or len(arch.deconv_width) != DECONVS:
-        raise ArchitectureError(
-            f"LitePose has 4 stages and 3 deconvolutions, the superconfig {len(arch.stages)} and {len(arch.deconv_width)}"
-        )
-    return arch
-
-
-def _blocks(stage: Any, index: int) -> list[Any]:
-    count, settings = _integer(stage["num_blocks"], "num_blocks"), list(stage["block_setting"])
-    if not 1 <= count <= len(settings):
-        raise ArchitectureError(f"backbone_setting[{index}]: num_blocks is {count}, block_setting has {len(settings)}")
-    return settings[:count]
-
-
-def _integer(value: Any, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 100_000:
-        raise ArchitectureError(f"{name} is {value!r}, it has to be a positive whole number")
-    return value
+    found = litepose_superconfig.parse(data, stages=len(_STRIDES), deconvs=DECONVS)
+    stages = (
+        Stage(width, stride, tuple(Block(*setting) for setting in blocks)) for width, stride, blocks in found.stages
+    )
+    return LitePose(found.resolution, found.input_width, tuple(stages), found.deconv_width)
 
 
 def published() -> dict[str, LitePose]:

@@ -28,7 +28,7 @@ class SRPose:
 
     Attributes:
         resolution: height and width of the input in pixels, multiples of 32.
-        backbone: makes features of the picture.
+        backbone: makes features of the image.
         head: makes heatmaps of the features; those for several people (bottom-up) make tags too.
     """
 
@@ -168,7 +168,7 @@ def _without_supervised(data: Any) -> Any:
     shown, embedding = head["supervised"], head.get("embedding")
     if not isinstance(embedding, list) or len(embedding) != len(shown):
         raise ArchitectureError(f"head.supervised is {shown}, it has to have an entry for each of head.embedding")
-    kept = [width if learned else 0 for width, learned in zip(embedding, shown, strict=True)]
+    kept = [width if supervised else 0 for width, supervised in zip(embedding, shown, strict=True)]
     return {**data, "head": {key: kept if key == "embedding" else head[key] for key in head if key != "supervised"}}
 
 

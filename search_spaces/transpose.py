@@ -25,7 +25,7 @@ from .space import ArchitectureError, Space, choice, codec, repeat
 
 # ---------------------------------------------------------------------------------------------------- architecture
 
-STRIDE = 8  # pixels of the picture per token
+STRIDE = 8  # pixels of the image per token
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TransPose:
     """A TransPose backbone.
 
     Attributes:
-        grid: rows and columns of tokens, an eighth of the picture's height and width.
+        grid: rows and columns of tokens, an eighth of the image's height and width.
         stem: channels of the ResNet's stem.
         stages: the first two of the ResNet.
         width: channels of a token, a multiple of 4 (for the position encoding) and of ``heads``.
@@ -266,7 +266,7 @@ def from_json(data: Any) -> TransPoseR:
 
 
 def check(backbone: TransPose, resolution: tuple[int, int]) -> None:
-    """Whether the backbone exists and takes such pictures, as far as types cannot say it.
+    """Whether the backbone exists and takes such images, as far as types cannot say it.
 
     Raises:
         ArchitectureError: when not; one line that names the field.

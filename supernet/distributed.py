@@ -1,4 +1,4 @@
-"""What several processes of one program tell one another: gradients, means, BatchNorm statistics.
+"""Rank-aware helpers around torch.distributed: reduce tensors, average gradients, synchronise BatchNorm.
 
 There is no wrapper around the network. A step runs all its architectures, adds up their gradients, and averages them over
 the processes once (:func:`average_gradients`). Without a process group everything here leaves its input as it is.
@@ -21,24 +21,24 @@ BUCKET_VALUES = 1 << 23  # of one message: 32 MiB of float32
 
 
 def world_size() -> int:
-    """The number of processes."""
+    """Number of processes in the process group; 1 without one."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def total(tensor: Tensor) -> Tensor:
-    """The tensor, which now holds the sum over the processes; NaN in one is NaN in all."""
+    """Sum a tensor over the processes, in place, and return it; NaN in one is NaN in all."""
     if world_size() > 1:
         distributed.all_reduce(tensor)
     return tensor
 
 
 def average(tensor: Tensor) -> Tensor:
-    """The tensor, which now holds the mean over the processes."""
+    """Average a tensor over the processes, in place, and return it."""
     return total(tensor).div_(world_size()) if world_size() > 1 else tensor
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is set in some process."""
+    """Whether the flag is set in any process."""
     if world_size() == 1:
         return flag
     seen = torch.tensor(int(flag))
@@ -67,7 +67,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors of one type that are sent together."""
+    """Group tensors of one type into buckets that are sent together."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         full = sum(other.numel() for other in bucket) + tensor.numel() > BUCKET_VALUES
@@ -80,7 +80,7 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the processes; every process's loss depends on every process's value."""
+    """Differentiable sum over the processes: every process's loss depends on every process's value."""
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def _over_all(value: Tensor) -> Tensor:
 
 
 class SynchronisedBatchNorm(TorchFunctionMode):
-    """Within this context BatchNorm in training mode takes its statistics over the images of all processes.
+    """Synchronised BatchNorm as a context: in training mode statistics are those of the images of all processes.
 
     It stands in for the one function that all BatchNorm modules call: no module is changed, it works on every device, and
     inside of a supernet. All processes have to run the same networks, on equally many images.

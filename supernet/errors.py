@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read."""
+"""UserError: what a user gave is wrong, said in one line with the remedy."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from search_spaces.space import codec
 from supernet.cost.macs import operations
 from supernet.io.files import sha256
 from supernet.report import Network
-from supernet.sharing.meta import skeleton
+from supernet.sharing.meta import meta_network
 
 SPACE = litepose.SPACES["small"]
 NAMES = ("XS", "L")
@@ -89,7 +89,7 @@ def networks(folder: Path) -> dict[str, Network]:
     found = {}
     for name in NAMES:
         arch = litepose.from_json(json.loads((folder / "subnets" / name / "arch.json").read_text()))
-        found[name] = Network(operations(skeleton(litepose.build, arch), (1, 3, 128, 128)), 128 * 128)
+        found[name] = Network(operations(meta_network(litepose.build, arch), (1, 3, 128, 128)), 128 * 128)
     return found
 
 

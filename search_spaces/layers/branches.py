@@ -1,6 +1,6 @@
-"""Parallel branches of falling resolution, and how they exchange what they know: the parts of every HRNet-like network.
+"""Parallel branches of falling resolution and their exchange (multi-resolution fusion), as in every HRNet-like network.
 
-Branch b has 1 / 2^b of the resolution of branch 0; branch 0 is at a quarter of the picture. A list of features is always in
+Branch b has 1 / 2^b of the resolution of branch 0; branch 0 is at a quarter of the image. A list of features is always in
 this order, high resolution first: [(B, C_0, H/4, W/4), (B, C_1, H/8, W/8), …].
 
 HRNet: Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019; Wang et al., TPAMI 2020.

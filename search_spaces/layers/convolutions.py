@@ -1,4 +1,4 @@
-"""Blocks that several families share. Plain PyTorch; names follow the papers' own checkpoints.
+"""Convolution blocks: conv-BN-activation, inverted residual, squeeze-and-excitation; names as in the papers' checkpoints.
 
 Shapes: x is (B, C, H, W). Convolutions have no bias unless said otherwise; BatchNorm eps is 1e-5.
 """
@@ -66,7 +66,7 @@ def near_zero(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 class SqueezeExcite(nn.Module):
-    """x × sigmoid(W2 act(W1 mean(x))): every channel weighed by what the whole picture says (Hu et al., CVPR 2018).
+    """x × sigmoid(W2 act(W1 mean(x))): every channel weighed by a global average of all (Hu et al., CVPR 2018).
 
     Args:
         width: channels of x.

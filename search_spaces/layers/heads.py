@@ -1,4 +1,4 @@
-"""What stands between a backbone and its keypoints, and the network that joins the two.
+"""Pose heads (deconvolutions, 1×1 convolution), and PoseNet, which joins any backbone with any head.
 
 A backbone is an architecture with ``network(multiscale)``, which builds a module from images to a list of features (high
 resolution first) and has their channels as ``widths``. A head is an architecture with ``network(widths, joints)``. So a

@@ -1,4 +1,4 @@
-"""What Lite-HRNet and WideHRNet share: everything but the layers inside of a module.
+"""Shuffle stem, branches and stages that Lite-HRNet and WideHRNet share: everything but the layers inside of a module.
 
 A shuffle stem to a quarter of the resolution, three stages of two, three and four branches that exchange what they know through
 depthwise convolutions, and a head that gathers all branches into the highest resolution.
@@ -14,7 +14,7 @@ Widths. The shuffle moves channel i of C to 2 i mod (C - 1); the last one stays.
 are thus the binary digits of i / (C - 1). So channel j of a wide branch goes through the same halves as channel i of a narrow
 one, of c channels, only if j / (C - 1) = i / (c - 1): for all i, where c - 1 divides C - 1, as for 14 of 40 or 54 of 160. For
 widths that one would choose, no set of channels stays aligned, and the leading ones are as good as others: a narrower branch is
-extracted exactly, but it inherits weights that the wider one learned for other channels.
+extracted exactly, but it inherits weights that were trained for other channels of the wider one.
 """
 
 from __future__ import annotations

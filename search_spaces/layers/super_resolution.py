@@ -1,4 +1,4 @@
-"""The head of SRPose: coarse to fine over the levels of a backbone, with heatmaps finer than any of them.
+"""SRPose's super-resolution head: coarse to fine over the levels of a backbone, with heatmaps finer than any of them.
 
 Paper: Wang et al., "Lightweight Super-Resolution Head for Human Pose Estimation", ACM MM 2023. Parameter names and shapes are
 those of the authors' checkpoints (haonanwang0522/SRPose).
@@ -25,7 +25,7 @@ class SRPoseHead:
     Attributes:
         width: channels of the level.
         embedding: channels per joint from which the level's heatmaps are made; 0 where they are not, so that the level is not
-            supervised. The last level's heatmaps are the answer.
+            supervised. The last level's heatmaps are the output.
         upscale: how much finer than its level a heatmap is.
         blocks: residual blocks after a level was joined to the coarser ones.
     """
@@ -46,7 +46,7 @@ class SRPoseHead:
         return SRPoseHeadNet(self, widths, joints)
 
     def check(self, levels: int) -> None:
-        """Every level of the backbone has its entries, and the finest is learned.
+        """Every level of the backbone has its entries, and the finest is supervised.
 
         Raises:
             ArchitectureError: when this is not so.
@@ -60,7 +60,7 @@ class SRPoseHead:
                 )
         if not self.embedding[-1]:
             raise ArchitectureError(
-                "head.embedding ends with 0, it has to be at least 1: the finest level is the answer"
+                "head.embedding ends with 0, it has to be at least 1: the finest level is the output"
             )
 
 

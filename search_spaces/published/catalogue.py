@@ -1,4 +1,4 @@
-"""What a paper says about a network that it published, beside the architecture that rebuilds it."""
+"""Catalogue entry of a published network: its architecture, and the figures that its paper gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checkpoint of LitePose's own supernet: how its tensors become those of one LitePose network.
+"""Cut the weights of one LitePose network out of the checkpoint of LitePose's own supernet.
 
 The authors keep the weights of the largest network, whose layers run on leading channels, and in every block two linear maps,
 ``Linear5x5`` and ``Linear3x3``, that make a 5×5 or 3×3 kernel of the centre of the 7×7 one. Facts: mit-han-lab/litepose.

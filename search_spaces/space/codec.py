@@ -1,4 +1,4 @@
-"""Architectures as JSON and back, for any frozen dataclass of numbers, texts, tuples and other dataclasses.
+"""Read and write architectures as JSON, for any frozen dataclass of numbers, texts, tuples and other dataclasses.
 
 A dataclass becomes an object with its fields and, under ``type``, its name. Read back, everything is checked against the
 fields' types, and what is wrong is named by its place: ``backbone.widths[1] is 'wide', it has to be a whole number``.

@@ -1,4 +1,4 @@
-"""A search space is an architecture whose leaves may be choices.
+"""Search space: an architecture whose leaves may be choices; sampling, mutation, crossover, integer codes.
 
 Architectures are frozen dataclasses. Wherever a value may vary, ``choice(3, 5, 7)`` stands in its place; where a tuple of
 blocks may vary in length, ``repeat(block, depth=choice(2, 3, 4))`` stands. :class:`Space` offers what is made of walks over

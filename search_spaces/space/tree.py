@@ -1,4 +1,4 @@
-"""Architectures with choices at their leaves: what may stand there, and the walks over such a tree.
+"""Trees of choices: ``choice`` and ``repeat``, and the walks over an architecture that has them at its leaves.
 
 A tree is a frozen dataclass whose fields are values, tuples, other dataclasses, :class:`Choice` or :class:`Repeat`.
 :class:`~search_spaces.space.space.Space` is made of these walks.

@@ -27,7 +27,7 @@ from ..pipeline.train import load_supernet
 from ..report import write_csv
 from ..report.markdown import bullets, environment, markdown_table
 from ..search.journal import Journal
-from ..search.ranking import Chance, chance, correlations, mean_over_seeds, read_standalone
+from ..search.ranking import SeedNoise, correlations, mean_over_seeds, read_standalone, seed_noise
 from .command import next_command, parser, run_of, run_program
 
 EXAMPLES = """  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --workers 2 FIDELITY.EPOCHS 6
@@ -72,7 +72,7 @@ def compare(run: Run, folder: Path, trainings: pd.DataFrame, source: Path, table
     result = pd.concat(found, ignore_index=True)
     write_csv(folder / "scores.csv", table)
     write_csv(folder / "correlations.csv", result)
-    text = _report(run, table, result, table_name, source, chance(trainings))
+    text = _report(run, table, result, table_name, source, seed_noise(trainings))
     write_atomically(folder / "report.md", text)
     say(f"{text}\n{folder}")
     return result
@@ -125,7 +125,7 @@ def _report(
     result: pd.DataFrame,
     table_name: str,
     source: Path,
-    by_chance: Chance,
+    by_chance: SeedNoise,
 ) -> str:
     main_part = result[result["evaluated on"] == "test"].drop(columns="evaluated on")
     facts = {

@@ -22,7 +22,7 @@ from ..io.files import write_atomically
 from ..pipeline.progress import Progress
 from ..pipeline.run import Run
 from ..report.markdown import markdown_table
-from ..sharing.meta import skeleton
+from ..sharing.meta import meta_network
 from .command import add_cfg, bare_parser, run_of, run_program
 
 EXAMPLES = """  python tools/profile.py --published
@@ -40,7 +40,7 @@ def published_table() -> pd.DataFrame:
     ]
     with Progress("counting", len(entries)) as progress:
         for done, (name, family, entry) in enumerate(entries, 1):
-            network = skeleton(partial(family.build, joints=entry.joints, **entry.options), entry.arch)
+            network = meta_network(partial(family.build, joints=entry.joints, **entry.options), entry.arch)
             shape = (1, 3, *entry.arch.input_hw)
             cost = count(network, shape)
             row = {
@@ -66,7 +66,7 @@ def published_table() -> pd.DataFrame:
 def layer_table(run: Run, superconfig: str, layers: bool) -> pd.DataFrame:
     """Of one architecture: its total with the peak activation memory, and with ``layers`` every layer that multiplies."""
     arch = run.architecture(superconfig)
-    network = skeleton(run.build, arch)
+    network = meta_network(run.build, arch)
     cost = count(network, (1, 3, *arch.input_hw))
     parameters = {name: parameter.numel() for name, parameter in network.named_parameters()}
     rows = []

@@ -1,1 +1,1 @@
-"""What a network costs: MACs, parameters, peak memory, latency; for whole search spaces at once."""
+"""Costs of networks (MACs, parameters, peak memory, latency), counted exactly and tabulated for whole search spaces."""

@@ -1,4 +1,4 @@
-"""Multiply-accumulates as papers counted them: one rule per counting program, over the same operations.
+"""FLOP counting conventions of papers (ptflops, mmcv, torchstat, …): one rule per program, over the same operations.
 
 Published figures are not comparable: some programs count a transposed convolution at its output positions (four times too
 much at stride 2), some add normalisation and activations, some count a layer once that runs twice, and some divide by 2^30.

@@ -1,13 +1,13 @@
-"""Exact cost of millions of architectures a second, for any search space, without a hand-written formula.
+"""Cost model: exact MACs, parameters and peak memory of millions of architectures a second, for any search space.
 
 What a layer costs is a product of whole numbers: positions × weight dimensions (:mod:`supernet.cost.macs`); so is what a
 tensor takes (:mod:`supernet.cost.peak_memory`). Each factor depends on very few choices: a width, a resolution, a kernel.
 So some dozens of architectures of the space are built without weights, every factor is tabulated over the smallest set of
-choices that explains it, and terms that depend on the same choices become one table. The cost of an architecture is then
+choices that determines it, and terms that depend on the same choices become one table. The cost of an architecture is then
 a few look-ups and a sum, or for the peak of memory the largest of a few.
 
 Nothing is assumed about the family: the tables are checked against networks that were not used to make them, and a
-combination that a table has not seen is never guessed but built and learned. Both rest on the space's own sampling: a
+combination that a table has not seen is never guessed but built and added. Both rest on the space's own sampling: a
 choice that it hardly ever draws could go unnoticed.
 
 Shapes: N architectures, G genes of the space; codes are (N, G), see :class:`supernet.sharing.protocols.SupportsSpace`.
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from ..sharing.meta import skeleton
+from ..sharing.meta import meta_network
 from ..sharing.protocols import SupportsSpace
 from ..sharing.slicing import canonical_modules
 from .macs import layer_factors, parameter_factors
@@ -50,18 +50,18 @@ def names_in_largest(network: nn.Module) -> dict[str, str]:
 
 
 class CostModel(Generic[A]):
-    """What every architecture of a space costs, equal to counting its network.
+    """Costs of every architecture of a space from tables, equal to counting its network. No family writes a formula.
 
     Args:
         build: from an architecture to its network; called on the meta device.
         space: the search space.
         input_shape: from an architecture to the shape of its input, batch first.
         checks: how many unseen architectures the tables are checked on.
-        seed: which architectures are built for learning and checking.
+        seed: which architectures are built for fitting and checking.
 
     Raises:
         UserError: when a layer's cost depends on too many choices at once, or the checks do not come out. It names the
-            layer. The tables for memory are learned, and may fail so, when they are first asked for.
+            layer. The tables for memory are fitted, and may fail so, when they are first asked for.
     """
 
     names = ("macs", "params")
@@ -113,10 +113,10 @@ class CostModel(Generic[A]):
         )  # fmt: skip
 
     def _count(self, arch: A) -> Sequence[Any]:
-        network = skeleton(self._build, arch)
+        network = meta_network(self._build, arch)
         names = names_in_largest(network)
         return layer_factors(network, self._input_shape(arch), names), parameter_factors(network, names)
 
     def _trace(self, arch: A) -> Sequence[Any]:
-        network = skeleton(self._build, arch)
+        network = meta_network(self._build, arch)
         return [activations(network, self._input_shape(arch), names_in_largest(network))]

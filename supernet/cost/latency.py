@@ -1,4 +1,4 @@
-"""Latency of every architecture of a space on one device and runtime, from a table that is measured once.
+"""Latency model: predict the latency of every architecture of a space on one device from a few measurements.
 
 Some random architectures of the space are measured whole. A network is blocks of a few kinds (dense, 1×1, depthwise and
 transposed convolutions, linear layers), and what a block takes is modelled as a time per call, per output element (with the
@@ -26,7 +26,7 @@ from torch import nn
 
 from ..errors import UserError
 from ..io.files import read_json, write_atomically
-from ..sharing.meta import skeleton
+from ..sharing.meta import meta_network
 from ..sharing.protocols import Codes, SupportsSpace
 from .cost_model import image_batch, names_in_largest
 from .macs import Factors, Operation, operations
@@ -163,7 +163,7 @@ class LatencyModel(Generic[A]):
         return np.stack(columns, axis=1).astype(np.float64)
 
     def _observe(self, arch: A) -> Sequence[dict[str, Factors]]:
-        network = skeleton(self._build, arch)
+        network = meta_network(self._build, arch)
         features: dict[tuple[str, str], dict[str, Factors]] = {(kind, unit): {} for kind in KINDS for unit in _PER}
         calls: dict[str, int] = {}
         for operation in operations(network, image_batch(arch), names_in_largest(network)):

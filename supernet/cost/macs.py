@@ -1,4 +1,4 @@
-"""Multiply-accumulates and parameters of a network, exactly, without weights and without computing.
+"""Count the MACs (multiply-accumulates) and parameters of a network exactly, on the meta device.
 
 Every convolution, transposed convolution and linear layer costs *positions × elements of its weight*: output positions
 for a convolution, input positions for a transposed one, rows for a linear one (batch included), whether a module or a
@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
+
+from ..sharing.tied_weights import call_with, places
 
 OWN_NAMES: Mapping[str, str] = {}  # every tensor by its own name
 
@@ -166,7 +167,7 @@ def run_on_meta(
         tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
     mode = observer({names.get(name, name): tensor for name, tensor in tensors.items()})
     with _evaluating(module), torch.no_grad(), mode:
-        return mode, x, functional_call(module, tensors, (x,)) if elsewhere else module(x)
+        return mode, x, call_with(module, tensors, places(module), x) if elsewhere else module(x)
 
 
 class _Recorder(TorchFunctionMode):

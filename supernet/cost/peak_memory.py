@@ -1,4 +1,4 @@
-"""Peak activation memory of a network, exactly, without weights and without computing.
+"""Peak activation memory of a network, exactly, on the meta device.
 
 An image goes through the network in evaluation mode and without gradients. An operator is what PyTorch's meta device
 breaks functions down to (``aten.convolution``, ``aten.native_batch_norm``, ``aten.relu``, …). Alive while it runs are its
@@ -43,7 +43,7 @@ _NEIGHBOURS = 3  # operators on either side that may hold all that one holds
 
 
 def peak_memory(module: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Peak activation memory of one forward pass in bytes, as the text of this file defines it.
+    """Peak activation memory of one forward pass, bytes, as the text of this file defines it.
 
     Args:
         module: any network that takes one tensor. It is neither computed nor changed, and may lie on the meta device.
@@ -94,7 +94,7 @@ class Activations:
 
 
 def activations(module: nn.Module, input_shape: tuple[int, ...], names: Mapping[str, str] = OWN_NAMES) -> Activations:
-    """What is alive when; arguments as for :func:`supernet.cost.macs.run_on_meta`."""
+    """Trace which tensors are alive at which operator; arguments as for :func:`supernet.cost.macs.run_on_meta`."""
     trace, _, output = run_on_meta(module, input_shape, _Trace, names)
     trace.step("return", _tensors(output), [])
     lives = [life for life in trace.lives.values() if prod(life.dims)]

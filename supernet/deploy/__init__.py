@@ -1,1 +1,1 @@
-"""Networks for devices: BatchNorm fusion, ONNX files, runtimes."""
+"""Deployment: BatchNorm fusion, ONNX export and 8-bit quantisation, runtimes, latency benchmarks."""

@@ -1,4 +1,4 @@
-"""Measure the latency of networks on this machine, under any runtime."""
+"""Benchmark the latency of networks on this machine, under any runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolutions before it: the same network in fewer operations, for deployment.
+"""Fuse BatchNorm into the convolutions before it: the same network in fewer operations, for deployment.
 
 In evaluation mode BatchNorm is a factor and a summand for each channel, which a convolution's weight and bias can take. It
 folds into a sum of convolutions as well, as LitePose's transposed ones are, which ``torch.nn.utils.fusion`` and runtimes leave.
@@ -23,9 +23,10 @@ _ADDITIONS = frozenset({Tensor.add, Tensor.__add__, torch.add})
 
 
 def fuse_batchnorm(network: nn.Module, images: Tensor) -> nn.Module:
-    """A copy in evaluation mode whose BatchNorms are ``nn.Identity`` wherever convolutions alone feed them.
+    """Fuse every BatchNorm that convolutions alone feed into them: a copy in evaluation mode, with ``nn.Identity`` there.
 
-    A convolution whose output something else reads too keeps its BatchNorm, and so do layers that run more than once.
+    A convolution keeps its BatchNorm where something else reads its output or its weights too, and so do layers that run
+    more than once. Convolutions with tied weights take their BatchNorms each into weights of its own.
 
     Args:
         network: not changed.
@@ -36,13 +37,16 @@ def fuse_batchnorm(network: nn.Module, images: Tensor) -> nn.Module:
     with torch.no_grad(), watch:
         watch.read(fused(images))
     watch.close()
-    names = {module: name for name, module in fused.named_modules()}
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in fused.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
     for norm, tensor in watch.normalised.items():
         convolutions = watch.sources(tensor)
-        if convolutions and watch.runs[norm] == 1 and norm.running_mean is not None:
+        if convolutions and watch.exclusive(norm) and norm.running_mean is not None:
             for index, convolution in enumerate(convolutions):
                 _fold(norm, convolution, first=index == 0)
-            fused.set_submodule(names[norm], nn.Identity())
+            for name in names[norm]:
+                fused.set_submodule(name, nn.Identity())
     return fused
 
 
@@ -57,6 +61,10 @@ class _Watch(TorchFunctionMode):
         self._sums: dict[int, list[Tensor]] = {}
         self._readers: Counter[int] = Counter()
         self._kept: list[Any] = []  # so that no two tensors get one id
+        self._holders: dict[int, list[nn.Module]] = {}
+        for module in network.modules():
+            for parameter in module.parameters(recurse=False):
+                self._holders.setdefault(id(parameter), []).append(module)
         self._hooks = [module.register_forward_hook(self._ran) for module in network.modules()]
 
     def close(self) -> None:
@@ -74,9 +82,16 @@ class _Watch(TorchFunctionMode):
             return []
         if id(tensor) in self._made:
             convolution = self._made[id(tensor)]
-            return [convolution] if self.runs[convolution] == 1 else []
+            return [convolution] if self.exclusive(convolution) else []
         parts = [self.sources(part) for part in self._sums.get(id(tensor), [])]
         return sum(parts, []) if all(parts) else []
+
+    def exclusive(self, module: nn.Module) -> bool:
+        """Whether a module ran once, and nothing but it and the modules with tied parameters read its parameters."""
+        return self.runs[module] == 1 and all(
+            self._readers[id(parameter)] == sum(self.runs[holder] for holder in self._holders[id(parameter)])
+            for parameter in module.parameters(recurse=False)
+        )
 
     def _ran(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.runs[module] += 1

@@ -1,4 +1,4 @@
-"""Networks as ONNX files: written, read back as a module, and quantised to 8 bits after training.
+"""Export networks to ONNX, run ONNX files as modules, and quantise them to 8 bits after training.
 
 The file says in its metadata what it was exported with, so that a program needs nothing beside it to run it.
 """

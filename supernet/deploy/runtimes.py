@@ -1,4 +1,4 @@
-"""Networks under a named runtime, and how long they take there.
+"""Run a network under a runtime: eager PyTorch, torch.compile or onnxruntime.
 
 ``eager`` is PyTorch as it is, ``compile`` is ``torch.compile`` (it needs a C++ compiler on the CPU), ``onnxruntime`` runs the
 exported network. All take a batch on their device and run without gradients.

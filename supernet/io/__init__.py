@@ -1,1 +1,1 @@
-"""Files that are whole or absent, and checkpoints read as data only. Imports nothing of this project but the errors."""
+"""Atomic file writing, and checkpoints that are read as data only. Imports nothing of this project but the errors."""

@@ -1,4 +1,4 @@
-"""Checkpoints: written so that the old one survives, read as data only, and read in the layouts that others write."""
+"""Write and read checkpoints: atomically, as data only (no pickled code), in our layout and those of other programs."""
 
 from __future__ import annotations
 
@@ -165,10 +165,11 @@ def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], 
     Args:
         network: changed in place, only if the weights fit.
         source: a file, or what such a file holds.
-        strict: refuse missing and unexpected names. A missing ``num_batches_tracked`` never matters.
+        strict: refuse missing and unexpected names. A missing ``num_batches_tracked`` never matters, nor do further names of
+            a tied tensor.
 
     Raises:
-        UserError: in one line, when the weights belong to another architecture.
+        UserError: in one line, when the weights belong to another architecture, or differ where the network ties them.
     """
     name = "checkpoint" if isinstance(source, Mapping) else str(source)
     weights = state_dict_of(source if isinstance(source, Mapping) else read(Path(source)), name)
@@ -180,6 +181,7 @@ def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], 
             weights = from_authors(weights)
         except ValueError as error:
             raise UserError(f"{name}: {error}; give the --superconfig of a network within it") from None
+    weights = _with_tied(network, weights, name)
     missing = tuple(key for key in own if key not in weights and not key.endswith("num_batches_tracked"))
     unexpected = tuple(key for key in weights if key not in own)
     wrong = [key for key in own if key in weights and own[key].shape != weights[key].shape]
@@ -213,8 +215,27 @@ def in_layout_of(own: Container[str], weights: Mapping[str, Tensor]) -> dict[str
     return max(candidates, key=lambda candidate: sum(key in own for key in candidate))
 
 
+def _with_tied(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The weights under every name of a tensor that the network holds under several."""
+    names: dict[Tensor, list[str]] = {}
+    for key, tensor in network.state_dict(keep_vars=True).items():
+        if isinstance(tensor, Tensor):
+            names.setdefault(tensor, []).append(key)
+    complete = dict(weights)
+    for tied in names.values():
+        given = [key for key in tied if key in weights]
+        for key in given[1:]:
+            if not torch.equal(weights[given[0]], weights[key]):
+                raise UserError(
+                    f"{source}: {given[0]} and {key} differ, which are one tensor in this network; "
+                    "give weights of a network that ties them"
+                )
+        complete |= {key: weights[given[0]] for key in tied if given}
+    return complete
+
+
 def _difference(network: nn.Module, wrong: list[str], own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
-    """Why the shapes differ: another number of joints, if that explains every one of them, or another architecture."""
+    """Why the shapes differ: another number of joints, if that accounts for every one of them, or another architecture."""
     joints = getattr(network, "joints", 0)
     pairs = [(tuple(own[key].shape), tuple(weights[key].shape)) for key in wrong]
     for other in range(1, 4 * joints):

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place and moved into it; read with errors that name them."""
+"""Write files atomically (whole or not at all), and read JSON with errors that name the file and the place."""
 
 from __future__ import annotations
 

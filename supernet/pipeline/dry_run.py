@@ -24,7 +24,7 @@ from ..io import checkpoint
 from ..io.files import read_json
 from ..io.run_folder import CHECKPOINT, WEIGHTS
 from ..search.journal import FULL, read_journal
-from ..sharing.meta import skeleton
+from ..sharing.meta import meta_network
 from ..training.sampling import Sampler
 from ..training.schedule import Phase, Plan, cosine
 from ..training.stages import audit
@@ -95,7 +95,7 @@ def _words(seconds: float) -> str:
 
 
 def _macs(run: Run, arch: Any) -> float:
-    return count(skeleton(run.build, arch), (1, 3, *arch.input_hw)).macs / 1e6
+    return count(meta_network(run.build, arch), (1, 3, *arch.input_hw)).macs / 1e6
 
 
 def _space(run: Run) -> str:

@@ -28,7 +28,7 @@ from ..pose.protocols import Approach, KeypointDataset
 from ..pose.visualisation import draw_poses
 from ..report import Images, Network, read_comparison, write_html
 from ..report.interactive import evenly
-from ..sharing.meta import skeleton
+from ..sharing.meta import meta_network
 from .run import Run
 from .training import place
 
@@ -94,7 +94,7 @@ def _subnet(run: Run, name: str) -> _Subnet:
 
 def _network(run: Run, arch: Any) -> Network:
     height, width = arch.input_hw
-    return Network(operations(skeleton(run.build, arch), (1, 3, height, width)), height * width)
+    return Network(operations(meta_network(run.build, arch), (1, 3, height, width)), height * width)
 
 
 def _commands(name: str, subnet: _Subnet) -> list[tuple[str, str]]:

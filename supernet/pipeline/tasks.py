@@ -19,7 +19,7 @@ from ..pose.top_down.crop import PersonAugmentation
 from ..pose.top_down.decoding import DecodingSettings
 from ..pose.top_down.losses import PersonLoss
 from ..pose.top_down.task import SuppressionSettings, TopDownTask, one_person
-from ..sharing.meta import skeleton as meta_network
+from ..sharing.meta import meta_network
 from .steps import BottomUpInference, BottomUpSamples, TopDownInference, TopDownSamples
 
 

@@ -1,4 +1,4 @@
-"""What every search algorithm has in common: ask, tell, novelty, limits on costs and bounded attempts.
+"""Ask-and-tell base of all search algorithms: no candidate twice, limits on costs, bounded attempts.
 
 Algorithms work on integer codes, whole generations at once; nothing is decoded that is not evaluated. Every algorithm
 is a deterministic function of its generator and of the scores it was told, so nothing of it is ever saved: a killed
@@ -33,7 +33,7 @@ PROBES = 4_096  # samples among which one within the limits is looked for
 
 
 class Searcher(Protocol[A]):
-    """What proposes architectures."""
+    """Interface of a search algorithm: ask for candidates, tell their scores."""
 
     space: SupportsSpace[A]
     costs: SupportsCosts
@@ -57,7 +57,7 @@ class Searcher(Protocol[A]):
 
 
 class PopulationSearch(ABC, Generic[A]):
-    """What the algorithms share: novelty, limits, bounded attempts, checks on what is told.
+    """Base class of the algorithms: novelty, limits, bounded attempts, checks on what is told.
 
     Args:
         space: where the architectures come from.
@@ -133,13 +133,13 @@ class PopulationSearch(ABC, Generic[A]):
         for row in np.flatnonzero(~np.isfinite(scores))[:1]:
             check_score(self.space.decode(codes[row]), float(scores[row]))
         told, self._open = self._open, None
-        self._learn(told, scores)
+        self._update(told, scores)
 
     @abstractmethod
     def _generation(self) -> Codes:
         """The next candidates, already through :meth:`_novel`."""
 
-    def _learn(self, codes: Codes, scores: FloatArray) -> None:
+    def _update(self, codes: Codes, scores: FloatArray) -> None:
         """What a told generation changes; nothing, unless an algorithm says otherwise."""
 
     def _minimise(self, codes: Codes, scores: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""A small ensemble that predicts scores from a few dozen evaluations, and says how far to trust it.
+"""Ensemble of Gaussian processes: predict scores with their uncertainty from a few dozen evaluations.
 
 Each member is a Gaussian process (Rasmussen & Williams 2006, algorithm 2.1) that was trained without one fold of the
 data. Its predictions for that fold are a fair test, so the ensemble's cross-validation costs nothing extra; the idea is
@@ -97,8 +97,8 @@ class _Process:
         """Mean and variance of a measurement, noise included."""
         cross = self._kernel(x, self._length)
         own = 1.0 + (x**2).sum(axis=1) / self._features
-        explained = (cross * cho_solve(self._factor, cross.T).T).sum(axis=1)
-        return cross @ self._weights, self._amplitude * np.maximum(own - explained + self._noise, self._noise)
+        reduction = (cross * cho_solve(self._factor, cross.T).T).sum(axis=1)
+        return cross @ self._weights, self._amplitude * np.maximum(own - reduction + self._noise, self._noise)
 
     def _kernel(self, x: FloatArray, length: float) -> FloatArray:
         """Of new rows against the training rows."""

@@ -1,4 +1,4 @@
-"""Evolutionary search of Once-for-All (Cai et al. 2020) and LitePose (Wang et al. 2022).
+"""Evolutionary search for the best score within limits, of Once-for-All (Cai et al. 2020) and LitePose (Wang et al. 2022).
 
 The best quarter of the architectures become parents; half of the children are mutated, half crossed.
 """
@@ -63,7 +63,7 @@ class Evolution(PopulationSearch[A]):
             )
         return np.concatenate([children, self._random(self.population - len(children))])
 
-    def _learn(self, codes: Codes, scores: FloatArray) -> None:
+    def _update(self, codes: Codes, scores: FloatArray) -> None:
         codes, scores = np.concatenate([self._best, codes]), np.append(self._best_scores, scores)
         best = np.argsort(-scores, kind="stable")[: self._n_parents]
         self._best, self._best_scores = codes[best], scores[best]

@@ -1,4 +1,4 @@
-"""What a search has evaluated, on disk: one JSON line per architecture and stage, written once, never rewritten.
+"""Append-only journal of a search: one JSON line per evaluated architecture and stage, never rewritten.
 
 The first line says what the records belong to (format, space, seed, settings); every further line is one record. Each
 line is flushed to the disk before the search goes on, so a killed search loses at most the evaluation it was in.
@@ -126,9 +126,9 @@ class Journal(Generic[A]):
         key = canonical_key(value)
         if (key, stage) in self._records:
             raise ValueError(f"{self.path}: {key} already has a record of stage {stage!r}")
-        prices = {name: float(number) for name, number in (costs or {}).items()}
+        others = {name: float(number) for name, number in (costs or {}).items()}
         numbers = {name: float(number) for name, number in metrics.items()}
-        record = Record(key, json.loads(key), algorithm, int(macs), numbers, float(seconds), prices, stage)
+        record = Record(key, json.loads(key), algorithm, int(macs), numbers, float(seconds), others, stage)
         line = asdict(record)
         line["metrics"] = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
         self._append(line)
@@ -165,7 +165,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[Record]]:
             record = Record(**{**value, "metrics": metrics})
         except (ValueError, TypeError, KeyError, AttributeError):
             kind = "header of a search journal" if number == 1 else "record"
-            raise UserError(f"{path}: line {number} is not a {kind}; mend or remove it") from None
+            raise UserError(f"{path}: line {number} is not a {kind}; correct or remove it") from None
         if (record.key, record.stage) in records:
             raise UserError(f"{path}: line {number} repeats the record of {record.key}; remove one of the two")
         records[record.key, record.stage] = record

@@ -1,4 +1,4 @@
-"""The loop around a search algorithm: ask, evaluate on one worker or many, write down, tell.
+"""Run a search: ask for candidates, evaluate them on one worker or many, record them in the journal, tell the scores.
 
 The front does not depend on how many workers there are or which of them is first: scores are told in the order in which
 their architectures were asked, whatever the order in which they come.
@@ -43,7 +43,7 @@ def one_by_one(function: Callable[[A], Mapping[str, float]]) -> Evaluate[A]:
 def search_front(
     searcher: Searcher[A], score: Callable[[A], float], budget: int
 ) -> list[tuple[A, dict[str, float], float]]:
-    """The front of a search that is short enough to need no journal.
+    """Search without a journal, and return the Pareto front.
 
     Args:
         searcher: a fresh algorithm.
@@ -80,7 +80,7 @@ def run_search(
     on_progress: Callable[[int, Record], None] | None = None,
     halving: Halving[A] | None = None,
 ) -> list[Record]:
-    """Ask, evaluate, write down, tell, until ``budget`` candidates have a score or nothing is left to ask.
+    """Search with a journal: ask, evaluate, record, tell, until ``budget`` candidates have a score or nothing is left to ask.
 
     What the journal holds already, from a run that was stopped or from another algorithm, is not evaluated again but
     counts: ``budget`` is the number of architectures whose score the algorithm sees. A stopped search continues

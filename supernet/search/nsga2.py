@@ -23,7 +23,7 @@ class NSGA2(PopulationSearch[A]):
         costs: what architectures cost.
         rng: the only source of randomness.
         mutation_probability: how likely each gene of a child changes; 1 / genes when not given.
-        shared: population, objectives and limits, see :class:`.searcher.PopulationSearch`.
+        shared: population, objectives and limits, see :class:`.base.PopulationSearch`.
     """
 
     name = "nsga2"
@@ -47,7 +47,7 @@ class NSGA2(PopulationSearch[A]):
     def adopt(self, codes: Codes, scores: FloatArray) -> None:
         """Start from candidates (N, G) whose scores (N,) are known already; none of them is asked."""
         self._take(codes, len(codes))
-        self._learn(codes, scores)
+        self._update(codes, scores)
 
     def _generation(self) -> Codes:
         if len(self._codes):
@@ -57,7 +57,7 @@ class NSGA2(PopulationSearch[A]):
             first = self._novel(2 if self.population > 2 else 0, lambda _: ends, patience=1)
         return np.concatenate([first, self._random(self.population - len(first))])
 
-    def _learn(self, codes: Codes, scores: FloatArray) -> None:
+    def _update(self, codes: Codes, scores: FloatArray) -> None:
         codes = np.concatenate([self._codes, codes])
         points = np.concatenate([self._points, self._minimise(codes[len(self._codes) :], scores)])
         best = survivors(points, self.population)

@@ -1,4 +1,4 @@
-"""Fronts of cost against score: who is on it, how much it covers, and what to pick for a budget.
+"""Pareto fronts of cost against score: non-dominated sorting, crowding, hypervolume, the best point within a budget.
 
 A point is (cost, score), or several costs and a score: costs are wanted low, the score high. Shapes: N points, K numbers
 each. Where a function says *minimise*, all K are wanted low.
@@ -19,7 +19,7 @@ IntArray = NDArray[np.int64]
 
 
 def non_dominated(points_NK: ArrayLike) -> BoolArray:
-    """Mark the points that no other point beats: none is as cheap and as good, and better in one of these.
+    """Mark the points that no other dominates: none is as cheap and as good, and better in one of these.
 
     Of equal points only the first is marked.
 
@@ -119,7 +119,7 @@ def hypervolume(points_N2: ArrayLike, reference: tuple[float, float]) -> float:
 def select_within_budgets(
     costs: Sequence[float] | FloatArray, scores: Sequence[float] | FloatArray, budgets: Mapping[str, float]
 ) -> dict[str, int]:
-    """Choose the best score that each budget can pay for.
+    """Choose the point of the best score within each budget.
 
     Args:
         costs: (N,).
@@ -137,7 +137,7 @@ def select_within_budgets(
         raise UserError(f"{len(costs)} costs and {len(scores)} scores: give one of each for every point")
     points = _checked(np.column_stack([np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)]))
     if not len(points):
-        raise UserError(f"no points to pick from for the budgets {', '.join(budgets)}: give at least one")
+        raise UserError(f"no points to choose from for the budgets {', '.join(budgets)}: give at least one")
     order = np.lexsort((np.arange(len(points)), points[:, 0], -points[:, 1]))
     selected = {}
     for name, budget in budgets.items():

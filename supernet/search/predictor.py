@@ -1,6 +1,6 @@
-"""Predictor-guided search: what was evaluated predicts the rest, and the most promising candidates are then evaluated.
+"""Predictor-guided search: a surrogate fitted to all scores so far chooses the candidates that are evaluated next.
 
-Every generation an :class:`.ensemble.Ensemble` is trained on all scores so far. NSGA-II, with predictions in place of
+Every generation an :class:`.ensemble.Ensemble` is fitted to all scores so far. NSGA-II, with predictions in place of
 scores, searches the space for the front of predicted score and costs, which takes no evaluation; most of the next
 candidates come from that front, the others are those about which the ensemble knows least.
 """
@@ -28,7 +28,7 @@ class Fit:
     """How good the predictor was when it proposed a generation.
 
     Attributes:
-        evaluated: architectures it was trained on.
+        evaluated: architectures it was fitted to.
         kendall: τ between cross-validated predictions and scores.
         spearman: ρ between them.
         error: their root mean square difference, in the score's unit.
@@ -73,7 +73,7 @@ class PredictorSearch(NSGA2[A]):
         self._options = np.array([len(gene.options) for gene in space.genes], dtype=np.float64)
         self._known, self._scores = np.empty((0, len(space.genes)), dtype=np.int16), np.empty(0)
 
-    def _learn(self, codes: Codes, scores: FloatArray) -> None:
+    def _update(self, codes: Codes, scores: FloatArray) -> None:
         self._known, self._scores = np.concatenate([self._known, codes]), np.append(self._scores, scores)
 
     def _generation(self) -> Codes:

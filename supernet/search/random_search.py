@@ -1,4 +1,4 @@
-"""Random search: the baseline of every other algorithm."""
+"""Random search within limits on costs, the baseline of every other algorithm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ A = TypeVar("A")
 
 
 class RandomSearch(PopulationSearch[A]):
-    """Random architectures, the baseline of every other algorithm. Arguments as :class:`.searcher.PopulationSearch`."""
+    """Random architectures, the baseline of every other algorithm. Arguments as :class:`.base.PopulationSearch`."""
 
     name = "random"
 

@@ -1,4 +1,4 @@
-"""How far the ranking of a supernet can be believed: rank correlations with stand-alone trainings.
+"""Ranking fidelity of a supernet: Kendall's τ and Spearman's ρ with stand-alone trainings, overall and in bands of cost.
 
 Weight sharing is worth its search only where it orders architectures as separate trainings would (Yu et al., ICLR 2020,
 "Evaluating the Search Phase of Neural Architecture Search"). A space of unequal sizes hides the question, since "the
@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]
 TAILS = (2.5, 97.5)  # percentiles: the ends of a 95 % interval
-SINGLE_PROCESS = ("macs", "params", "seed", "search", "test", "arch")
+STANDALONE = ("macs", "params", "seed", "search", "test", "arch")
 COLUMNS = (
     "predictor", "band", "architectures", "kendall", "kendall_low", "kendall_high", "spearman", "spearman_low",
     "spearman_high",
@@ -37,14 +37,14 @@ def read_standalone(path: Path) -> pd.DataFrame:
     """A table of trainings: one line per (architecture as JSON, seed), with scores on the search and the test split.
 
     Raises:
-        UserError: when it is missing, lacks a column of :data:`ALONE`, or holds a training twice.
+        UserError: when it is missing, lacks a column of :data:`STANDALONE`, or holds a training twice.
     """
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a table of trainings ({reason}); make it with tools/fidelity.py") from None
-    for column in SINGLE_PROCESS:
+    for column in STANDALONE:
         if column not in table:
             raise UserError(f"{path}: no column {column!r}; there are {', '.join(map(str, table.columns))}")
     twice = table.duplicated(["arch", "seed"])
@@ -126,7 +126,7 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike, counts: npt.ArrayLike 
 
 
 def ceiling(agreement: float, trainings: float) -> float:
-    """Kendall's τ that a perfect ranking would reach with scores in which chance has a part.
+    """Noise ceiling: Kendall's τ that a perfect ranking would reach with noisy scores.
 
     Of normally distributed scores: the mean of k trainings has the reliability k·r / (1 + (k - 1)·r) (Spearman, Brown
     1910), its correlation with the true scores is the root of that, and τ = 2/π·asin of it (Kendall & Gibbons).
@@ -143,8 +143,8 @@ def ceiling(agreement: float, trainings: float) -> float:
 
 
 @dataclass(frozen=True)
-class Chance:
-    """What chance in a training does to the ranking, of the architectures trained with the first two seeds.
+class SeedNoise:
+    """Noise of a training by its seed, of the architectures that were trained with the first two seeds.
 
     Attributes:
         architectures: how many there are; 0 for fewer than three, of which nothing is said.
@@ -159,17 +159,17 @@ class Chance:
     ceiling: float = float("nan")
 
 
-def chance(trainings: pd.DataFrame) -> Chance:
-    """As a table of trainings shows it."""
+def seed_noise(trainings: pd.DataFrame) -> SeedNoise:
+    """Estimate the noise of a training by its seed from a table of trainings."""
     scores = trainings.pivot(index="arch", columns="seed", values="test")
     both = scores.iloc[:, :2].dropna().to_numpy(dtype=np.float64)
     if both.shape[1] < 2 or len(both) < 3:
-        return Chance()
+        return SeedNoise()
     first, second = both[:, 0], both[:, 1]
     agreement = float(np.corrcoef(first, second)[0, 1]) if first.std() and second.std() else float("nan")
     each = len(trainings) / trainings.arch.nunique()
     noise = float(np.sqrt(np.mean((first - second) ** 2) / 2))
-    return Chance(len(both), kendall(first, second).item(), noise, ceiling(agreement, each))
+    return SeedNoise(len(both), kendall(first, second).item(), noise, ceiling(agreement, each))
 
 
 def _orders(values: npt.ArrayLike) -> Floats:

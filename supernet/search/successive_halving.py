@@ -1,4 +1,4 @@
-"""Successive halving: a cheap look at a whole generation, the real evaluation for its better part.
+"""Successive halving: the loss on a few images decides which part of a generation is evaluated in full.
 
 Jamieson & Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", 2016, with two rungs.
 
@@ -6,7 +6,7 @@ The loss alone would drop every small network, because larger ones nearly always
 those of NSGA-II on (loss, objectives): fronts in order, within the last one the least crowded.
 
 Who is dropped is never told to the algorithm. It has no score of the metric that is searched by, and a score made up
-from its loss would mix two scales in one ranking. The algorithm learns from the survivors and never asks for it again.
+from its loss would mix two scales in one ranking. The algorithm is told the survivors' scores and never asks for it again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True)
 class Halving(Generic[A]):
-    """The cheap rung.
+    """The cheap rung of successive halving.
 
     Attributes:
         evaluate: yields (position, metrics, seconds) of several architectures, as :data:`supernet.search.loop.Evaluate`.

@@ -1,4 +1,4 @@
-"""BatchNorm statistics of an extracted network, measured on images.
+"""BatchNorm calibration: replace the running statistics of an extracted network by those of some images.
 
 A subnet of a supernet has never seen the running statistics that it is cut out with. They are replaced by the pooled mean and
 variance over the calibration images: the mean of the batches' variances plus the variance of their means. Several processes
@@ -26,21 +26,19 @@ class _Pool:
         self.count = 0
         self.mean = torch.zeros_like(_running(norm)[0], dtype=torch.float64)
         self.square = torch.zeros_like(self.mean)
+        self.shift = 0.0  # of the pooled mean by the latest input, the largest of a channel, in standard deviations
 
-    def count_input(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
-        """Forward pre-hook: values per channel in this batch."""
-        self.batch = args[0].numel() // args[0].shape[1]
-
-    def add(self) -> float:
-        """Take in the batch's statistics; returns the largest shift of the pooled mean, in standard deviations."""
+    def add(self, _: nn.Module, args: tuple[Tensor, ...], __: Any) -> None:
+        """Forward hook: take in the statistics of an input, which a BatchNorm of momentum 1 has just now."""
+        new = args[0].numel() // args[0].shape[1]  # values per channel
         mean, unbiased = (value.double() for value in _running(self.norm))
-        variance = unbiased * ((self.batch - 1) / self.batch)
-        share = self.batch / (self.count + self.batch)
+        variance = unbiased * ((new - 1) / new)
+        share = new / (self.count + new)
         shift = (mean - self.mean) * share
-        self.count += self.batch
+        self.count += new
         self.mean += shift
         self.square += (variance + mean**2 - self.square) * share
-        return float((shift.abs() / (self.variance() + self.norm.eps).sqrt()).max())
+        self.shift = float((shift.abs() / (self.variance() + self.norm.eps).sqrt()).max())
 
     def sums(self) -> Tensor:
         """Count, and per channel the sums of values and of squares: what adds up over processes, one after another."""
@@ -56,7 +54,9 @@ class _Pool:
         return (self.square - self.mean**2).clamp_min(0)
 
     def store(self) -> None:
-        """Write the pooled statistics into the module."""
+        """Write the pooled statistics into the module; one that no image reached keeps what it had."""
+        if not self.count:
+            return
         mean, variance = _running(self.norm)
         mean.copy_(self.mean)
         variance.copy_(self.variance() * (self.count / max(self.count - 1, 1)))
@@ -70,6 +70,8 @@ def _running(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def calibrate(network: nn.Module, batches: Iterable[Any], *, tolerance: float = 0.0) -> int:
     """Replace the running statistics of every BatchNorm by those of ``batches``; the network is then in eval mode.
+
+    A BatchNorm that an image passes several times has the statistics of all of these passes.
 
     In a process group all processes call this for the same network, each with some of the batches or none. All then have the
     statistics of all batches: sums in float64, so that they do not depend on who had which batch.
@@ -87,7 +89,7 @@ def calibrate(network: nn.Module, batches: Iterable[Any], *, tolerance: float = 
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     pools = [_Pool(norm) for norm in norms]
-    hooks = [norm.register_forward_pre_hook(pool.count_input) for norm, pool in zip(norms, pools, strict=True)]
+    hooks = [norm.register_forward_hook(pool.add) for norm, pool in zip(norms, pools, strict=True)]
     momenta = [norm.momentum for norm in norms]
     network.eval()
     images = 0
@@ -98,7 +100,7 @@ def calibrate(network: nn.Module, batches: Iterable[Any], *, tolerance: float = 
         for batch in batches:
             network(batch)
             images += len(batch)
-            if max((pool.add() for pool in pools), default=0.0) < tolerance:
+            if max((pool.shift for pool in pools), default=0.0) < tolerance:
                 break
     finally:
         for hook in hooks:

@@ -1,10 +1,10 @@
-"""Put the important channels first, without changing what a network computes.
+"""Sort channels by importance (L1 norm) without changing what a network computes.
 
 A supernet cuts a narrower layer out of a wider one by its leading channels, so the leading ones should be those that
 matter. Channels of a layer may be reordered when everything that touches them is reordered alike: the layer that makes
 them, its normalisation, depthwise convolutions on the way, whatever is added to them, and the layers that read them.
-:func:`channel_groups` finds these ties in any network that torch.fx can trace; what it does not understand, it leaves
-as it is.
+:func:`channel_groups` finds what is coupled so in any network that torch.fx can trace; what it does not understand, it
+leaves as it is.
 
 Once-for-all (Cai et al., 2020, §3.3) sorts by the L1 norm of the weights that read a channel, as here.
 """
@@ -23,7 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..errors import UserError
 
-Tie = tuple[str, int]  # state-dict key, dimension
+Axis = tuple[str, int]  # state-dict key, dimension
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -61,14 +61,14 @@ class ChannelGroup:
         size: number of channels.
     """
 
-    members: tuple[Tie, ...]
-    consumers: tuple[Tie, ...]
-    producers: tuple[Tie, ...]
+    members: tuple[Axis, ...]
+    consumers: tuple[Axis, ...]
+    producers: tuple[Axis, ...]
     size: int
 
 
 def channel_groups(module: nn.Module, input_shape: tuple[int, ...]) -> list[ChannelGroup]:
-    """The groups of channels whose order is free, in the order of their first use.
+    """Find the groups of channels that may be reordered together, in the order of their first use.
 
     Not free are the channels of the input and of the outputs, and those that meet an operation whose effect on the
     order is not known: concatenation, chunk, shuffle, view, a grouped convolution, a layer with a parametrised weight.
@@ -80,23 +80,23 @@ def channel_groups(module: nn.Module, input_shape: tuple[int, ...]) -> list[Chan
     Raises:
         UserError: when torch.fx cannot trace the network, with its reason.
     """
-    ties, ghost = _Ties(module), copy.deepcopy(module).to("meta")
+    coupling, ghost = _Coupling(module), copy.deepcopy(module).to("meta")
     images = torch.empty((max(2, input_shape[0]), *input_shape[1:]), device="meta", dtype=_dtype(module))
     try:
         for training in (False, True):  # a head that only training uses reads channels too
             with torch.no_grad():
-                _Walk(fx.symbolic_trace(ghost.train(training)), ties).run(images)
+                _Walk(fx.symbolic_trace(ghost.train(training)), coupling).run(images)
     except Exception as error:  # this runs the network's own code, which may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"cannot trace {type(module).__name__} to sort its channels: {reason}; leave it unsorted"
         ) from None
-    return list(ties.free_groups())
+    return list(coupling.free_groups())
 
 
 @torch.no_grad()
 def sort_channels(module: nn.Module, input_shape: tuple[int, ...], importance: str = "l1") -> None:
-    """Reorder every free group of channels, the most important first; in place, parameters and running statistics.
+    """Sort every free group of channels, the most important first; in place, parameters and running statistics.
 
     The network computes the same function in evaluation mode, up to the order in which sums are rounded. State kept
     elsewhere per channel (an optimizer's moments, an averaged copy) has to be made anew afterwards.
@@ -149,18 +149,18 @@ class _Group:
         return mine
 
 
-class _Ties:
+class _Coupling:
     """Which dimensions of which tensors belong to which group, found so far."""
 
     def __init__(self, module: nn.Module) -> None:
         self.tensors: dict[str, Tensor] = module.state_dict(keep_vars=True)
         first: dict[int, str] = {}  # a shared tensor is known by the first of its keys
         self.keys = {key: first.setdefault(id(tensor), key) for key, tensor in self.tensors.items()}
-        self.groups: dict[Tie, _Group] = {}
-        self.consumers: set[Tie] = set()
-        self.producers: set[Tie] = set()
+        self.groups: dict[Axis, _Group] = {}
+        self.consumers: set[Axis] = set()
+        self.producers: set[Axis] = set()
 
-    def tie(self, key: str, dim: int, group: _Group | None = None) -> _Group:
+    def couple(self, key: str, dim: int, group: _Group | None = None) -> _Group:
         """Say that a dimension belongs to ``group``, or to a new group if it has none yet; the group it then has."""
         place = (self.keys[key], dim)
         known = self.groups.get(place)
@@ -169,8 +169,8 @@ class _Ties:
         return known.join(group) if group else known
 
     def free_groups(self) -> Iterator[ChannelGroup]:
-        """The groups that nothing froze, with all that is tied to them."""
-        members: dict[_Group, list[Tie]] = {}
+        """The groups that nothing froze, with all that is coupled to them."""
+        members: dict[_Group, list[Axis]] = {}
         for place, group in self.groups.items():
             members.setdefault(group.root(), []).append(place)
         for group, places in members.items():
@@ -197,16 +197,16 @@ class _Ties:
         if per_channel:
             for kind in own:
                 if len(self.tensors[f"{name}.{kind}"]) > 1:
-                    self.tie(f"{name}.{kind}", 0, group)
+                    self.couple(f"{name}.{kind}", 0, group)
             return group
         weight = f"{name}.weight"
         if not isinstance(layer, (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)) or x.dim() != self.tensors[weight].dim():
             return None  # the latter: without a batch, or with the features behind other dimensions
         reads, makes = (0, 1) if isinstance(layer, _TRANSPOSED) else (1, 0)
-        self.tie(weight, reads, group)
-        outputs = self.tie(weight, makes)
+        self.couple(weight, reads, group)
+        outputs = self.couple(weight, makes)
         if "bias" in own:
-            self.tie(f"{name}.bias", 0, outputs)
+            self.couple(f"{name}.bias", 0, outputs)
         self.consumers.add((self.keys[weight], reads))
         self.producers.add((self.keys[weight], makes))
         return outputs
@@ -215,9 +215,9 @@ class _Ties:
 class _Walk(fx.Interpreter):
     """Runs a traced network on the meta device and follows dimension 1 of every tensor."""
 
-    def __init__(self, traced: fx.GraphModule, ties: _Ties) -> None:
+    def __init__(self, traced: fx.GraphModule, coupling: _Coupling) -> None:
         super().__init__(traced)
-        self.ties = ties
+        self.coupling = coupling
         self.channels: dict[fx.Node, _Group] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -229,10 +229,10 @@ class _Walk(fx.Interpreter):
         elif _holds_tensor(result):
             self.channels[n] = self._follow(n, sources, result) or self._freeze(sources)
             if (
-                n.op == "get_attr" and str(n.target) in self.ties.keys
+                n.op == "get_attr" and str(n.target) in self.coupling.keys
             ):  # a tensor that the network reads by itself keeps its order
                 for dim in range(result.dim()):
-                    self.ties.tie(str(n.target), dim).root().frozen = True
+                    self.coupling.couple(str(n.target), dim).root().frozen = True
         return result
 
     def _follow(self, node: fx.Node, sources: list[fx.Node], result: Any) -> _Group | None:
@@ -241,7 +241,7 @@ class _Walk(fx.Interpreter):
         if not isinstance(result, Tensor) or not sources:
             return None
         if node.op == "call_module" and len(node.all_input_nodes) == 1:
-            return self.ties.through(str(node.target), self.fetch_attr(str(node.target)), tensors[0], groups[0])
+            return self.coupling.through(str(node.target), self.fetch_attr(str(node.target)), tensors[0], groups[0])
         if node.op in ("call_function", "call_method"):
             if len(sources) == 1 and (node.target in _PASSING or _is_spatial_mean(node, tensors[0])):
                 return groups[0]

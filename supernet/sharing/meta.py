@@ -1,4 +1,4 @@
-"""Modules without weights: built on the meta device, with initialisation skipped, to be called on other tensors."""
+"""Build networks on PyTorch's meta device: without weights and without initialising any, to be called on other tensors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _NoWeights(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def skeleton(build: Callable[[A], nn.Module], arch: A) -> nn.Module:
-    """``build(arch)`` on the meta device, about twice as fast as with initialised weights."""
+def meta_network(build: Callable[[A], nn.Module], arch: A) -> nn.Module:
+    """Build the network of an architecture on the meta device, about twice as fast as with initialised weights."""
     with _NoWeights(), torch.no_grad():
         return build(arch)

@@ -1,4 +1,4 @@
-"""What the core expects of a search space and of a network builder.
+"""Protocols of a search space and of its costs: what sharing, training and search need to know of them.
 
 The core never imports a search space: anything that has these methods will do.
 """

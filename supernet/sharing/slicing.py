@@ -1,8 +1,8 @@
-"""Which part of the largest network's tensors a smaller network uses.
+"""Slice the weights of a smaller network out of a larger one: leading channels, the centre of a kernel, fewer blocks.
 
-``share(small, big)`` looks at two modules of the same type and returns, for every tensor of the small one, the part of the
-big one's tensor of that name: leading channels, the centre of a kernel. ``plan`` walks two whole networks. Nothing here
-knows a family; whoever brings a module type of their own registers a rule with ``@share.register``.
+``share(small, big)`` is the rule of one module type: from two modules of that type, for every tensor of the small one, to an
+index into the big one's tensor of that name. ``slices_of`` walks two whole networks. Nothing here knows a family; whoever
+brings a module type of their own registers a rule with ``@share.register``.
 
 A convolution that reads a concatenation declares the widths of its parts, ``conv.sources = (a, b)``; it then shares the
 leading channels of each part, not of the whole. One whose outputs are read in parts says so with ``conv.targets``. A grouped
@@ -10,7 +10,7 @@ convolution whose sources are its groups shares the leading channels of each gro
 
 Modules are paired by name. Where a checkpoint's layout gives the same thing another name in a smaller network, its parent
 says under which name it stands in a larger one: ``block.canonical = {"2": "3"}`` pairs the small block's ``2`` with the
-large block's ``3``.
+large block's ``3``. What is tied in the smaller network has to be tied in the larger one, and is cut once.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .tied_weights import first_names
 
 Index = tuple[Any, ...]  # one slice, or one tensor of indices, per dimension
 Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -36,7 +37,7 @@ class SharingError(UserError):
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorSlice:
     """``tensor[index]`` of the largest network's tensor ``key``; ``whole`` where that is all of it."""
 
     index: Index
@@ -60,21 +61,23 @@ class Part:
         mask.view(-1)[self.of(places).flatten()] = True
 
 
-@torch.inference_mode(False)  # a plan outlives the mode that it is first made in
-def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
-    """For every parameter and buffer name of ``small``, the part of ``big``'s tensor of that name.
+@torch.inference_mode(False)  # the slices outlive the mode that they are first made in
+def slices_of(small: nn.Module, big: nn.Module) -> dict[str, TensorSlice]:
+    """For every parameter and buffer of ``small`` (of tied ones by the first name), the part of ``big``'s tensors.
 
     Raises:
-        SharingError: when a module is missing in ``big``, differs in type, or cannot be cut out of it.
+        SharingError: when a module is missing in ``big``, differs in type, or cannot be cut out of it, or when tied tensors
+            would be cut out of different places.
     """
-    parts: dict[str, Part] = {}
-    targets = {canonical: (name, module) for canonical, name, module in canonical_modules(big)}
+    slices: dict[str, TensorSlice] = {}
+    names, keys = first_names(small), first_names(big)
+    targets = {canonical: module for canonical, _, module in canonical_modules(big)}
     for canonical, name, module in canonical_modules(small):
         if canonical not in targets:
             raise SharingError(
                 f"module {name} exists in the smaller network but not in the largest; presence has to grow with the choices"
             )
-        target, other = targets[canonical]
+        other = targets[canonical]
         if type(module) is not type(other):
             raise SharingError(
                 f"module {name} is {type(module).__name__} here and {type(other).__name__} in the largest"
@@ -87,11 +90,28 @@ def plan(small: nn.Module, big: nn.Module) -> dict[str, Part]:
         except SharingError as error:
             raise SharingError(f"module {name}: {error}") from None
         for local, tensor in own.items():
-            key = _join(name, local)
+            place = _join(name, local)
             if local not in indices:
-                raise SharingError(f"{key} has no counterpart in the largest network")
-            parts[key] = Part(indices[local], tensor.shape == theirs[local].shape, _join(target, local))
-    return parts
+                raise SharingError(f"{place} has no counterpart in the largest network")
+            found = TensorSlice(indices[local], tensor.shape == theirs[local].shape, keys[theirs[local]])
+            _check_tied(names[tensor], slices.setdefault(names[tensor], found), place, found)
+    return slices
+
+
+def _check_tied(first: str, one: TensorSlice, second: str, other: TensorSlice) -> None:
+    """Refuse one tensor of the smaller network that would have to be two parts of the largest."""
+    if one.key != other.key:
+        raise SharingError(
+            f"{second} is tied to {first} in the smaller network, but not in the largest; tie them in both or in none"
+        )
+    same = (
+        torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else type(a) is type(b) and a == b
+        for a, b in zip(one.index, other.index, strict=True)
+    )
+    if not all(same):
+        raise SharingError(
+            f"{second} is tied to {first}, but another part of the largest network's; give both the same sources and targets"
+        )
 
 
 def canonical_modules(module: nn.Module, canonical: str = "", name: str = "") -> Iterator[tuple[str, str, nn.Module]]:

@@ -1,6 +1,6 @@
-"""A network that contains a whole search space: the weights of the largest architecture, run as any smaller one.
+"""The weight-sharing supernet: the weights of a search space's largest network, run or extracted as any smaller one.
 
-To run an architecture, its skeleton is built on the meta device by the family's own ``build`` and called on tensors that are
+To run an architecture, its network is built on the meta device by the family's own ``build`` and called on tensors that are
 differentiable functions of the stored weights (:mod:`supernet.sharing.slicing`). Extracting it clones those same tensors into an
 ordinary module, so that the extracted network computes exactly what the supernet computed.
 """
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from .meta import skeleton
+from .meta import meta_network
 from .protocols import SupportsSpace
-from .slicing import Convolution, Part, plan
+from .slicing import Convolution, TensorSlice, slices_of
+from .tied_weights import call_with, fill, places
 
 A = TypeVar("A")
 
@@ -31,7 +32,7 @@ class Supernet(nn.Module, Generic[A]):
         kernel_transforms: learn, for every depthwise convolution, a linear map for each smaller kernel from the centre of
             the stored kernel (Once-for-All, Cai et al. 2020, §3.2). They begin as the identity and belong to the supernet,
             not to the extracted network.
-        cached: how many skeletons are kept.
+        cached: how many networks without weights are kept.
 
     Raises:
         SharingError: (on use) when an architecture is not a part of the largest network.
@@ -51,7 +52,7 @@ class Supernet(nn.Module, Generic[A]):
         self.network = build(space.largest)
         self.transforms = _kernel_transforms(build, space, self.network) if kernel_transforms else nn.ModuleDict()
         self._cached = cached
-        self._skeletons: OrderedDict[A, tuple[nn.Module, dict[str, Part]]] = OrderedDict()
+        self._meta_networks: OrderedDict[A, _MetaNetwork] = OrderedDict()
 
     def forward(self, images: Tensor, arch: A) -> Any:
         """Run ``arch`` on the shared weights.
@@ -59,10 +60,10 @@ class Supernet(nn.Module, Generic[A]):
         In training mode BatchNorm uses the batch's statistics; running statistics are written by the largest architecture
         alone, because a part of them would be the statistics of no network. Evaluate extracted, calibrated networks.
         """
-        module, parts = self._skeleton(arch)
-        module.train(self.training)
+        meta = self._meta_network(arch)
+        meta.module.train(self.training)
         scratch = self.training and arch != self.space.largest
-        return functional_call(module, self._tensors(parts, scratch), (images,))
+        return call_with(meta.module, self._tensors(meta.slices, scratch), meta.places, images)
 
     def extract(self, arch: A) -> nn.Module:
         """``arch`` as an ordinary module with weights of its own, in this supernet's mode (train or eval).
@@ -71,46 +72,48 @@ class Supernet(nn.Module, Generic[A]):
             ArchitectureError: when ``arch`` is outside of the space.
         """
         self.space.encode(arch)  # raises with the place and the reason
-        module = skeleton(self.build, arch)
-        parts = plan(module, self.network)
+        module = meta_network(self.build, arch)
+        slices = slices_of(module, self.network)
         with torch.no_grad():
-            tensors = {name: tensor.clone() for name, tensor in self._tensors(parts, False).items()}
-        for name, own in module.named_modules():
-            prefix = f"{name}." if name else ""
-            for key, parameter in own._parameters.items():
-                if parameter is not None:
-                    own._parameters[key] = nn.Parameter(tensors[prefix + key], parameter.requires_grad)
-            for key, buffer in own._buffers.items():
-                if buffer is not None:
-                    own._buffers[key] = tensors[prefix + key]
+            tensors = {name: tensor.clone() for name, tensor in self._tensors(slices, False).items()}
+        fill(module, tensors)
         return module.train(self.training)
 
-    def _skeleton(self, arch: A) -> tuple[nn.Module, dict[str, Part]]:
-        """The architecture's module without weights, and its part of the stored tensors; the last ones used are kept."""
-        if arch in self._skeletons:
-            self._skeletons.move_to_end(arch)
+    def _meta_network(self, arch: A) -> _MetaNetwork:
+        """The architecture's network without weights, and its slices of the stored tensors; the last ones used are kept."""
+        if arch in self._meta_networks:
+            self._meta_networks.move_to_end(arch)
         else:
-            module = skeleton(self.build, arch)
-            self._skeletons[arch] = module, plan(module, self.network)
-            while len(self._skeletons) > self._cached:
-                self._skeletons.popitem(last=False)
-        return self._skeletons[arch]
+            module = meta_network(self.build, arch)
+            self._meta_networks[arch] = _MetaNetwork(module, slices_of(module, self.network), places(module))
+            while len(self._meta_networks) > self._cached:
+                self._meta_networks.popitem(last=False)
+        return self._meta_networks[arch]
 
-    def _tensors(self, parts: Mapping[str, Part], scratch: bool) -> dict[str, Tensor]:
-        """The tensors of one architecture; ``scratch`` gives throw-away buffers."""
+    def _tensors(self, slices: Mapping[str, TensorSlice], scratch: bool) -> dict[str, Tensor]:
+        """The tensors of one architecture by their first names; ``scratch`` gives throw-away buffers."""
         stored = dict(self.network.named_parameters())
-        tensors = {name: part.of(stored[part.key]) for name, part in parts.items() if part.key in stored}
+        tensors = {name: part.of(stored[part.key]) for name, part in slices.items() if part.key in stored}
         for name, transform in self.transforms.items():
             key, size = _weight_and_size(name)
             if key in tensors and tensors[key].shape[-1] == size:
                 flat = tensors[key].flatten(1)
                 tensors[key] = transform(flat).view_as(tensors[key])
         buffers = dict(self.network.named_buffers())
-        for name, part in parts.items():
+        for name, part in slices.items():
             if part.key in buffers:
                 buffer = part.of(buffers[part.key])
                 tensors[name] = buffer.clone() if scratch else buffer
         return tensors
+
+
+@dataclass(frozen=True)
+class _MetaNetwork:
+    """A network on the meta device, what it takes of the stored tensors, and where its own stand."""
+
+    module: nn.Module
+    slices: dict[str, TensorSlice]
+    places: dict[str, str]
 
 
 def _weight_and_size(name: str) -> tuple[str, int]:
@@ -127,8 +130,11 @@ def _kernel_transforms(build: Callable[[A], nn.Module], space: SupportsSpace[A],
     for index in range(smaller):
         code = space.encode(space.largest)
         code[kernels] = [min(index, len(space.genes[position].options) - 1) for position in kernels]
-        for name, module in skeleton(build, space.decode(code)).named_modules():
-            if isinstance(module, Convolution) and module.groups == module.in_channels > 1:
+        small = meta_network(build, space.decode(code))
+        weights = dict(small.named_parameters())  # without the other names of tied ones
+        for name, module in small.named_modules():
+            depthwise = isinstance(module, Convolution) and module.groups == module.in_channels > 1
+            if depthwise and f"{name}.weight" in weights:
                 size = module.kernel_size[0]
                 if 1 < size < stored[name].kernel_size[0]:
                     linear = nn.Linear(size ** len(module.kernel_size), size ** len(module.kernel_size))

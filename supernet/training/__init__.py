@@ -1,1 +1,1 @@
-"""Training of supernets and of single networks: trainer, schedule, sampling, progressive shrinking, several processes."""
+"""Training of supernets and of single networks: trainer, schedule, sampling, progressive shrinking."""

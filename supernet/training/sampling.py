@@ -1,4 +1,4 @@
-"""Which architectures one training step runs.
+"""Sample the architectures of a training step: sandwich rule, single path, or AttentiveNAS's best-up and worst-up.
 
 All of them read the same batch, so what decides the size of the input (``resolution``) is drawn once for the step.
 
@@ -34,7 +34,7 @@ class Sampler(Generic[A]):
         space: what is open in this stage of the training.
         sampling: ``sandwich`` runs the largest, the smallest and ``random`` others (Yu & Huang 2019, "Universally
             Slimmable Networks"); ``single_path`` runs one random architecture (LitePose). ``best_up`` and ``worst_up``
-            are sandwiches whose others :meth:`choose` takes from :meth:`rivals`.
+            are sandwiches whose others :meth:`choose` takes from :meth:`candidate_groups`.
         random: number of other architectures in a sandwich.
         candidates: of which one is chosen, for ``best_up`` and ``worst_up``.
         cost: of codes of ``space``, for ``best_up`` and ``worst_up``; a space of one architecture needs none.
@@ -67,15 +67,15 @@ class Sampler(Generic[A]):
         self._ends = [] if sampling == "single_path" else ends
 
     def draw(self, rng: np.random.Generator) -> list[A]:
-        """The architectures that the step runs in any case: all of one input size, none twice, the largest first."""
+        """Draw the architectures that the step runs in any case: all of one input size, none twice, the largest first."""
         count = {"sandwich": self.random, "single_path": 1}.get(self.sampling, 0)
         codes = [*self._ends, *self.space.sample_codes(count, rng)]
         if self._shared:
             codes = self._of_size(codes, self.space.sample_codes(1, rng)[0])
         return list(dict.fromkeys(self.space.decode(code) for code in codes))
 
-    def rivals(self, first: A, rng: np.random.Generator) -> list[list[A]]:
-        """Groups of architectures of nearly equal cost, and of the input size of ``first``; none where none is chosen.
+    def candidate_groups(self, first: A, rng: np.random.Generator) -> list[list[A]]:
+        """Draw groups of architectures of nearly equal cost, of the input size of ``first``; none where none is chosen.
 
         A group stands around a random architecture, so costs are as frequent as they are in the space.
         """
@@ -90,9 +90,9 @@ class Sampler(Generic[A]):
         return groups
 
     def choose(self, groups: Sequence[Sequence[A]], loss: Callable[[A], float]) -> list[A]:
-        """Of each group, the architecture of least (``best_up``) or largest loss; of equals the first."""
-        pick: Callable[..., A] = min if self.sampling == "best_up" else max
-        return [pick(group, key=loss) for group in groups]
+        """Choose from each group the architecture of least (``best_up``) or largest loss; of equals the first."""
+        select: Callable[..., A] = min if self.sampling == "best_up" else max
+        return [select(group, key=loss) for group in groups]
 
     def _of_size(self, codes: list[Codes], like: Codes) -> list[Codes]:
         """The codes with the input size of ``like``."""

@@ -1,4 +1,4 @@
-"""What each step of a training does: which architectures, which images, at which learning rate.
+"""Training plan and learning-rate schedules: architectures, images and learning rate of every step, from its number alone.
 
 Everything about step ``s`` follows from its number. What is random in it comes from a generator seeded with (seed, s), the
 order of the images from one seeded with (seed, epoch): a training that is stopped and started again draws what it would
@@ -45,7 +45,7 @@ class Step(Generic[A]):
     first: bool  # of its phase
     seed: int  # of what the networks themselves draw (dropout); another one for each process
     offset: int = 0  # place of images[0] in the whole batch
-    rivals: tuple[tuple[A, ...], ...] = ()  # of each group one more runs, chosen by its loss on the batch
+    candidate_groups: tuple[tuple[A, ...], ...] = ()  # of each group one more runs, chosen by its loss on the batch
 
     def part(self, index: int, count: int) -> Step[A]:
         """One of ``count`` equal parts of the batch; the same images, augmented alike, as within the whole."""
@@ -131,7 +131,7 @@ class Plan(Generic[A]):
             phase.lr((number - first) / phase.steps),
             number == first,
             int(np.random.SeedSequence(network_seed).generate_state(1)[0]),
-            rivals=tuple(map(tuple, phase.sampler.rivals(architectures[0], rng))),
+            candidate_groups=tuple(map(tuple, phase.sampler.candidate_groups(architectures[0], rng))),
         )
 
     def steps(self, start: int) -> Iterator[Step[A]]:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from ..sharing.meta import skeleton
+from ..sharing.meta import meta_network
 from ..sharing.protocols import SupportsSpace
-from ..sharing.slicing import plan
+from ..sharing.slicing import slices_of
 
 A = TypeVar("A")
 
@@ -96,13 +96,13 @@ def audit(
     training = list(training)
     reachable = {(gene.path, option) for stage in training for gene in stage.space.genes for option in gene.options}
     fixed = {stage.space.largest for stage in training}
-    big = skeleton(build, space.largest)
+    big = meta_network(build, space.largest)
     rng = np.random.default_rng(0)
     for arch in [space.smallest, *(space.sample(rng) for _ in range(SAMPLES))]:
-        plan(skeleton(build, arch), big)
+        slices_of(meta_network(build, arch), big)
     touched = {name: torch.zeros(parameter.shape, dtype=torch.bool) for name, parameter in big.named_parameters()}
     for arch in fixed:
-        for part in plan(skeleton(build, arch), big).values():
+        for part in slices_of(meta_network(build, arch), big).values():
             if part.key in touched:
                 part.mark(touched[part.key])
     for name, mask in touched.items():

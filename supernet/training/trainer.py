@@ -1,4 +1,4 @@
-"""The training loop, for a supernet and for a single network alike.
+"""Training loop of a supernet or a single network: distillation, accumulation, mixed precision, averaged weights.
 
 A step may be shared by several processes and by several batches of each (gradient accumulation); its gradient is the mean
 over all of them. What a step does follows from its number (:mod:`.schedule`), so that a training that is stopped and
@@ -26,7 +26,7 @@ Network = Callable[[Tensor, Any], Any]
 
 
 class Criterion(Protocol):
-    """What the task says about outputs."""
+    """Loss of a task, and distillation on its scale."""
 
     def __call__(self, outputs: Any, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the task, a mean over the images, and its parts for the log."""
@@ -42,7 +42,7 @@ class NotFiniteError(UserError):
 
 
 class Trainer(Generic[A]):
-    """Weights, optimiser and what goes on with them.
+    """Train the weights of a model by an optimiser, step by step; its state can be saved and restored exactly.
 
     Args:
         network: runs an architecture on images: a supernet, or ``lambda images, _: net(images)``.
@@ -50,8 +50,8 @@ class Trainer(Generic[A]):
         criterion: the task's loss.
         optimizer: on ``model``'s parameters.
         prepare: puts a batch on the device, with ``batch["inputs"]`` ready for the network.
-        distillation: ``inplace``: every architecture of a step also learns the first one's outputs (BigNAS, Yu et al. 2020);
-            ``teacher``: those of ``teacher``; ``none``.
+        distillation: ``inplace``: all architectures of a step are also trained on the first one's outputs (BigNAS, Yu et al.
+            2020); ``teacher``: on those of ``teacher``; ``none``.
         distillation_weight: of the distillation beside the task's loss.
         clip: largest norm of the gradient, 0 for none.
         ema: decay of the running average of the weights that is kept beside them, 0 for none.
@@ -189,7 +189,7 @@ class Trainer(Generic[A]):
                 outputs = self.network(batch["inputs"], arch)
             return float(self.criterion(outputs, batch)[0])
 
-        return step.phase.sampler.choose(step.rivals, loss)
+        return step.phase.sampler.choose(step.candidate_groups, loss)
 
     def _numbers(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device, self.precision) if self.precision else nullcontext()

@@ -18,7 +18,7 @@ from supernet.config.loading import load_config
 from supernet.pipeline.data import READERS
 from supernet.pipeline.models import family_name
 from supernet.pipeline.run import Run
-from supernet.sharing.meta import skeleton
+from supernet.sharing.meta import meta_network
 from tests.commands import fault
 from tests.paths import ROOT
 
@@ -57,7 +57,7 @@ def make_run(name: str) -> Run:
 @cache
 def outputs(family: str, arch: Any, joints: int) -> list[Tensor]:
     """Of the network on the meta device, for one image."""
-    network = skeleton(partial(FAMILIES[family].build, joints=joints), arch).eval()
+    network = meta_network(partial(FAMILIES[family].build, joints=joints), arch).eval()
     with torch.inference_mode():
         out = network(torch.empty(1, 3, *arch.input_hw, device="meta"))
     return list(out) if isinstance(out, list) else [out]

@@ -13,7 +13,7 @@ from torch import nn
 
 from search_spaces import FAMILIES, Space
 from supernet import Supernet
-from supernet.sharing.slicing import canonical_modules, plan
+from supernet.sharing.slicing import canonical_modules, slices_of
 
 CASES = [(family, name) for family, module in FAMILIES.items() for name in module.SPACES]
 
@@ -71,7 +71,7 @@ def test_names_and_shapes_grow(case: tuple[ModuleType, Space[Any]]) -> None:
     largest = family.build(space.largest)
     for arch in architectures(space):
         network = family.build(arch)
-        assert set(plan(network, largest)) == set(network.state_dict())
+        assert set(slices_of(network, largest)) == set(network.state_dict())
 
 
 def test_extracted_computes_exactly_what_the_supernet_computed(case: tuple[ModuleType, Space[Any]]) -> None:
@@ -112,7 +112,7 @@ def test_alignment(case: tuple[ModuleType, Space[Any]]) -> None:
         largest = family.build(space.largest).eval()
         largest.load_state_dict(supernet.network.state_dict())
         used = {name: torch.zeros_like(tensor, dtype=torch.bool) for name, tensor in largest.state_dict().items()}
-        for part in plan(subnet, largest).values():
+        for part in slices_of(subnet, largest).values():
             part.mark(used[part.key])
         with torch.no_grad():
             for name, tensor in largest.state_dict().items():

@@ -17,7 +17,7 @@ from search_spaces.space import Space, choice, repeat
 from supernet.cost.cost_model import CostModel
 from supernet.cost.macs import count
 from supernet.errors import UserError
-from supernet.sharing.meta import skeleton
+from supernet.sharing.meta import meta_network
 from tests.paths import SHARED
 
 Codes = npt.NDArray[np.int16]
@@ -35,7 +35,7 @@ def test_published_networks_cost_what_the_originals_cost(name: str, macs: int, p
     record = json.loads((SHARED / "reference" / "networks" / f"litepose_{name}.json").read_text())
     assert (record["macs"]["ours"]["total"], record["params"]["total"]) == (macs, params)
     arch = litepose.from_json(record["config"]["arch"])
-    network = skeleton(lambda arch: litepose.build(arch, record["config"]["num_joints"]), arch)
+    network = meta_network(lambda arch: litepose.build(arch, record["config"]["num_joints"]), arch)
     cost = count(network, tuple(record["input_shape"]))
     assert (cost.macs, cost.params) == (macs, params)
     assert len(cost.per_layer) == sum(record["macs"]["ours"]["calls"].values())
@@ -80,7 +80,7 @@ def test_counting_leaves_the_network_alone() -> None:
     network = Zoo().train()
     network.unused.eval()
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    assert count(network, (1, 3, 8, 8)) == count(skeleton(lambda _: Zoo(), None), (1, 3, 8, 8))
+    assert count(network, (1, 3, 8, 8)) == count(meta_network(lambda _: Zoo(), None), (1, 3, 8, 8))
     assert network.training and network.norm.training and not network.unused.training
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
     assert not any(module._forward_hooks for module in network.modules())
@@ -133,7 +133,7 @@ def _counted(build: Any, space: Space[Any], codes: Codes) -> list[list[int]]:
     costs = []
     for code in codes:
         arch = space.decode(code)
-        cost = count(skeleton(build, arch), (1, 3, *arch.input_hw))
+        cost = count(meta_network(build, arch), (1, 3, *arch.input_hw))
         costs.append([cost.macs, cost.params])
     return costs
 

@@ -20,7 +20,7 @@ from supernet.cost.peak_memory import activations, peak_memory
 from supernet.pipeline.progress import Progress
 from supernet.pipeline.train import train_supernet
 from supernet.pipeline.training import new_supernet
-from supernet.sharing.meta import skeleton
+from supernet.sharing.meta import meta_network
 from tests.tiny_run import demo, small_demo
 
 
@@ -119,14 +119,14 @@ def test_tables_equal_counting(build: Any, space: Space[Any]) -> None:
     ends = np.stack([space.encode(space.smallest), space.encode(space.largest)])
     for code, said in zip([*codes[:12], *ends], [*memory[:12].tolist(), *model.memory(ends).tolist()], strict=True):
         arch = space.decode(code)
-        assert said == peak_memory(skeleton(build, arch), (1, 3, *arch.input_hw))
+        assert said == peak_memory(meta_network(build, arch), (1, 3, *arch.input_hw))
 
 
 def test_the_whole_space_is_known_without_building_it() -> None:
     model = CostModel(Kept, SPACE, checks=8)
     memory = model.memory(SPACE.all_codes())
     counted = [
-        peak_memory(skeleton(Kept, arch), (1, 3, *arch.input_hw)) for arch in map(SPACE.decode, SPACE.all_codes())
+        peak_memory(meta_network(Kept, arch), (1, 3, *arch.input_hw)) for arch in map(SPACE.decode, SPACE.all_codes())
     ]
     assert memory.tolist() == counted and len(set(counted)) > 20
 

@@ -85,7 +85,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
-def judged(
+def evaluated(
     made: Place, kind: str, capsys: pytest.CaptureFixture[str], *more: object
 ) -> tuple[str, list[dict[str, Any]]]:
     """The line of scores, and what was found."""
@@ -99,8 +99,8 @@ def judged(
 def test_valid_finds_the_same_with_the_exported_file(
     kind: str, made: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before, wanted = judged(made, kind, capsys, "--superconfig", made.folder / f"{kind}.json")
-    after, found = judged(made, kind, capsys, "TEST.MODEL_FILE", made.folder / f"{kind}.onnx")
+    before, wanted = evaluated(made, kind, capsys, "--superconfig", made.folder / f"{kind}.json")
+    after, found = evaluated(made, kind, capsys, "TEST.MODEL_FILE", made.folder / f"{kind}.onnx")
     assert after == before
     assert len(found) == len(wanted) > 0
     for one, other in zip(wanted, found, strict=True):
@@ -143,7 +143,7 @@ def test_eight_bits(made: Place, capsys: pytest.CaptureFixture[str]) -> None:
     weights = [entry for entry in onnx.load(file).graph.initializer if len(entry.dims) == 4]
     kinds = {entry.data_type for entry in weights}
     assert {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT} == kinds  # the last layers stay as they are
-    _, found = judged(made, "crowd", capsys, "TEST.MODEL_FILE", file)
+    _, found = evaluated(made, "crowd", capsys, "TEST.MODEL_FILE", file)
     assert found
 
 
@@ -255,10 +255,10 @@ def test_every_family(name: str, dynamic: str, tmp_path: Path) -> None:
                 network(others[-1])
             return
         with torch.no_grad():
-            answer = network(images)
-            several = not isinstance(answer, Tensor)
+            output = network(images)
+            several = not isinstance(output, Tensor)
             facts = {"several": "true" if several else "false"}
-            names = [f"maps{index}" for index in range(len(answer) if several else 1)]
+            names = [f"maps{index}" for index in range(len(output) if several else 1)]
             file = tmp_path / "net.onnx"
             write_onnx(fuse_batchnorm(network, images), images, file, names, facts, dynamic)
             assert "BatchNormalization" not in {node.op_type for node in onnx.load(file).graph.node}

@@ -82,7 +82,7 @@ class Cells(nn.Module):
                 return self.norm(a + self.b(x) + a.detach())
             case "read twice":
                 return self.norm(a) + a
-            case "answered":
+            case "returned":
                 return self.norm(a), a
             case "same layer":
                 return self.norm(a) + self.a(x)
@@ -96,7 +96,7 @@ class Cells(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "way", ["sum", "sum of three", "read twice", "answered", "same layer", "normalised twice", "in place", "nonlinear"]
+    "way", ["sum", "sum of three", "read twice", "returned", "same layer", "normalised twice", "in place", "nonlinear"]
 )
 def test_only_what_feeds_nothing_else_is_folded(way: str) -> None:
     network, images = unsettled(Cells(way)), torch.randn(2, 3, 6, 6)

@@ -20,14 +20,14 @@ from supernet.cost.macs import count
 from supernet.errors import UserError
 from supernet.pipeline import standalone
 from supernet.search.ranking import (
-    SINGLE_PROCESS,
+    STANDALONE,
     bands,
     ceiling,
-    chance,
     correlations,
     kendall,
     mean_over_seeds,
     read_standalone,
+    seed_noise,
     spearman,
     spread,
 )
@@ -253,7 +253,7 @@ def test_a_table_of_another_space_is_refused(tiny: tuple[Path, list[str]], tmp_p
 
 def test_tables_are_checked_and_seeds_averaged(tmp_path: Path) -> None:
     lines = pd.DataFrame(
-        [(9, 5, 0, 0.2, 0.4, "b"), (7, 3, 0, 0.1, 0.3, "a"), (9, 5, 1, 0.4, 0.8, "b")], columns=[*SINGLE_PROCESS]
+        [(9, 5, 0, 0.2, 0.4, "b"), (7, 3, 0, 0.1, 0.3, "a"), (9, 5, 1, 0.4, 0.8, "b")], columns=[*STANDALONE]
     )
     lines.to_csv(tmp_path / "t.csv", index=False)
     table = mean_over_seeds(read_standalone(tmp_path / "t.csv"))
@@ -272,8 +272,8 @@ def test_chance_in_a_training() -> None:
     scores = [(0.10, 0.12), (0.30, 0.28), (0.20, 0.24)]
     lines = [("abc"[row], seed, pair[seed]) for row, pair in enumerate(scores) for seed in (0, 1)]
     trainings = pd.DataFrame([*lines, ("d", 0, 0.9)], columns=["arch", "seed", "test"])
-    found = chance(trainings)
+    found = seed_noise(trainings)
     assert (found.architectures, found.kendall) == (3, 1.0) and found.noise == pytest.approx(
         np.sqrt((4e-4 + 4e-4 + 16e-4) / 3 / 2)
     )
-    assert chance(trainings[trainings.seed == 0]).architectures == 0
+    assert seed_noise(trainings[trainings.seed == 0]).architectures == 0

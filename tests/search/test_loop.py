@@ -125,11 +125,11 @@ def halving(seen: Evaluator, keep: float = 0.5) -> Halving[Net]:
 
 @each_algorithm
 def test_half_of_each_generation_is_evaluated_and_both_looks_are_written_down(algorithm: Any, tmp_path: Path) -> None:
-    book, looks, judged = journal(tmp_path / "j"), Evaluator(), Evaluator()
-    found = run_search(searcher(algorithm), judged, book, 20, halving=halving(looks))
-    assert len(found) == len(judged.seen) == 20 and len(looks.seen) == 40 == len(set(looks.seen))
+    book, looks, evaluated = journal(tmp_path / "j"), Evaluator(), Evaluator()
+    found = run_search(searcher(algorithm), evaluated, book, 20, halving=halving(looks))
+    assert len(found) == len(evaluated.seen) == 20 and len(looks.seen) == 40 == len(set(looks.seen))
     assert [record.stage for record in book.records].count("loss on 8 images") == 40
-    assert set(judged.seen) < set(looks.seen)
+    assert set(evaluated.seen) < set(looks.seen)
     again = run_search(searcher(algorithm), Evaluator(0), journal(tmp_path / "j"), 20, halving=halving(Evaluator(0)))
     assert by_key(again) == by_key(found)
 

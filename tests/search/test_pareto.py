@@ -110,7 +110,7 @@ def test_bad_input_is_refused_in_one_line() -> None:
         select_within_budgets([20.0, 10.0], [1.0, 2.0], {"server": 20.0, "phone": 5.0})
     with pytest.raises(UserError, match="2 costs and 1 scores"):
         select_within_budgets([20.0, 10.0], [1.0], {})
-    with pytest.raises(UserError, match="no points to pick from for the budgets phone"):
+    with pytest.raises(UserError, match="no points to choose from for the budgets phone"):
         select_within_budgets([], [], {"phone": 5.0})
     with pytest.raises(UserError, match=r"point 1 is \(2.0, nan\)"):
         non_dominated([(1.0, 1.0), (2.0, np.nan)])

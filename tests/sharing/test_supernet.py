@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from search_spaces import ArchitectureError, Space, choice, litepose
 from supernet import Supernet, calibrate
 from supernet.errors import UserError
-from supernet.sharing.slicing import SharingError, plan
+from supernet.sharing.slicing import SharingError, slices_of
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ def test_out_of_space() -> None:
         Supernet(OwnNet, SPACE).extract(replace(SPACE.largest, width=5))
 
 
-def test_skeletons_are_bounded() -> None:
+def test_networks_without_weights_are_bounded() -> None:
     """A long training does not collect them."""
     supernet = Supernet(OwnNet, SPACE, cached=3).eval()
     for code in SPACE.all_codes()[:10]:
         supernet(IMAGES, SPACE.decode(code))
-    assert len(supernet._skeletons) == 3
+    assert len(supernet._meta_networks) == 3
 
 
 class Single(nn.Module):
@@ -148,7 +148,7 @@ class Single(nn.Module):
 def test_refusals_name_the_module(small: nn.Module, big: nn.Module, message: str) -> None:
     """What cannot be shared is refused before anything is computed."""
     with pytest.raises(SharingError, match=message):
-        plan(small, big)
+        slices_of(small, big)
 
 
 def test_a_child_may_stand_under_another_name_in_a_larger_network() -> None:
@@ -156,9 +156,9 @@ def test_a_child_may_stand_under_another_name_in_a_larger_network() -> None:
     small = Single(nn.Sequential(nn.Conv2d(2, 2, 1)))
     big = Single(nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 1)))
     with pytest.raises(SharingError, match=r"module layer.0 is Conv2d here and ReLU in the largest"):
-        plan(small, big)
+        slices_of(small, big)
     small.layer.canonical = {"0": "1"}  # type: ignore[union-attr]
-    assert {name: part.key for name, part in plan(small, big).items()} == {
+    assert {name: part.key for name, part in slices_of(small, big).items()} == {
         "layer.0.weight": "layer.1.weight",
         "layer.0.bias": "layer.1.bias",
     }

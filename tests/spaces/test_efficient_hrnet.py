@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from search_spaces import ArchitectureError, efficient_hrnet
-from supernet.sharing.slicing import plan
+from supernet.sharing.slicing import slices_of
 from tests.paths import SHARED
 
 
@@ -28,7 +28,7 @@ def test_blocks_are_paired_by_stage() -> None:
     """The checkpoint numbers blocks through, so that a stage of less depth moves all that follow; sharing does not follow."""
     largest, smallest = efficient_hrnet.SMALL.largest, efficient_hrnet.SMALL.smallest
     short = replace(largest, taps=(replace_depth(largest.taps[0]), *largest.taps[1:]))
-    parts = plan(efficient_hrnet.build(short), efficient_hrnet.build(largest))
+    parts = slices_of(efficient_hrnet.build(short), efficient_hrnet.build(largest))
     assert parts["features.1.conv.0.1.weight"].key == "features.1.conv.0.1.weight"
     assert parts["features.2.conv.0.1.weight"].key == "features.3.conv.0.1.weight"
     assert len(smallest.taps[0][0].blocks) < len(largest.taps[0][0].blocks)

@@ -12,7 +12,7 @@ from search_spaces import ArchitectureError, higher_hrnet, hrnet
 from supernet import Supernet
 from supernet.cost.conventions import CONVENTIONS
 from supernet.cost.macs import operations
-from supernet.sharing.slicing import plan
+from supernet.sharing.slicing import slices_of
 
 
 @pytest.mark.parametrize("name", list(higher_hrnet.REBUILT))
@@ -47,8 +47,8 @@ def test_the_convolution_of_an_empty_branch_is_that_of_the_first_block() -> None
     """Its weights, statistics and gradients are the first convolution's and the first BatchNorm's of the larger branch."""
     arch = replace(higher_hrnet.SMALL.largest, deconv_blocks=0)
     empty = replace(arch.backbone, stages=tuple(hrnet.HRStage(1, (0,) * n) for n in (2, 3, 4)), empty_branch="conv")
-    plans = plan(higher_hrnet.build(replace(arch, backbone=empty)), higher_hrnet.build(arch))
-    pairs = {name: part.key for name, part in plans.items() if name.startswith("stage3.0.branches.1.")}
+    slices = slices_of(higher_hrnet.build(replace(arch, backbone=empty)), higher_hrnet.build(arch))
+    pairs = {name: part.key for name, part in slices.items() if name.startswith("stage3.0.branches.1.")}
     assert pairs["stage3.0.branches.1.0.weight"] == "stage3.0.branches.1.0.conv1.weight"
     assert pairs["stage3.0.branches.1.1.running_var"] == "stage3.0.branches.1.0.bn1.running_var"
     assert len(pairs) == 6

@@ -10,7 +10,7 @@ import torch
 
 from search_spaces import ArchitectureError, lite_hrnet, widehrnet
 from search_spaces.layers.lite import LiteModule, interleave
-from supernet.sharing.meta import skeleton
+from supernet.sharing.meta import meta_network
 
 
 def features(*widths: int) -> list[torch.Tensor]:
@@ -70,7 +70,7 @@ def test_pruned_branches(family: Any) -> None:
     def names(*branches: int) -> set[str]:
         small = family.SMALL.smallest
         stages = tuple(replace(stage, branches=n) for stage, n in zip(small.stages, branches, strict=True))
-        backbone = skeleton(family.build, replace(small, stages=stages)).backbone
+        backbone = meta_network(family.build, replace(small, stages=stages)).backbone
         assert backbone(torch.empty(1, 3, 64, 64, device="meta"))[0].shape[2:] == (16, 16)
         return {name for name, _ in backbone.named_parameters()}
 

@@ -13,7 +13,7 @@ from search_spaces.layers.heads import BottomUpSRHead, SRHead
 from search_spaces.layers.super_resolution import SRPoseHead
 from supernet import Supernet
 from supernet.cost.macs import count
-from supernet.sharing.slicing import plan
+from supernet.sharing.slicing import slices_of
 
 SMALL = srpose.SMALL.largest
 
@@ -53,7 +53,7 @@ def test_files_that_say_which_levels_are_supervised() -> None:
 
 
 def test_supervision_changes_training_alone() -> None:
-    """Another number of outputs and of parameters; the same answer, multiply-accumulates and all."""
+    """Another number of outputs and of parameters; the same output, multiply-accumulates and all."""
     supernet = Supernet(srpose.build, srpose.SMALL).eval()
     full = SMALL
     bare = replace(full, head=replace(full.head, embedding=(0, 0, 0, 2)))
@@ -96,11 +96,11 @@ def test_training_shows_every_supervised_level() -> None:
     """The coarsest view, then a heatmap per level; in evaluation only the last, and nothing else is computed for it."""
     network = srpose.build(SMALL, joints=3).eval()
     images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    answer = network(images)
+    output = network(images)
     network.keypoint_head.training = True
     shown = network(images)
     assert [tuple(maps.shape[1:]) for maps in shown] == [(3, 2, 3), (3, 8, 12), (3, 16, 24), (3, 16, 24), (3, 32, 48)]
-    assert torch.equal(shown[-1], answer)
+    assert torch.equal(shown[-1], output)
     called = count(network, (1, 3, 64, 96)).per_layer
     assert "keypoint_head.converge.3.conv" in called and "keypoint_head.converge.2.conv" not in called
 
@@ -117,18 +117,18 @@ def test_a_level_without_supervision_has_no_heatmap() -> None:
 def test_super_resolution_heads_differ_by_their_tags_only() -> None:
     """Heatmaps first; each tag fills the square of its pixel."""
     features = [torch.randn(1, 6, 4, 4, generator=torch.Generator().manual_seed(0))]
-    alone, tagged = SRHead((8,), 2, 4).network((6,), 3).eval(), BottomUpSRHead((8,), 2, 4).network((6,), 3).eval()
-    alone.load_state_dict({k: v for k, v in tagged.state_dict().items() if not k.startswith("tag_head")})
+    plain, tagged = SRHead((8,), 2, 4).network((6,), 3).eval(), BottomUpSRHead((8,), 2, 4).network((6,), 3).eval()
+    plain.load_state_dict({k: v for k, v in tagged.state_dict().items() if not k.startswith("tag_head")})
     (maps,) = tagged(features)
     assert maps.shape == (1, 6, 32, 32)
-    assert torch.equal(maps[:, :3], alone(features))
+    assert torch.equal(maps[:, :3], plain(features))
     assert torch.equal(maps[:, 3:, ::4, ::4].repeat_interleave(4, 2).repeat_interleave(4, 3), maps[:, 3:])
 
 
 def test_embeddings_are_shared_joint_by_joint() -> None:
     """The leading channels of each joint, not of all joints together."""
     small, big = (SRPoseHead((8, 4), (e, e), (2, 2), (1,)).network((6, 12), 3) for e in (2, 5))
-    parts = plan(small, big)
+    parts = slices_of(small, big)
     assert parts["kp_encoder.0.0.weight"].index[0].tolist() == [0, 1, 5, 6, 10, 11]
     assert parts["kp_encoder.0.0.bias"].index[0].tolist() == [0, 1, 5, 6, 10, 11]
     weight = big.state_dict()["converge.0.conv.weight"]

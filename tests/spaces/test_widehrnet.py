@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from search_spaces import ArchitectureError, widehrnet
-from supernet.sharing.meta import skeleton
-from supernet.sharing.slicing import plan
+from supernet.sharing.meta import meta_network
+from supernet.sharing.slicing import slices_of
 
 
 def test_published_lie_in_the_space() -> None:
@@ -23,7 +23,7 @@ def test_published_lie_in_the_space() -> None:
 
 def test_squeezed_widths() -> None:
     """The published reduction of 4, rounded to 8: 24 of 80 channels, not 20."""
-    network = skeleton(widehrnet.build, widehrnet.published()["widehrnet-18-se"])
+    network = meta_network(widehrnet.build, widehrnet.published()["widehrnet-18-se"])
     branches = network.get_submodule("backbone.stage2.0.layers.0.invertRes")
     assert [branch.block[2].fc1.out_channels for branch in branches] == [24, 40, 80, 160]
 
@@ -49,17 +49,17 @@ def test_squeezed_widths_grow() -> None:
 
 def skeleton_of(expansion: int, squeeze: float, width: int) -> widehrnet.InvertedResidual:
     """The layers of one block on one branch."""
-    block = skeleton(lambda block: widehrnet.WideBlock(block, [width]), widehrnet.Block(expansion, 3, squeeze))
+    block = meta_network(lambda block: widehrnet.WideBlock(block, [width]), widehrnet.Block(expansion, 3, squeeze))
     return block.invertRes[0]
 
 
 def test_projection_behind_squeeze_and_excitation() -> None:
     """It has another name in the checkpoints without: there it is ``block.2``, here ``block.3``."""
     small, large = (
-        skeleton(widehrnet.build, widehrnet.published()[name]) for name in ("widehrnet-18", "widehrnet-30-se")
+        meta_network(widehrnet.build, widehrnet.published()[name]) for name in ("widehrnet-18", "widehrnet-30-se")
     )
     block = "backbone.stage1.0.layers.1.invertRes.2.block"
-    assert plan(small, large)[f"{block}.2.conv.weight"].key == f"{block}.3.conv.weight"
+    assert slices_of(small, large)[f"{block}.2.conv.weight"].key == f"{block}.3.conv.weight"
 
 
 def test_wrong_json() -> None:

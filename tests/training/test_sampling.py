@@ -51,7 +51,7 @@ def sampler(sampling: Any, random: int = 2, candidates: int = 3) -> Sampler[Net]
 def groups_of(step: int, sampling: str = "best_up", **sizes: int) -> list[list[Net]]:
     """What the sampler offers to choose from in a step, as the plan asks for it."""
     rng, drawing = np.random.default_rng([0, 0, step]), sampler(sampling, **sizes)
-    return drawing.rivals(drawing.draw(rng)[0], rng)
+    return drawing.candidate_groups(drawing.draw(rng)[0], rng)
 
 
 @pytest.mark.parametrize("sampling", ["best_up", "worst_up"])
@@ -60,7 +60,7 @@ def test_largest_and_smallest_run_and_the_others_are_chosen(sampling: str) -> No
     for step in range(8):
         rng = np.random.default_rng([0, 0, step])
         ends = drawing.draw(rng)
-        groups = drawing.rivals(ends[0], rng)
+        groups = drawing.candidate_groups(ends[0], rng)
         assert [net.blocks for net in ends] == [SPACE.largest.blocks, SPACE.smallest.blocks]
         assert [len(group) for group in groups] == [3, 3]
         assert {net.resolution for group in [ends, *groups] for net in group} == {ends[0].resolution}
@@ -97,7 +97,7 @@ def test_nothing_is_chosen_before_anything_is_open() -> None:
     shut = SPACE.restrict({}, rest="largest")
     drawing: Sampler[Net] = Sampler(shut, "best_up", 2)
     rng = np.random.default_rng(0)
-    assert drawing.draw(rng) == [shut.largest] and drawing.rivals(shut.largest, rng) == []
+    assert drawing.draw(rng) == [shut.largest] and drawing.candidate_groups(shut.largest, rng) == []
 
 
 def test_steps_draw_the_same_again_and_others_something_else() -> None:
@@ -164,28 +164,28 @@ def choosing(sampling: Any) -> tuple[Trainer[tiny_training.Arch], Plan[tiny_trai
     )
     network, criterion, asked = trainer.network, trainer.criterion, list[Any]()
 
-    def judged(outputs: Any, batch: Any) -> Any:
+    def evaluated(outputs: Any, batch: Any) -> Any:
         loss, parts = criterion(outputs, batch)
         asked[-1] = (asked[-1], None if torch.is_grad_enabled() else float(loss))
         return loss, parts
 
     trainer.network = lambda images, arch: asked.append(arch) or network(images, arch)
-    judged.distillation = criterion.distillation  # type: ignore[attr-defined]
-    trainer.criterion = judged  # type: ignore[assignment]
+    evaluated.distillation = criterion.distillation  # type: ignore[attr-defined]
+    trainer.criterion = evaluated  # type: ignore[assignment]
     return trainer, plan, asked
 
 
-@pytest.mark.parametrize(("sampling", "pick"), [("best_up", min), ("worst_up", max)])
-def test_a_step_trains_the_candidate_of_least_or_largest_loss(sampling: str, pick: Any) -> None:
+@pytest.mark.parametrize(("sampling", "select"), [("best_up", min), ("worst_up", max)])
+def test_a_step_trains_the_candidate_of_least_or_largest_loss(sampling: str, select: Any) -> None:
     trainer, plan, asked = choosing(sampling)
     several = 0
     for step in plan.steps(0):
         asked.clear()
         trainer.step(step, map(trainer.prepare, tiny_training.batches(iter([step]))))
-        (group,) = step.rivals
-        judged = [loss for arch, loss in asked if loss is not None]
+        (group,) = step.candidate_groups
+        evaluated = [loss for arch, loss in asked if loss is not None]
         assert [arch for arch, loss in asked if loss is not None] == list(group)
-        chosen = group[judged.index(pick(judged))]
+        chosen = group[evaluated.index(select(evaluated))]
         assert [arch for arch, loss in asked if loss is None] == list(dict.fromkeys((*step.architectures, chosen)))
         several += len(group) > 1
     assert several >= 3

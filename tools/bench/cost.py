@@ -23,7 +23,7 @@ from search_spaces import FAMILIES
 from supernet.cost.cost_model import CostModel, image_batch
 from supernet.cost.macs import count
 from supernet.cost.peak_memory import peak_memory
-from supernet.sharing.meta import skeleton
+from supernet.sharing.meta import meta_network
 
 QUANTITIES = ("macs", "params", "memory")
 
@@ -50,7 +50,7 @@ def measure(family: str, name: str, rows: int, compared: int) -> str:
     exact = 0
     for row, code in enumerate(codes[:compared]):
         arch = space.decode(code)
-        network, shape = skeleton(build, arch), image_batch(arch)
+        network, shape = meta_network(build, arch), image_batch(arch)
         cost = count(network, shape)
         said = [int(costs[quantity][row]) for quantity in QUANTITIES]
         exact += said == [cost.macs, cost.params, peak_memory(network, shape)]

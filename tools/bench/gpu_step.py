@@ -30,7 +30,7 @@ from supernet import Supernet
 from supernet.errors import UserError
 from supernet.pose.bottom_up.losses import BottomUpLoss
 from supernet.pose.top_down.losses import PersonLoss
-from supernet.sharing.meta import skeleton
+from supernet.sharing.meta import meta_network
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan, Step
 from supernet.training.trainer import Trainer
@@ -86,7 +86,7 @@ class Case:
         inputs = torch.randn(images, 3, *input_hw, generator=generator).to(device)
         if way.fast:
             inputs = inputs.to(memory_format=torch.channels_last)
-        network = skeleton(self.build, self.space.largest).eval()
+        network = meta_network(self.build, self.space.largest).eval()
         outputs = network(torch.empty(images, 3, *input_hw, device="meta"))
         sizes = [output.shape[2:] for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
         heatmaps = [torch.rand(images, JOINTS, *size, generator=generator).to(device) for size in sizes]

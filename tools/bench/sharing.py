@@ -65,7 +65,7 @@ def step_ratio(rounds: int) -> None:
             started = time.process_time()
             torch.stack([output.square().mean() for output in forward()]).sum().backward()
             seconds[name] = time.process_time() - started
-        if index:  # the first round builds the skeleton
+        if index:  # the first round builds the network without weights
             ratios.append(seconds["supernet"] / seconds["static"])
             statics.append(seconds["static"])
     quartiles = statistics.quantiles(ratios, n=4)

@@ -1,1 +1,1 @@
-"""Tabulate a quantity of every architecture of a space from a few networks that are built."""
+"""Tables that give a quantity of every architecture of a space, fitted to a few networks that are built."""

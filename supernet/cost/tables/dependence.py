@@ -1,6 +1,6 @@
-"""Of which few genes a number is a function, found from examples.
+"""Find the smallest set of genes that determines a value, from examples.
 
-Shapes: N codes, G genes; codes are (N, G), not negative; the number's values are (N,).
+Shapes: N codes, G genes; codes are (N, G), not negative; the values are (N,).
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 Genes = tuple[int, ...]
 
-MOST_GENES = 4  # that one number may depend on
-_SUSPECTS = 14  # genes that are tried in combination
-_STEADY = 7  # of these, genes without which the number rarely changes
+MOST_GENES = 4  # that one value may depend on
+_CANDIDATES = 14  # genes that are tried in combination
+_STEADY = 7  # of these, genes without which the value rarely changes
 
 
-def explain(codes: Integers, values: Integers, states: Integers, preferred: Genes = ()) -> Genes | None:
-    """The smallest table over a few genes of which ``values`` is a function; ``preferred`` genes are tried first."""
+def determining_genes(codes: Integers, values: Integers, states: Integers, preferred: Genes = ()) -> Genes | None:
+    """Find the genes with the smallest table that determine ``values``, None if there are none; ``preferred`` ones first."""
     _, classes = np.unique(values, return_inverse=True)
-    for suspects in (preferred, _informative(codes, classes, states)):
-        subsets = [s for size in range(MOST_GENES + 1) for s in combinations(sorted(suspects), size)]
+    for candidates in (preferred, _informative(codes, classes, states)):
+        subsets = [s for size in range(MOST_GENES + 1) for s in combinations(sorted(candidates), size)]
         for genes in sorted(subsets, key=lambda genes: prod(states[list(genes)].tolist())):
             if table_of(genes, codes, values, states) is not None:
                 return genes
@@ -31,19 +31,19 @@ def explain(codes: Integers, values: Integers, states: Integers, preferred: Gene
 
 
 def _informative(codes: Integers, classes: Integers, states: Integers) -> Genes:
-    """Genes that the class may depend on, of three rankings the first ones.
+    """Choose genes that the class may depend on: of three rankings the first ones.
 
     Those that tell most about it, each given the ones before it; those without which it rarely changes, counted against
     the first row, from which many others differ in few genes; and those that tell most by themselves.
     """
     most, kinds = int(states.max()), int(classes.max()) + 1
     known = np.zeros(len(codes), dtype=np.int64)  # the joint state of the genes so far
-    open_rows = np.arange(len(codes))  # those that it does not explain
+    open_rows = np.arange(len(codes))  # those whose class they do not determine
     chosen: list[int] = []
-    alone: Genes = ()
+    single: Genes = ()
     while len(open_rows) and len(chosen) < MOST_GENES:
         ranking = _ranking(codes[open_rows], classes[open_rows], known[open_rows], most)
-        alone = alone or ranking
+        single = single or ranking
         chosen.append(ranking[0])
         _, known = np.unique(known * most + codes[:, ranking[0]], return_inverse=True)
         cells = np.unique(known * kinds + classes) // kinds
@@ -51,11 +51,11 @@ def _informative(codes: Integers, classes: Integers, states: Integers) -> Genes:
     flipped, changed = codes != codes[0], classes != classes[0]
     despite, together = flipped[~changed].sum(axis=0), flipped[changed].sum(axis=0)
     steady = np.argsort((despite + 1) / (despite + together + 2), kind="stable")[:_STEADY].tolist()
-    return tuple(dict.fromkeys((*chosen, *steady, *alone)))[:_SUSPECTS]
+    return tuple(dict.fromkeys((*chosen, *steady, *single)))[:_CANDIDATES]
 
 
 def _ranking(codes: Integers, classes: Integers, known: Integers, most: int) -> Genes:
-    """Genes by how much they tell of the class beside what is known, less what chance alone would seem to tell."""
+    """Rank genes by conditional entropy of the class, given what is known, with a penalty for what chance would seem to tell."""
     rows, genes = codes.shape
     kinds, joints = int(classes.max()) + 1, int(known.max()) + 1
     cell = ((np.arange(genes) * joints + known[:, None]) * most + codes) * kinds + classes[:, None]

@@ -1,4 +1,4 @@
-"""Tables for a sum of products whose factors each depend on few genes.
+"""Fit tables for a sum of products whose factors each depend on few genes.
 
 The factors of every term are seen for some codes; found are, for each factor, the smallest set of genes of which it is
 a function, its table, and the sum of all terms over as few tables as fit the processor's cache.
@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import UserError
 from ..macs import Factors
 from ..peak_memory import Activations
-from .dependence import MOST_GENES, Genes, Integers, explain, table_of
+from .dependence import MOST_GENES, Genes, Integers, determining_genes, table_of
 from .lookup import UNKNOWN, Lookup
 
 Term = str | tuple[str, str]
@@ -32,7 +32,7 @@ class FactorTerms:
         self.unsettled = ""  # the last term whose genes had to be found anew
         self.separate: Lookup  # every table by itself, to see what is unknown
         self.lookup: Lookup
-        self._genes: dict[tuple[Term, int], Genes] = {}  # what explained a factor last time
+        self._genes: dict[tuple[Term, int], Genes] = {}  # what determined a factor last time
 
     def _tabulated(
         self,
@@ -54,18 +54,20 @@ class FactorTerms:
             UserError: when a factor is no function of few genes; it names the term.
         """
         guards = 2 if hosts else 1
-        explained: dict[bytes, Genes] = {}
+        determined: dict[bytes, Genes] = {}
         for columns, names in _different(rows, hosts).items():
             values = np.frombuffer(columns, dtype=np.int64).reshape(len(codes), -1)
             there = (values[:, :guards] > 0).all(axis=1)
             factors = [
-                self._tabulate((names[0], place), codes[there], values[there, place], states, (), explained)
+                self._tabulate((names[0], place), codes[there], values[there, place], states, (), determined)
                 for place in range(guards, values.shape[1])
             ]
             used = tuple(sorted({gene for genes, _ in factors for gene in genes}))
             presence, within = [], np.ones(len(codes), dtype=bool)
             for place in range(guards):
-                found = self._tabulate((names[0], place), codes[within], values[within, place], states, used, explained)
+                found = self._tabulate(
+                    (names[0], place), codes[within], values[within, place], states, used, determined
+                )
                 presence.append(found)
                 within &= values[:, place] > 0
             union = tuple(sorted({*used, *(gene for genes, _ in presence for gene in genes)}))
@@ -82,22 +84,22 @@ class FactorTerms:
         values: Integers,
         states: Integers,
         preferred: Genes,
-        explained: dict[bytes, Genes],
+        determined: dict[bytes, Genes],
     ) -> tuple[Genes, Integers]:
-        """The genes that explain a factor and the factor by their states, -1 where a combination was not seen."""
+        """The genes that determine a factor and the factor by their states, -1 where a combination was not seen."""
         problem = codes.tobytes() + values.tobytes() + repr(preferred).encode()
-        genes = explained.get(problem)
+        genes = determined.get(problem)
         if genes is None:
             genes = self._genes.get(key)
             if genes is None or table_of(genes, codes, values, states) is None:
                 self.unsettled = _title(key[0]) if genes is not None else self.unsettled
-                genes = explain(codes, values, states, preferred)
+                genes = determining_genes(codes, values, states, preferred)
             if genes is None:
                 raise UserError(
                     f"the cost of {_title(key[0])} cannot be tabulated: it depends on more than {MOST_GENES} choices at once, "
                     "or on something that is no choice; count it with supernet.cost.macs.count"
                 )
-            explained[problem] = genes
+            determined[problem] = genes
         self._genes[key] = genes
         table = table_of(genes, codes, values, states)
         assert table is not None

@@ -1,4 +1,4 @@
-"""Whole numbers of every architecture of a space, learned from networks that are built.
+"""Fit tables of whole numbers for every architecture of a space, from networks that are built.
 
 Some dozens of architectures are built, the quantities tabulated (:mod:`.factors`), what the tables do not know of
 random architectures is built too, and the tables are checked against networks that were not used to make them.
@@ -18,14 +18,14 @@ import numpy.typing as npt
 
 from ...errors import UserError
 from ...sharing.protocols import Codes, SupportsSpace
-from .dependence import explain
+from .dependence import determining_genes
 from .lookup import Lookup
 
 A = TypeVar("A")
 Integers = npt.NDArray[np.int64]
 
-_POOL = 8192  # random architectures of which every combination is learned
-_FIRST = 24  # of each kind, built at first, and again where that explains too little
+_POOL = 8192  # random architectures of which every combination is built
+_FIRST = 24  # of each kind, built at first, and again where that determines too little
 _ATTEMPTS = 4
 _CHANGED = 0.15  # part of the choices in which the former differ from the largest
 _SHAPES = 256  # architectures whose size of the input is looked at
@@ -49,7 +49,7 @@ class Quantity(Protocol):
 
 
 class Tabulated(Generic[A]):
-    """Quantities of every architecture of a space, learned from networks that are built.
+    """Quantities of every architecture of a space, in tables that are fitted to networks that are built.
 
     Args:
         space: the search space.
@@ -57,7 +57,7 @@ class Tabulated(Generic[A]):
         quantities: what is tabulated.
         input_shape: from an architecture to the shape of its input, batch first.
         checks: how many unseen architectures the tables are checked on.
-        seed: which architectures are built for learning and checking.
+        seed: which architectures are built for fitting and checking.
 
     Raises:
         UserError: when something depends on too many choices at once, or the checks do not come out; it is named.
@@ -73,7 +73,7 @@ class Tabulated(Generic[A]):
         checks: int,
         seed: int,
     ) -> None:
-        self._space, self._look, self._quantities, self._input_shape = space, observe, quantities, input_shape
+        self._space, self._observe_arch, self._quantities, self._input_shape = space, observe, quantities, input_shape
         self._options = np.array([len(gene.options) for gene in space.genes], dtype=np.int64)
         self._codes: dict[bytes, Codes] = {}  # what was built
         self._costs: dict[bytes, list[int]] = {}
@@ -86,12 +86,12 @@ class Tabulated(Generic[A]):
         self._rng = rng
         for code in corners:
             self._observe(code)
-        self._show(pool)
-        self._learn(pool)
+        self._explore(pool)
+        self._extend(pool)
         for _ in range(8):
             if self._predicts(space.sample_codes(checks, rng)):
                 break
-            self._learn(pool)
+            self._extend(pool)
         else:
             name = next((quantity.unsettled for quantity in quantities if quantity.unsettled), "some layer")
             raise UserError(
@@ -125,8 +125,8 @@ class Tabulated(Generic[A]):
             self._low = np.minimum(self._low, lowest)
             self._fit()
         result = self._quantities[quantity].lookup(rows)
-        while (result < 0).any():  # again, because what is learned may split what seemed known
-            self._learn(rows[result < 0])
+        while (result < 0).any():  # again, because what is added may split what seemed known
+            self._extend(rows[result < 0])
             result = self._quantities[quantity].lookup(rows)
         return result
 
@@ -135,7 +135,7 @@ class Tabulated(Generic[A]):
         ends = np.stack([self._space.encode(self._space.largest), self._space.encode(self._space.smallest)])
         shapes = [self._input_shape(self._space.decode(code)) for code in pool[:_SHAPES]]
         classes = np.array([sorted(set(shapes)).index(shape) for shape in shapes])
-        genes = explain(pool[:_SHAPES].astype(np.int64) + 1, classes, self._options + 1) or ()
+        genes = determining_genes(pool[:_SHAPES].astype(np.int64) + 1, classes, self._options + 1) or ()
         corners = {end.tobytes(): end for end in ends}
         for states in np.unique(pool[:_SHAPES][:, list(genes)], axis=0):
             for end in ends.copy():
@@ -150,12 +150,12 @@ class Tabulated(Generic[A]):
             arch = self._space.decode(code)
             group = self._input_shape(arch)
             with _uncollected():
-                seen = zip(self._quantities, self._look(arch), strict=True)
+                seen = zip(self._quantities, self._observe_arch(arch), strict=True)
             self._costs[key] = [quantity.add(row, group) for quantity, row in seen]
             self._codes[key] = code
         return self._costs[key]
 
-    def _show(self, pool: Codes) -> None:
+    def _explore(self, pool: Codes) -> None:
         """Build architectures that show what depends on what: some near the largest, and diverse ones."""
         space, rng = self._space, self._rng
         near = [space.encode(space.mutate(space.largest, rng, _CHANGED)) for _ in range(_FIRST)]
@@ -163,7 +163,7 @@ class Tabulated(Generic[A]):
             self._observe(code)
 
     def _fit(self) -> None:
-        """Tabulate what was built; where that explains too little, after building more."""
+        """Tabulate what was built; where that determines too little, after building more."""
         for left in reversed(range(_ATTEMPTS)):
             codes = np.stack(list(self._codes.values())) - self._low
             try:
@@ -173,9 +173,9 @@ class Tabulated(Generic[A]):
             except UserError:
                 if not left:
                     raise
-                self._show(self._space.sample_codes(_POOL, self._rng))
+                self._explore(self._space.sample_codes(_POOL, self._rng))
 
-    def _learn(self, rows: Codes) -> None:
+    def _extend(self, rows: Codes) -> None:
         """Build architectures among ``rows`` until the tables know every combination that occurs in them."""
         self._fit()
         for quantity in self._quantities:

@@ -1,4 +1,4 @@
-"""Values of many codes at once, from tables over few genes.
+"""Look up the values of many codes at once, in tables over few genes.
 
 Shapes: N codes, G genes; a code is (G,), the index of an option per gene, -1 where the gene is absent.
 """
