@@ -28,6 +28,11 @@ class Skeleton:
         return len(self.joints)
 
     @property
+    def oks_sigmas(self) -> tuple[float, ...]:
+        """``sigmas`` to the last bit as official programs have them: they write tenths, and 0.26 / 10 is not 0.026."""
+        return tuple(round(sigma * 10, 10) / 10 for sigma in self.sigmas)
+
+    @property
     def flip_index(self) -> tuple[int, ...]:
         """Index of the joint with left and right exchanged, for every joint."""
         swapped = {"left": "right", "right": "left"}

@@ -70,6 +70,11 @@ class KeypointDataset(Protocol[Sample]):
         ...
 
     @property
+    def has_annotations(self) -> bool:
+        """Whether anybody is annotated at all; otherwise results cannot be evaluated."""
+        ...
+
+    @property
     def source(self) -> Path:
         """The file that the samples were read from."""
         ...

@@ -1,4 +1,4 @@
-"""MPII's people, from the annotation files of HRNet and mmpose (``annot/{train,valid,test,trainval}.json``).
+"""MPII human pose, from the annotation files of HRNet and mmpose (``annot/{train,valid,test,trainval}.json``).
 
 Source: MPII (Andriluka et al., CVPR 2014) in the form of HRNet's programs: a list with one entry per person, 1-based
 pixels, ``center`` of the body and ``scale`` = its height / 200. Shape legend: K joints.
@@ -6,21 +6,100 @@ pixels, ``center`` of the body and ``scale`` = its height / 200. Shape legend: K
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
 from supernet.io.files import read_json
+from supernet.pose.datasets.images import find_images, image_path
+from supernet.pose.datasets.kind import DatasetKind, Files, refuse_crowdposetools
+from supernet.pose.datasets.people import PeopleDataset, PersonInstance
+from supernet.pose.geometry import CROP_UNITS
 from supernet.pose.keypoints import MPII
+from supernet.pose.metrics.mpii import MpiiEvaluator
+from supernet.pose.metrics.score import Score
+from supernet.pose.metrics.submissions import write_mpii
+from supernet.pose.protocols import KeypointDataset
 
 _LARGEST_FILE = 2**28  # bytes; MPII's own are below 20 MiB
 _LARGEST_NUMBER = 1e9  # pixels
 _LOWERED = 15  # pixels per unit of scale: the centre moves down, as annotated it lies above the body's middle
 _PADDING = 1.25
+
+
+class Mpii(DatasetKind):
+    """``annot/<split>.json`` in the form of HRNet and mmpose, ``images``, and ``annot/gt_<split>.mat`` for the metric."""
+
+    name = "mpii"
+    approaches = {"mpii": "top-down"}
+    skeleton = MPII
+    score = Score("Mean", percent=True)
+    annotated_crops = True
+    one_result_each = True
+    submission_suffix = "-pred.mat"
+
+    def files(self, root: Path, split: str) -> Files:
+        """Where a split lies."""
+        return Files(root / "annot" / f"{split}.json", root / "images")
+
+    def people(self, files: Files) -> PeopleDataset:
+        """Everybody in the annotation file, in its order."""
+        return mpii_people(*files)
+
+    def withheld(self, dataset: KeypointDataset[Any], split: str) -> bool:
+        """Whether it is the test split."""
+        return "test" in split
+
+    def evaluator(
+        self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
+    ) -> MpiiEvaluator:
+        """PCKh, whose ground truth is ``gt_<split>.mat`` beside the annotation file."""
+        refuse_crowdposetools(backend)
+        people = cast(PeopleDataset, dataset)  # by mpii_people
+        file = ground_truth or people.source.with_name(f"gt_{people.source.stem}.mat")
+        return MpiiEvaluator(file, [person.annotation_id for person in people], people.people_in_file)
+
+    def write_submission(self, path: Path, results: Sequence[Mapping[str, Any]]) -> None:
+        """Write ``pred.mat``."""
+        keypoints = np.array([result["keypoints"] for result in results], np.float32)
+        write_mpii(path, keypoints.reshape(-1, MPII.num_joints, 3))
+
+
+def mpii_people(annotations: Path, images: Path) -> PeopleDataset:
+    """Everybody in an MPII annotation file, also who has no visible joint: the official metric counts rows.
+
+    Args:
+        annotations: ``annot/{train,valid,test,trainval}.json``.
+        images: The folder of the images, or their zip archive (also ``images.zip`` beside a missing ``images``).
+
+    Raises:
+        UserError: A file or folder is missing, or an entry cannot be used.
+    """
+    images = find_images(images)
+    if not images.exists():
+        raise UserError(f"MPII's image folder {images} does not exist: set DATASET.ROOT to the folder around it")
+    numbers: dict[str, int] = {}
+    people = []
+    for number, person in enumerate(read_mpii(annotations)):
+        people.append(
+            PersonInstance(
+                path=image_path(images, person.image),
+                image_id=numbers.setdefault(person.image, len(numbers)),
+                annotation_id=number,
+                bbox=None,
+                center=person.center,
+                scale=person.scale,
+                keypoints_K3=person.keypoints_K3,
+                score=1.0,
+                area=float((person.scale * CROP_UNITS).prod()),
+            )
+        )
+    return PeopleDataset(people, MPII, numbers.values(), annotations)
 
 
 @dataclass(frozen=True, eq=False)

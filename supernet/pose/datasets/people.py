@@ -1,13 +1,11 @@
-"""The people that a top-down network is shown, one crop each: annotated, detected, or MPII's.
+"""The people that a top-down network is shown, one crop each: annotated, or detected.
 
-Sources: the loaders of HRNet (Sun et al., CVPR 2019), whose rules decide who is left out. Coordinates are x before y in
-pixels of the image, 0-based. Shape legend: K joints.
+Coordinates are x before y in pixels of the image, 0-based. Shape legend: K joints.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
-from supernet.io.files import read_json
 from supernet.pose.datasets.annotations import AnnotatedImage
-from supernet.pose.datasets.coco import PoseDataset, drawn_parts
-from supernet.pose.datasets.images import find_images, image_path
-from supernet.pose.datasets.mpii import read_mpii
-from supernet.pose.geometry import CROP_UNITS, Box
-from supernet.pose.keypoints import MPII, Skeleton
-
-_LARGEST_FILE = 4 * 2**30  # bytes; detections on COCO's test-dev2017 are 0.1 GiB
+from supernet.pose.datasets.coco_format import PoseDataset
+from supernet.pose.datasets.splitting import drawn_parts
+from supernet.pose.geometry import Box
+from supernet.pose.keypoints import Skeleton
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,13 +51,22 @@ class PersonInstance:
 
 
 class PeopleDataset(Sequence[PersonInstance]):
-    """People of many images, in the order of their file; made by one of the ``from_`` methods.
+    """People of many images, in the order of their file.
+
+    Args:
+        people: Everybody.
+        skeleton: Of everybody.
+        image_ids: The images, also those without a person.
+        source: The file that the people were read from.
+        images: The images with their annotations, where those have COCO's format.
 
     Attributes:
         skeleton: Of everybody.
         image_ids: The images, also those without a person: results are evaluated on all of them.
         category_id: Of people, as results have to say it.
+        has_annotations: Whether anybody is annotated on the images.
         source: The file of the people: annotations, or a detector's.
+        people_in_file: How many that file has; a part of the dataset keeps this number.
     """
 
     def __init__(
@@ -72,124 +75,17 @@ class PeopleDataset(Sequence[PersonInstance]):
         skeleton: Skeleton,
         image_ids: Iterable[int],
         source: Path,
-        photographs: PoseDataset | None,
+        images: PoseDataset | None = None,
     ) -> None:
-        """Used by the ``from_`` methods; ``photographs`` are the images and annotations, where those are COCO's format."""
+        """Keep them."""
         self.skeleton = skeleton
         self.image_ids: tuple[int, ...] = tuple(image_ids)
         self._people = tuple(people)
-        self.category_id = photographs.category_id if photographs else 1
+        self.category_id = images.category_id if images is not None else 1
+        self.has_annotations = images.has_annotations if images is not None else True
         self.source = source
-        self._photographs = photographs
-
-    @classmethod
-    def from_annotations(cls, dataset: PoseDataset) -> PeopleDataset:
-        """Everybody annotated in a COCO-format file, in his own box.
-
-        As in HRNet's loader, these are left out: crowds, people of whom no joint is labelled, of no area, or whose box
-        lies outside of the image; and (where that loader crops nothing) a box of a single pixel.
-
-        Raises:
-            UserError: Nobody is left.
-        """
-        people = []
-        entries = iter(dataset.ground_truth()["annotations"])
-        for image in dataset:
-            for person, entry in zip(image.people, entries, strict=False):  # people first: it ends with the image
-                bbox = clipped_box(person.bbox, image.width, image.height)
-                if person.iscrowd or bbox is None or person.area <= 0 or person.keypoints_K3.max() <= 0:
-                    continue
-                joints_K3 = person.keypoints_K3
-                people.append(
-                    PersonInstance(image.path, image.id, entry["id"], bbox, None, None, joints_K3, 1.0, person.area)
-                )
-        if not people:
-            raise UserError(
-                f"{dataset.source}: the annotations of {len(dataset)} images have no person with a box and a labelled "
-                "joint: give a file of people with keypoints, or boxes of a detector"
-            )
-        return cls(people, dataset.skeleton, dataset.image_ids, dataset.source, dataset)
-
-    @classmethod
-    def from_detections(cls, dataset: PoseDataset, file: Path, lowest_score: float) -> PeopleDataset:
-        """The boxes of a detector: a JSON list of ``{image_id, category_id, bbox, score}``.
-
-        As in HRNet's loader, boxes of other categories and of lower scores are left out, and boxes are not clipped.
-        Boxes on images that the dataset does not have are left out too.
-
-        Args:
-            dataset: The images.
-            file: The detector's.
-            lowest_score: Of a box that is kept (TEST.IMAGE_THRE).
-
-        Raises:
-            UserError: The file is missing or no such list, an entry cannot be used, or no box is left.
-        """
-        raw = read_json(file, max_bytes=_LARGEST_FILE)
-        if not isinstance(raw, list) or not raw:
-            raise UserError(f"{file}: no list of boxes: give a detector's file (image_id, category_id, bbox, score)")
-        paths = {image.id: image.path for image in dataset}
-        nowhere_K3 = np.zeros((dataset.skeleton.num_joints, 3), np.float32)
-        nowhere_K3.flags.writeable = False
-        people, known = [], False
-        for number, entry in enumerate(raw):
-            bbox, score = _detection(entry, f"{file}: entry {number}")
-            path = paths.get(entry["image_id"])
-            if path is None:
-                continue
-            known = True
-            if entry["category_id"] != dataset.category_id or score < lowest_score:
-                continue
-            if not (bbox[2] > 0 or bbox[3] > 0):
-                raise UserError(
-                    f"{file}: entry {number} (image {entry['image_id']}) is a box of {bbox[2]:g} x {bbox[3]:g} pixels, "
-                    "which has no inside: remove it"
-                )
-            area = bbox[2] * bbox[3]
-            people.append(PersonInstance(path, entry["image_id"], number, bbox, None, None, nowhere_K3, score, area))
-        if not known:
-            raise UserError(
-                f"{file}: entry 0 is for image {raw[0]['image_id']}, and no entry is for any of the {len(dataset)} "
-                "images to be evaluated: give the detections of these images"
-            )
-        if not people:
-            raise UserError(
-                f"{file}: no box of category {dataset.category_id} on these images has a score of at least "
-                f"{lowest_score:g}: set TEST.IMAGE_THRE lower"
-            )
-        return cls(people, dataset.skeleton, dataset.image_ids, file, dataset)
-
-    @classmethod
-    def from_mpii(cls, annotations: Path, images: Path) -> PeopleDataset:
-        """Everybody in an MPII annotation file, also who has no visible joint: the official metric counts rows.
-
-        Args:
-            annotations: ``annot/{train,valid,test,trainval}.json``.
-            images: The folder of the images, or their zip archive (also ``images.zip`` beside a missing ``images``).
-
-        Raises:
-            UserError: A file or folder is missing, or an entry cannot be used.
-        """
-        images = find_images(images)
-        if not images.exists():
-            raise UserError(f"MPII's image folder {images} does not exist: set DATASET.ROOT to the folder around it")
-        numbers: dict[str, int] = {}
-        people = []
-        for number, person in enumerate(read_mpii(annotations)):
-            people.append(
-                PersonInstance(
-                    path=image_path(images, person.image),
-                    image_id=numbers.setdefault(person.image, len(numbers)),
-                    annotation_id=number,
-                    bbox=None,
-                    center=person.center,
-                    scale=person.scale,
-                    keypoints_K3=person.keypoints_K3,
-                    score=1.0,
-                    area=float((person.scale * CROP_UNITS).prod()),
-                )
-            )
-        return cls(people, MPII, numbers.values(), annotations, None)
+        self.people_in_file = len(people)
+        self._images = images
 
     def __len__(self) -> int:
         """Number of people."""
@@ -232,7 +128,7 @@ class PeopleDataset(Sequence[PersonInstance]):
     def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PeopleDataset]:
         """Disjoint random parts of the images, each with everybody on them; none is in two parts.
 
-        The images are those that :meth:`supernet.pose.datasets.coco.PoseDataset.split` draws for the same ids.
+        The images are those that :meth:`supernet.pose.datasets.coco_format.PoseDataset.split` draws for the same ids.
 
         Args:
             parts: Name and size of each part: an int is a number of images, a float a share of them. What they
@@ -255,11 +151,13 @@ class PeopleDataset(Sequence[PersonInstance]):
         """The annotation file's dictionary for these images, for :class:`supernet.pose.metrics.oks.OksEvaluator`.
 
         Raises:
-            UserError: These are MPII's people, whose metric reads another file.
+            UserError: They have another format, and another metric.
         """
-        if self._photographs is None:
-            raise UserError(f"{self.source} has no COCO-format annotations: evaluate MPII by PCKh")
-        return self._photographs.subset(self.image_ids).ground_truth()
+        if self._images is None:
+            raise UserError(
+                f"{self.source} has no COCO-format annotations: evaluate it by its own metric, as MPII by PCKh"
+            )
+        return self._images.subset(self.image_ids).ground_truth()
 
     def _of(self, people: Sequence[PersonInstance]) -> PeopleDataset:
         """Some of the people, and their images."""
@@ -269,34 +167,3 @@ class PeopleDataset(Sequence[PersonInstance]):
         part = copy.copy(self)
         part._people, part.image_ids = tuple(people), tuple(image_ids)
         return part
-
-
-def clipped_box(bbox: Box, width: int, height: int) -> Box | None:
-    """An annotated box as HRNet clips it to an image; None where nothing of it is left.
-
-    The far edges are those of the last pixel inside, x + width - 1, so width and height lose one pixel.
-    """
-    left, top = max(0.0, bbox[0]), max(0.0, bbox[1])
-    right = min(width - 1, left + max(0.0, bbox[2] - 1))
-    bottom = min(height - 1, top + max(0.0, bbox[3] - 1))
-    if not (right >= left and bottom >= top) or (right == left and bottom == top):
-        return None
-    return left, top, right - left, bottom - top
-
-
-def _detection(entry: Any, where: str) -> tuple[Box, float]:
-    """The numbers of an entry of a detector's file, checked."""
-    for key in ("image_id", "category_id", "bbox", "score"):
-        if not isinstance(entry, dict) or key not in entry:
-            raise UserError(f"{where} has no '{key}': give a detector's file (image_id, category_id, bbox, score)")
-    try:
-        x, y, width, height, score = map(float, (*entry["bbox"], entry["score"]))
-        usable = isinstance(entry["image_id"], int) and math.isfinite(x + y + width + height + score)
-    except (TypeError, ValueError, OverflowError):
-        usable = False
-    if not usable:
-        raise UserError(
-            f"{where} (image {entry['image_id']!r}) needs an integer image_id, 4 finite numbers in 'bbox' and a finite "
-            "'score': correct or remove it"
-        )
-    return (x, y, width, height), score

@@ -1,35 +1,50 @@
 """The official OKS average precision of COCO and CrowdPose.
 
 Sources: COCO keypoint evaluation (Lin et al., ECCV 2014; pycocotools), CrowdPose (Li et al., CVPR 2019).
-Shape legend: N people, K joints, T OKS thresholds, R recall points, C categories, A area ranges.
+Shape legend: K joints.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pycocotools.coco import COCO as CocoIndex
-from pycocotools.cocoeval import COCOeval
 
 from supernet.errors import UserError
-from supernet.pose.keypoints import SKELETONS, Skeleton
+from supernet.pose.keypoints import COCO, CROWDPOSE, Skeleton
+from supernet.pose.metrics.oks_backends import BACKENDS, FloatArray, index_of
 
-FloatArray = NDArray[np.float64]
-Tables = tuple[FloatArray, FloatArray]  # precision (T, R, C, A, 1) and recall (T, C, A, 1); -1 where undefined
-UNDEFINED: Tables = (np.full((1,) * 5, -1.0), np.full((1,) * 4, -1.0))  # of a group without images
-Evaluate = Callable[[CocoIndex, CocoIndex, FloatArray, list[tuple[float, float]], list[list[int]]], list[Tables]]
+Range = tuple[float, float]  # low, high
 
-EVERY_SIZE = (0.0, 1e5**2)
-SIZES = {"": EVERY_SIZE, "M": (32.0**2, 96.0**2), "L": (96.0**2, 1e5**2)}  # COCO's areas, square pixels
-CROWDPOSE_AREA = 0.53  # CrowdPose has no segmentation: area = this share of the bounding box
-CROWD_CLASSES = {"APeasy": (-math.inf, 0.2), "APmedium": (0.2, 0.8), "APhard": (0.8, math.inf)}  # low <= index < high
+EVERY_SIZE: Range = (0.0, 1e5**2)  # square pixels
+BOX_SHARE = 0.53  # CrowdPose has no segmentation: area = this share of the bounding box
+
+
+@dataclass(frozen=True)
+class OksRules:
+    """In what the programs that evaluate by OKS differ.
+
+    Attributes:
+        sizes: area ranges by what is added to AP and AR: square pixels, low <= area <= high; all of them first.
+        box_share: people have this share of their box as area; None takes the ``area`` of the annotation.
+        crowd_classes: names of further APs, over images with low <= ``crowdIndex`` < high.
+    """
+
+    sizes: Mapping[str, Range] = field(default_factory=lambda: {"": EVERY_SIZE})
+    box_share: float | None = None
+    crowd_classes: Mapping[str, Range] = field(default_factory=dict)
+
+
+COCO_RULES = OksRules(sizes={"": EVERY_SIZE, "M": (32.0**2, 96.0**2), "L": (96.0**2, 1e5**2)})
+CROWDPOSE_RULES = OksRules(
+    box_share=BOX_SHARE,
+    crowd_classes={"APeasy": (-math.inf, 0.2), "APmedium": (0.2, 0.8), "APhard": (0.8, math.inf)},
+)
 
 
 def coco_ap(
@@ -39,12 +54,12 @@ def coco_ap(
     *,
     backend: str = "pycocotools",
 ) -> dict[str, float]:
-    """COCO keypoint AP and AR; a thin call of :class:`Evaluate`, which says what is expected and raised.
+    """COCO keypoint AP and AR; a thin call of :class:`OksEvaluator`, which says what is expected and raised.
 
     Returns:
         ``AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL`` as fractions of 1.
     """
-    return OksEvaluator(ground_truth, "coco", image_ids, backend=backend).evaluate(results)
+    return OksEvaluator(ground_truth, COCO, image_ids, backend=backend).evaluate(results)
 
 
 def crowdpose_ap(
@@ -54,16 +69,13 @@ def crowdpose_ap(
     *,
     backend: str = "pycocotools",
 ) -> dict[str, float]:
-    """CrowdPose AP and AR; a thin call of :class:`Evaluate`, which says what is expected and raised.
+    """CrowdPose AP and AR; a thin call of :class:`OksEvaluator`, which says what is expected and raised.
 
     Returns:
         ``AP, AP50, AP75, AR, AR50, AR75, APeasy, APmedium, APhard`` as fractions of 1; the last three (crowd index
         below 0.2, below 0.8, the rest) are rounded to 4 decimals as the official program does.
     """
-    return OksEvaluator(ground_truth, "crowdpose", image_ids, backend=backend).evaluate(results)
-
-
-EVALUATORS: dict[str, Callable[..., dict[str, float]]] = {"coco": coco_ap, "crowdpose": crowdpose_ap}
+    return OksEvaluator(ground_truth, CROWDPOSE, image_ids, rules=CROWDPOSE_RULES, backend=backend).evaluate(results)
 
 
 class OksEvaluator:
@@ -71,8 +83,9 @@ class OksEvaluator:
 
     Args:
         ground_truth: a COCO-format annotation file's content (``images, annotations, categories``); not changed.
-        skeleton: ``"coco"``, ``"crowdpose"`` or a skeleton of one's own with ``sigmas``, evaluated by COCO's protocol.
+        skeleton: the joints, with ``sigmas``.
         image_ids: evaluate these images only (default all); results for the others are then passed over.
+        rules: areas and groups of images, as the dataset's official program has them.
         backend: ``"pycocotools"``, or ``"faster"`` for faster-coco-eval, which gives the same numbers and starts
             one thread per core.
 
@@ -83,24 +96,22 @@ class OksEvaluator:
     def __init__(
         self,
         ground_truth: Mapping[str, Any],
-        skeleton: str | Skeleton,
+        skeleton: Skeleton,
         image_ids: Sequence[int] | None = None,
         *,
+        rules: OksRules = COCO_RULES,
         backend: str = "pycocotools",
     ) -> None:
-        if isinstance(skeleton, str):
-            if skeleton not in SKELETONS:
-                raise UserError(f"skeleton {skeleton!r} is not known: choose one of {', '.join(SKELETONS)}")
-            skeleton = SKELETONS[skeleton]
         if not skeleton.sigmas:
-            raise UserError(f"skeleton {skeleton.name!r} has no OKS sigmas: evaluate it by pckh, or give sigmas")
+            raise UserError(
+                f"skeleton {skeleton.name!r} has no OKS sigmas: evaluate it by another metric, or give sigmas"
+            )
         if backend not in BACKENDS:
             raise UserError(f"backend {backend!r} is not known: choose one of {', '.join(BACKENDS)}")
         self.skeleton = skeleton
-        self._crowded = skeleton.name == "crowdpose"
+        self.rules = rules
         self._evaluate = BACKENDS[backend]
-        # The official programs write tenths and divide; 0.26 / 10 is not 0.026 in the last bit.
-        self._sigmas: FloatArray = np.round(np.array(skeleton.sigmas) * 10, 2) / 10
+        self._sigmas: FloatArray = np.array(skeleton.oks_sigmas)
 
         for key in ("images", "annotations", "categories"):
             if key not in ground_truth:
@@ -119,7 +130,7 @@ class OksEvaluator:
         people = [person for person in ground_truth["annotations"] if person["image_id"] in chosen]
         # Numbered anew from 1: the evaluators take a person with id 0 for "not matched".
         prepared = [self._person(number, person) for number, person in enumerate(people, start=1)]
-        self._ground_truth = _index(self._images, self._categories, prepared)
+        self._ground_truth = index_of(self._images, self._categories, prepared)
         self._groups = [sorted(chosen), *self._crowd_classes()]
 
     def evaluate(self, results: Sequence[Mapping[str, Any]], *, rounded: bool = True) -> dict[str, float]:
@@ -140,8 +151,8 @@ class OksEvaluator:
             UserError: a result lacks an entry, has another number of joints, a number that is not finite (the
                 official programs count such a person as a perfect match), or an image id that is not known.
         """
-        detections = _index(self._images, self._categories, self._detections(results))
-        areas = [EVERY_SIZE] if self._crowded else list(SIZES.values())
+        detections = index_of(self._images, self._categories, self._detections(results))
+        areas = list(self.rules.sizes.values())
         with contextlib.redirect_stdout(io.StringIO()):  # the evaluators report their progress by print
             tables = self._evaluate(self._ground_truth, detections, self._sigmas, areas, self._groups)
         precision, recall = tables[0]
@@ -150,10 +161,8 @@ class OksEvaluator:
             scores[kind] = _mean(table[..., 0, :])
             scores[f"{kind}50"] = _mean(table[0, ..., 0, :])
             scores[f"{kind}75"] = _mean(table[5, ..., 0, :])
-            if not self._crowded:
-                scores[f"{kind}M"] = _mean(table[..., 1, :])
-                scores[f"{kind}L"] = _mean(table[..., 2, :])
-        for name, (split_precision, _) in zip(CROWD_CLASSES, tables[1:], strict=False):
+            scores |= {f"{kind}{size}": _mean(table[..., i, :]) for i, size in enumerate(self.rules.sizes) if i}
+        for name, (split_precision, _) in zip(self.rules.crowd_classes, tables[1:], strict=True):
             score = _mean(split_precision)
             scores[name] = round(score, 4) if rounded else score
         return scores
@@ -162,7 +171,9 @@ class OksEvaluator:
         """A private copy of a ground truth person with what the evaluators need."""
         prepared = {"iscrowd": 0, **person, "id": number}
         prepared.pop("segmentation", None)
-        needed = ("keypoints", "num_keypoints", "bbox", "category_id") + (() if self._crowded else ("area",))
+        needed = ("keypoints", "num_keypoints", "bbox", "category_id") + (
+            ("area",) if self.rules.box_share is None else ()
+        )
         for key in needed:
             if key not in prepared:
                 raise UserError(f"ground truth annotation {person.get('id')!r} has no {key!r}: give a keypoint file")
@@ -172,21 +183,21 @@ class OksEvaluator:
                 f"ground truth annotation {person.get('id')!r} has {prepared['keypoints'].size / 3:g} joints, skeleton "
                 f"{self.skeleton.name!r} has {self.skeleton.num_joints}: give the file or the skeleton that fits"
             )
-        if self._crowded:
+        if self.rules.box_share is not None:
             width, height = person["bbox"][2:4]
-            prepared["area"] = width * height * CROWDPOSE_AREA
+            prepared["area"] = width * height * self.rules.box_share
         return prepared
 
     def _crowd_classes(self) -> list[list[int]]:
-        """Ids of the images of each crowd class (CrowdPose only)."""
-        if not self._crowded:
+        """Ids of the images of each crowd class."""
+        if not self.rules.crowd_classes:
             return []
         for image in self._images:
             if "crowdIndex" not in image:
                 raise UserError(f"ground truth image {image['id']!r} has no 'crowdIndex': give CrowdPose's own file")
         return [
             sorted(image["id"] for image in self._images if low <= image["crowdIndex"] < high)
-            for low, high in CROWD_CLASSES.values()
+            for low, high in self.rules.crowd_classes.values()
         ]
 
     def _detections(self, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -213,7 +224,9 @@ class OksEvaluator:
             else:
                 width, height = np.ptp(keypoints[0::3]), np.ptp(keypoints[1::3])
             if not (np.isfinite(keypoints).all() and math.isfinite(result["score"]) and math.isfinite(width * height)):
-                raise UserError(f"result {number} (image {image_id!r}) has a number that is not finite: mend the model")
+                raise UserError(
+                    f"result {number} (image {image_id!r}) has a number that is not finite: check the network's weights"
+                )
             if image_id not in self._chosen:
                 continue
             detections.append(
@@ -234,73 +247,3 @@ def _mean(table: FloatArray) -> float:
     """Mean of the defined entries, NaN where there are none."""
     defined = table[table > -1]
     return float(np.mean(defined)) if defined.size else math.nan
-
-
-def _index(images: list[Any], categories: list[Any], annotations: list[dict[str, Any]]) -> CocoIndex:
-    """The evaluators' index over annotations, without reading a file."""
-    index = CocoIndex()
-    index.dataset = {"images": images, "categories": categories, "annotations": annotations}
-    with contextlib.redirect_stdout(io.StringIO()):
-        index.createIndex()
-    return index
-
-
-def _evaluate_pycocotools(
-    ground_truth: CocoIndex,
-    detections: CocoIndex,
-    sigmas: FloatArray,
-    areas: list[tuple[float, float]],
-    groups: list[list[int]],
-) -> list[Tables]:
-    """Precision and recall over each group of image ids; the first group holds all of them.
-
-    People are matched once; a group then accumulates its own images' matches, which is what a fresh evaluation gives.
-    """
-    evaluator = COCOeval(ground_truth, detections, "keypoints")
-    evaluator.params.kpt_oks_sigmas = sigmas
-    evaluator.params.areaRng = [list(area) for area in areas]
-    evaluator.evaluate()
-    every_id, every_match = list(evaluator.params.imgIds), evaluator.evalImgs
-    tables = []
-    for group in groups:
-        members = set(group)
-        wanted = [image_id in members for image_id in every_id] * (len(every_match) // len(every_id))
-        evaluator.evalImgs = [match for match, take in zip(every_match, wanted, strict=True) if take]
-        for params in (evaluator.params, evaluator._paramsEval):
-            params.imgIds = list(group)
-        if not group:
-            tables.append(UNDEFINED)
-            continue
-        evaluator.accumulate()
-        tables.append((evaluator.eval["precision"], evaluator.eval["recall"]))
-    return tables
-
-
-def _evaluate_faster(
-    ground_truth: CocoIndex,
-    detections: CocoIndex,
-    sigmas: FloatArray,
-    areas: list[tuple[float, float]],
-    groups: list[list[int]],
-) -> list[Tables]:
-    """As :func:`_evaluate_pycocotools` by faster-coco-eval, which has to match anew for every group."""
-    try:
-        faster = importlib.import_module("faster_coco_eval")
-    except ImportError:
-        raise UserError("backend 'faster' needs faster-coco-eval: pip install faster-coco-eval") from None
-    indices = [faster.COCO(index.dataset) for index in (ground_truth, detections)]
-    tables = []
-    for group in groups:
-        if not group:
-            tables.append(UNDEFINED)
-            continue
-        evaluator = faster.COCOeval_faster(*indices, iouType="keypoints", kpt_oks_sigmas=sigmas)
-        evaluator.params.areaRng = [list(area) for area in areas]
-        evaluator.params.imgIds = list(group)
-        evaluator.evaluate()
-        evaluator.accumulate()
-        tables.append((np.asarray(evaluator.eval["precision"]), np.asarray(evaluator.eval["recall"])))
-    return tables
-
-
-BACKENDS: dict[str, Evaluate] = {"pycocotools": _evaluate_pycocotools, "faster": _evaluate_faster}

@@ -169,7 +169,7 @@ class TopDownTask(Task[PersonInstance]):
         # the area is that of the crop, in float32, as in the official program
         scales_N2 = np.array([crop_region(person, aspect)[1] for person in people], np.float32).reshape(-1, 2)
         areas = np.prod(scales_N2 * CROP_UNITS, axis=1).astype(np.float64)
-        sigmas = np.round(np.array(self.skeleton.sigmas) * 10, 2) / 10  # as the official programs write them
+        sigmas = np.array(self.skeleton.oks_sigmas)
         suppress = soft_oks_nms if self.suppression.soft else oks_nms
         of_image: defaultdict[int, list[int]] = defaultdict(list)
         for position, person in enumerate(people):

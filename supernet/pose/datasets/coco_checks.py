@@ -1,0 +1,67 @@
+"""What entries of a COCO-format annotation file must have, checked before anything is done with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from supernet.errors import UserError
+from supernet.pose.keypoints import Skeleton
+
+_LARGEST_NUMBER = 1e9  # pixels, or square pixels
+NUMBER = (int, float)
+
+
+def require(entry: Any, keys: Mapping[str, type | tuple[type, ...]], file: Path, kind: str) -> None:
+    """Refuse an entry of the file that lacks a key, or has something of another kind there."""
+    for key, wanted in keys.items():
+        if not isinstance(entry, dict) or key not in entry:
+            name = entry.get("id", "without id") if isinstance(entry, dict) else repr(entry)[:40]
+            raise UserError(f"{file}: {kind} {name} has no '{key}': give a COCO-format keypoint file")
+        if not isinstance(entry[key], wanted):
+            raise UserError(
+                f"{file}: {kind} {entry.get('id')!r} has {repr(entry[key])[:40]} as its '{key}': give "
+                f"{_KINDS[wanted]} there, as COCO's files do"
+            )
+
+
+_KINDS = {int: "a whole number", str: "text", list: "a list of numbers", NUMBER: "a number"}
+
+
+def check_numbers(entry: Mapping[str, Any], num_joints: int, file: Path) -> None:
+    """Refuse a person whose keypoints or box are not so many finite numbers."""
+    if len(entry["keypoints"]) != 3 * num_joints or len(entry["bbox"]) != 4:
+        raise UserError(
+            f"{file}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers and "
+            f"{len(entry['bbox'])} box numbers, not {3 * num_joints} and 4: correct or remove it"
+        )
+    numbers = (*entry["keypoints"], *entry["bbox"], entry.get("area", 0))
+    try:  # the sum, since nan is neither smaller nor larger
+        usable = math.isfinite(sum(numbers)) and -_LARGEST_NUMBER <= min(numbers) <= max(numbers) <= _LARGEST_NUMBER
+    except (TypeError, OverflowError):
+        usable = False
+    if not usable:
+        raise UserError(
+            f"{file}: annotation {entry['id']} has a keypoint, box or area that is not a finite number up to "
+            f"{_LARGEST_NUMBER:g}: correct or remove it"
+        )
+
+
+def pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]:
+    """Ids of the categories that have keypoints."""
+    posed = [
+        entry
+        for entry in (categories if isinstance(categories, list) else ())
+        if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list) and isinstance(entry.get("id"), int)
+    ]
+    if not posed:
+        raise UserError(f"{file}: no category has 'keypoints': give the file of person keypoints, not of boxes")
+    for entry in posed:
+        if len(entry["keypoints"]) != skeleton.num_joints:
+            raise UserError(
+                f"{file}: category '{entry.get('name')}' has {len(entry['keypoints'])} keypoints, but skeleton "
+                f"'{skeleton.name}' has {skeleton.num_joints}: set DATASET.DATASET to the dataset of this file"
+            )
+    return {entry["id"] for entry in posed}

@@ -1,0 +1,34 @@
+"""CrowdPose: Li et al., CVPR 2019; people in crowds, with 14 joints, in COCO's format without areas and segmentations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from supernet.pose.datasets.coco_kind import CocoKind
+from supernet.pose.datasets.kind import Files
+from supernet.pose.keypoints import CROWDPOSE
+from supernet.pose.metrics.crowdposetools import CrowdPoseTools
+from supernet.pose.metrics.oks import CROWDPOSE_RULES
+from supernet.pose.protocols import Evaluator, KeypointDataset
+
+
+class CrowdPose(CocoKind):
+    """``json/crowdpose_<split>.json`` and ``images``."""
+
+    name = "crowdpose"
+    approaches = {"crowd_pose_kpt": "bottom-up", "crowd_pose": "bottom-up", "crowdpose": "top-down"}
+    skeleton = CROWDPOSE
+    rules = CROWDPOSE_RULES
+
+    def files(self, root: Path, split: str) -> Files:
+        """Where a split lies."""
+        return Files(root / "json" / f"crowdpose_{split}.json", root / "images")
+
+    def evaluator(
+        self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
+    ) -> Evaluator:
+        """Average precision and recall of OKS, by crowd index too; ``crowdposetools`` is the official program."""
+        if backend == "crowdposetools":
+            return CrowdPoseTools(dataset.ground_truth())
+        return super().evaluator(dataset, backend=backend, ground_truth=ground_truth)
