@@ -22,8 +22,8 @@ from supernet.cli import main
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io.run_folder import WEIGHTS
-from supernet.pipeline.data import READERS
 from supernet.pipeline.run import Run
+from supernet.pose.datasets.kinds import kind_of
 from tests.paths import ROOT
 
 PROGRAMS = ("python ", "torchrun ", "pose-supernet ", "pytest ", "make ", "pip ")
@@ -157,7 +157,7 @@ def _written(script: str, options: argparse.Namespace, config: CfgNode) -> Itera
         return
     run = Run(config, options.cfg).paths
     if config.DATASET.SYNTHETIC.TRAIN:
-        yield Path(config.DATASET.ROOT) / READERS[config.DATASET.DATASET].name / "images"
+        yield Path(config.DATASET.ROOT) / kind_of(config.DATASET.DATASET).name / "images"
     if script == "search.py" or (script == "train.py" and not options.superconfig):
         yield from (run.config, run.supernet_weights)
     if script == "search.py":

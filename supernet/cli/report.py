@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from ..config.loading import load_config
 from ..errors import UserError
-from ..pipeline.data import READERS
 from ..pipeline.html_page import PUBLISHED
 from ..pipeline.reports import write_documents
 from ..pipeline.run import Run
-from ..pose.keypoints import MPII
+from ..pose.datasets.kinds import kind_of
+from ..pose.metrics.score import Score
 from ..report import draw, read_evaluated
 from .command import bare_parser, run_program, settings_file
 
@@ -27,30 +28,35 @@ def dataset_of(folder: Path) -> str:
     Raises:
         UserError: when there is no such file, or it names none.
     """
+    dataset = _dataset_node(folder)
+    if (dataset.get("SYNTHETIC") or {}).get("TRAIN"):
+        return "synthetic"
+    return kind_of(dataset["DATASET"]).name
+
+
+def score_of(folder: Path) -> Score:
+    """The score of the dataset that a run's config.yaml names; AP where it names none."""
+    try:
+        return kind_of(_dataset_node(folder)["DATASET"]).score
+    except UserError:
+        return Score("AP")
+
+
+def _dataset_node(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     try:
-        dataset = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]
-        if (dataset.get("SYNTHETIC") or {}).get("TRAIN"):
-            return "synthetic"
-        return READERS[dataset["DATASET"]].name
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        dataset: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]
+        kind_of(dataset["DATASET"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, UserError):
         raise UserError(f"{path}: names no dataset; give --dataset, such as --dataset crowdpose") from None
-
-
-def _is_mpii(folder: Path) -> bool:
-    """Whether a run's scores are MPII's: in percent, the main one called Mean."""
-    try:
-        name = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["DATASET"]["DATASET"]
-        return READERS[name].skeleton is MPII
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return False
+    return dataset
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, draw, print the files."""
     command = bare_parser(__doc__, EXAMPLES)
     command.add_argument("run", type=Path, help="the run's folder, with front.csv and comparison.csv")
-    command.add_argument("--metric", help="the score's column; default: AP, or Mean of an MPII run")
+    command.add_argument("--metric", help="the score's column; default: that of the run's dataset")
     command.add_argument("--dataset", help="default: what config.yaml in the folder says")
     command.add_argument("--published", type=Path, default=PUBLISHED, help="table of published networks")
     command.add_argument(
@@ -59,18 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = command.parse_args(arguments)
     if not options.run.is_dir():
         raise UserError(f"{options.run}: no such run folder; run search.py first")
-    percent = _is_mpii(options.run)
+    score = score_of(options.run)
     files: Sequence[Path] = draw(
         options.run,
-        metric=options.metric or ("Mean" if percent else "AP"),
-        percent=percent,
+        metric=options.metric or score.name,
+        percent=score.percent,
         dataset=options.dataset or dataset_of(options.run),
         published=options.published,
         approach=None if options.approach == "all" else options.approach,
     )
     if (options.run / "subnets").is_dir():
         run = _run(options.run)
-        tables = (read_evaluated(options.run, which, run.score, percent=percent) for which in ("found", "random"))
+        tables = (read_evaluated(options.run, which, run.score, percent=score.percent) for which in ("found", "random"))
         files = [*files, *write_documents(run, *(0 if table is None else len(table) for table in tables))]
     print(*files, sep="\n")
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ..io.run_folder import WEIGHTS
 from ..pipeline import inputs
 from ..pipeline.evaluation import Evaluation
@@ -18,8 +16,6 @@ from ..pipeline.progress import say
 from ..pipeline.steps import provenance
 from ..pipeline.training import place
 from ..pipeline.weights import network_of
-from ..pose.keypoints import MPII
-from ..pose.metrics.submissions import write_coco, write_mpii
 from .command import parser, run_of, run_program
 
 EXAMPLES = """  python valid.py --weights output/synthetic/litepose/subnets/S/retrained/weights.pt
@@ -37,12 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network, arch = network_of(run, options.superconfig)
     path = Path(run.cfg.TEST.MODEL_FILE)
     split = run.cfg.DATASET.TEST
-    suffix = "-pred.mat" if run.skeleton is MPII else ".json"
-    report = run.paths.results / f"{report_name(path)}-{split}{suffix}"
+    kind = run.data.kind
+    report = run.paths.results / f"{report_name(path)}-{split}{kind.submission_suffix}"
     with process_group() as processes, processes.locked(report):
         place(network, run)
         dataset = processes.first(lambda: run.test)
-        evaluator = None if run.data.hidden else run.evaluator(dataset)
+        evaluator = None if run.data.withheld else run.evaluator(dataset)
         evaluation = Evaluation(report, provenance(inputs.evaluation(run, arch, path)), processes)
         results = evaluation.run(
             run.task,
@@ -54,11 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         if processes.rank > 0:
             return
-        if run.skeleton is MPII:
-            write_mpii(report, np.array([result["keypoints"] for result in results], np.float32).reshape(-1, 16, 3))
-        else:
-            results = [result | {"category_id": run.data.category_id} for result in results]
-            write_coco(report, results)
+        kind.write_submission(report, results)
         if evaluator is None:
             say(f"{split} has no public annotations: no score is computed")
         else:

@@ -14,7 +14,7 @@ from ..pose.datasets.kind import DatasetKind, Files
 from ..pose.datasets.kinds import kind_of
 from ..pose.keypoints import Skeleton
 from ..pose.protocols import Approach, Evaluator, KeypointDataset
-from ..pose.synthetic.dataset import is_made, make_synthetic
+from ..pose.synthetic.dataset import LAYOUTS, is_made, make_synthetic
 from .progress import Progress
 
 
@@ -47,6 +47,11 @@ class Data:
         data, name = self.cfg.DATASET, self.kind.name
         root = self._path(data.ROOT)
         if data.SYNTHETIC.TRAIN:
+            if name not in LAYOUTS:
+                raise UserError(
+                    f"the synthetic dataset has no annotations of {name}, only {', '.join(LAYOUTS)}: set "
+                    "DATASET.SYNTHETIC.TRAIN to 0"
+                )
             made = data.SYNTHETIC
             wanted: dict[str, Any] = {
                 "train": made.TRAIN,

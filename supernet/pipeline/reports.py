@@ -42,7 +42,7 @@ def write_documents(run: Run, found: int, baseline: int) -> list[Path]:
 
 def dataset_name(run: Run) -> str:
     """What the axes call the data: published scores belong beside it only where this is their dataset."""
-    return "synthetic" if run.cfg.DATASET.SYNTHETIC.TRAIN else run.skeleton.name
+    return "synthetic" if run.cfg.DATASET.SYNTHETIC.TRAIN else run.data.kind.name
 
 
 def _about(run: Run, found: int, baseline: int) -> dict[str, Any]:

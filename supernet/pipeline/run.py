@@ -21,7 +21,7 @@ from ..cost.latency import LatencyModel
 from ..errors import UserError
 from ..io.files import read_json, sha256, write_atomically
 from ..io.run_folder import RunFolder
-from ..pose.keypoints import MPII, Skeleton
+from ..pose.keypoints import Skeleton
 from ..pose.protocols import Evaluator, KeypointDataset
 from ..pose.task import Task
 from . import steps
@@ -146,7 +146,7 @@ class Run:
     @property
     def skeleton(self) -> Skeleton:
         """Joints of the training data."""
-        return self.data.reader.skeleton
+        return self.data.skeleton
 
     @property
     def test(self) -> KeypointDataset[Any]:
@@ -175,19 +175,20 @@ class Run:
     def metrics(
         self, network: nn.Module, dataset: KeypointDataset[Any], arch: Any, evaluator: Evaluator | None = None
     ) -> dict[str, float]:
-        """The official metrics of a network of an architecture on a dataset, by its evaluator if that is at hand."""
-        batch = self.cfg.TEST.IMAGES_PER_GPU
-        return self.task.evaluate(network, dataset, evaluator or self.evaluator(dataset), arch.input_hw, batch=batch)[0]
+        """The official metrics of a network on a dataset by its evaluator if that is at hand."""
+        evaluator, batch = evaluator or self.evaluator(dataset), self.cfg.TEST.IMAGES_PER_GPU
+        metrics, _ = self.task.evaluate(network, dataset, evaluator, arch.input_hw, batch=batch)
+        return self.data.kind.score.checked(metrics)
 
     @property
     def score(self) -> str:
         """The number of the metric by which networks are compared: AP, or MPII's Mean."""
-        return "Mean" if self.skeleton is MPII else "AP"
+        return self.data.kind.score.name
 
     @property
     def percent(self) -> bool:
         """Whether that number is in percent, as PCKh is, and not a fraction of 1, as AP is."""
-        return self.skeleton is MPII
+        return self.data.kind.score.percent
 
     @cached_property
     def task(self) -> Task[Any]:
@@ -196,7 +197,8 @@ class Run:
         shared = self.skeleton, machine, self.cfg.SEED
         match self.samples, self.inference:
             case steps.TopDownSamples() as samples, steps.TopDownInference() as inference:
-                return top_down_task(samples, inference, *shared, partial(heatmap_stride, self.build))
+                stride_of, suppress = partial(heatmap_stride, self.build), not self.data.kind.one_result_each
+                return top_down_task(samples, inference, *shared, stride_of, suppress)
             case steps.BottomUpSamples() as samples, steps.BottomUpInference() as inference:
                 return bottom_up_task(samples, inference, *shared)
         raise AssertionError("samples and inference are of one approach")
@@ -249,7 +251,7 @@ class Run:
 
     @property
     def _dataset(self) -> str:
-        return f"{self.data.reader.name}, {self.data.approach}"
+        return f"{self.data.kind.name}, {self.data.approach}"
 
     @property
     def _synthetic(self) -> steps.SyntheticData | None:

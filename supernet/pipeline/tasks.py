@@ -101,8 +101,19 @@ def top_down_task(
     machine: Machine,
     seed: int,
     stride_of: Callable[[Any], int],
+    suppress: bool = True,
 ) -> TopDownTask:
-    """Samples, loss and decoding of one person in a box; ``stride_of`` is :func:`heatmap_stride` of the network."""
+    """Samples, loss and decoding of one person in a box.
+
+    Args:
+        samples: settings of the training samples.
+        inference: settings of the decoding.
+        skeleton: the keypoints.
+        machine: where it computes.
+        seed: of the augmentation.
+        stride_of: :func:`heatmap_stride` of the network.
+        suppress: leave out people of an image who repeat one another.
+    """
     loss = PersonLoss(weighted=samples.weighted, hardest=samples.hardest or 0, foreground=samples.foreground)
     augmentation = PersonAugmentation(
         scale_factor=samples.scale_factor,
@@ -123,7 +134,7 @@ def top_down_task(
         loss=loss,
         augmentation=augmentation,
         decoding=decoding,
-        suppression=suppression if skeleton.sigmas else None,
+        suppression=suppression if suppress else None,
         stride_of=stride_of,
         sigma=samples.sigma,
         unbiased=samples.target_type == "unbiased",

@@ -20,7 +20,7 @@ from supernet.cli import demo
 from supernet.cli.command import run_program
 from supernet.io import checkpoint
 from supernet.pipeline.run import Run
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.keypoints import COCO
 from supernet.pose.synthetic.dataset import make_synthetic

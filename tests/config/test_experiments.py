@@ -15,9 +15,10 @@ from torch import Tensor
 
 from search_spaces import FAMILIES
 from supernet.config.loading import load_config
-from supernet.pipeline.data import READERS
+from supernet.pipeline.data import Data
 from supernet.pipeline.models import family_name
 from supernet.pipeline.run import Run
+from supernet.pose.datasets.kinds import kind_of
 from supernet.sharing.meta import meta_network
 from tests.commands import fault
 from tests.paths import ROOT
@@ -75,7 +76,7 @@ def test_it_loads_and_names_a_family_and_a_space(name: str) -> None:
     assert node["FAMILY"] == family_name(run.cfg)
     assert node["NAME"] in run.family.SPACES
     assert all(run.space.contains(arch) for arch in run.required.values())
-    assert run.task.skeleton is READERS[run.cfg.DATASET.DATASET].skeleton
+    assert run.task.skeleton is kind_of(run.cfg.DATASET.DATASET).skeleton
 
 
 @pytest.mark.parametrize("name", list(FILES))
@@ -91,8 +92,8 @@ def test_the_header_opens_with_a_command_that_runs(name: str) -> None:
 def test_the_network_has_the_sizes_and_joints_of_the_file(name: str) -> None:
     """Input, heatmaps and joints that the file states are those of the networks its header names, or of its space's largest."""
     cfg, stated = make_run(name).cfg, yaml.safe_load(FILES[name].read_text())["DATASET"]
-    reader = READERS[cfg.DATASET.DATASET]
-    joints = reader.skeleton.num_joints
+    data = Data(cfg)
+    joints = data.skeleton.num_joints
     assert cfg.MODEL.NUM_JOINTS == joints
     assert cfg.DATASET.NUM_JOINTS == joints
     architectures = [make_run(name).architecture(item) for item in superconfigs(FILES[name])]
@@ -102,7 +103,7 @@ def test_the_network_has_the_sizes_and_joints_of_the_file(name: str) -> None:
     assert architectures
     for arch in architectures:
         found = outputs(family_name(cfg), arch, joints)
-        if reader.top_down:
+        if data.approach == "top-down":
             assert [tensor.shape[1] for tensor in found] == [joints]
             assert list(arch.input_hw[::-1]) == cfg.MODEL.IMAGE_SIZE
             assert list(found[0].shape[:1:-1]) == cfg.MODEL.HEATMAP_SIZE

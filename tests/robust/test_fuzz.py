@@ -27,8 +27,8 @@ from supernet.errors import UserError
 from supernet.io.checkpoint import load_checkpoint
 from supernet.pipeline.run import architecture_of
 from supernet.pose.bottom_up.targets import make_masks
-from supernet.pose.datasets.coco import PoseDataset
-from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.datasets.coco_format import PoseDataset
+from supernet.pose.datasets.mpii import mpii_people
 from supernet.pose.keypoints import COCO
 from tests.paths import ROOT
 
@@ -150,7 +150,7 @@ def spoil_annotations(case: int, folder: Path) -> Callable[[], object]:
     if case % 3 == 0:
         entry = {"image": "a.jpg", "center": [5, 6], "scale": 1.5, "joints": [[2, 3]] * 16, "joints_vis": [1] * 16}
         path.write_bytes(spoiled_json([entry, {**entry, "image": "b.jpg"}], rng))
-        return lambda: list(PeopleDataset.from_mpii(path, folder))
+        return lambda: list(mpii_people(path, folder))
     person = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [9, 9, 2] * 17, "num_keypoints": 17, "iscrowd": 0,
               "bbox": [1, 1, 9, 9], "area": 81.0, "segmentation": [[1, 1, 9, 1, 9, 9]]}  # fmt: skip
     runs = {"size": [24, 32], "counts": [100, 20, 648]}

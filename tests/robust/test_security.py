@@ -14,8 +14,8 @@ import pytest
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io.files import read_json
-from supernet.pose.datasets.coco import PoseDataset
-from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.datasets.coco_format import PoseDataset
+from supernet.pose.datasets.mpii import mpii_people
 from supernet.pose.keypoints import COCO
 from tests.paths import ROOT
 
@@ -190,7 +190,7 @@ def test_annotation_files_cannot_name_images_elsewhere(name: str, tmp_path: Path
     mpii = [{"image": name, "center": [5, 6], "scale": 1.5}]
     for content, read in (
         (coco, lambda path: PoseDataset(path, tmp_path, COCO)),
-        (mpii, lambda path: PeopleDataset.from_mpii(path, tmp_path)),
+        (mpii, lambda path: mpii_people(path, tmp_path)),
     ):
         (tmp_path / "x.json").write_text(json.dumps(content))
         with pytest.raises(UserError, match="leads out of|has unprintable characters") as caught:

@@ -38,7 +38,7 @@ from torch.utils.data import default_collate
 from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
 from supernet.pose.bottom_up.targets import Sample, collate, training_sample
 from supernet.pose.datasets.annotations import Person, PoseImage
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import find_images, read_image
 from supernet.pose.geometry import Matrix
 from supernet.pose.inputs import MEAN, STD, normalise

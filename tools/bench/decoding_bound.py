@@ -16,7 +16,7 @@ from supernet.pose.bottom_up.grouping import GroupingSettings
 from supernet.pose.bottom_up.inference import InferenceSettings, affine, predict, resized_size, results
 from supernet.pose.bottom_up.targets import make_targets
 from supernet.pose.datasets.annotations import PoseImage
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.geometry import warp_keypoints
 from supernet.pose.keypoints import COCO

@@ -19,9 +19,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.datasets.people import PeopleDataset, PersonInstance
+from supernet.pose.datasets.people_of_images import annotated_people
 from supernet.pose.keypoints import COCO
 from supernet.pose.synthetic.dataset import make_synthetic
 from supernet.pose.top_down.crop import PersonAugmentation, person_sample
@@ -152,7 +153,7 @@ def main() -> None:
             make_synthetic(root, train=16, val=1, width=640, height=480)
             annotations = root / "coco" / "annotations" / "person_keypoints_train2017.json"
             images = root / "coco" / "images" / "train2017"
-        compare(PeopleDataset.from_annotations(PoseDataset(annotations, images, COCO)), options.rounds)
+        compare(annotated_people(PoseDataset(annotations, images, COCO)), options.rounds)
 
 
 if __name__ == "__main__":

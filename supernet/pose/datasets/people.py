@@ -154,9 +154,7 @@ class PeopleDataset(Sequence[PersonInstance]):
             UserError: They have another format, and another metric.
         """
         if self._images is None:
-            raise UserError(
-                f"{self.source} has no COCO-format annotations: evaluate it by its own metric, as MPII by PCKh"
-            )
+            raise UserError(f"{self.source} has no COCO-format annotations: evaluate it by its own metric")
         return self._images.subset(self.image_ids).ground_truth()
 
     def _of(self, people: Sequence[PersonInstance]) -> PeopleDataset:

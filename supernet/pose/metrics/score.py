@@ -21,19 +21,17 @@ class Score:
     name: str
     percent: bool = False
 
-    def fractions(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """An evaluator's numbers as fractions of 1, which is what tables, journals and reports hold.
+    def checked(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """An evaluator's numbers as they are, once the score is known to be among them and to have its unit.
 
         Raises:
-            UserError: the score is missing, or is no number from 0 to 1 then (not defined, NaN, is one): it would be taken
-                for something that it is not.
+            UserError: the score is missing, or out of its range (NaN, not defined, is not): reports would show it wrongly.
         """
-        found = {name: value / 100 if self.percent else value for name, value in metrics.items()}
-        if self.name not in found:
-            raise UserError(f"the metric has no {self.name!r}, it has {', '.join(found)}: correct the dataset's score")
-        if not (0 <= found[self.name] <= 1 or math.isnan(found[self.name])):
-            unit = "percentage" if self.percent else "fraction of 1"
+        if self.name not in metrics:
+            raise UserError(f"the metric has no {self.name!r}, it has {', '.join(metrics)}: correct the dataset's score")
+        value, largest = metrics[self.name], 100 if self.percent else 1
+        if not (0 <= value <= largest or math.isnan(value)):
             raise UserError(
-                f"the metric's {self.name} is {metrics[self.name]:g}, no {unit}: correct the unit of the dataset's score"
+                f"the metric's {self.name} is {value:g}, not between 0 and {largest}: correct the unit of the dataset's score"
             )
-        return found
+        return dict(metrics)

@@ -33,6 +33,7 @@ from supernet.pose.synthetic.scene import MAX_PEOPLE, Person, Scene, sample_scen
 
 Record = dict[str, Any]
 
+LAYOUTS = ("coco", "crowdpose", "mpii")  # folders of the dataset
 _VERSION = 1  # of the drawing and of the labels: raise it when either changes
 _DONE = "DONE.json"
 _SPLITS = (("train2017", "crowdpose_trainval", "train"), ("val2017", "crowdpose_test", "valid"))

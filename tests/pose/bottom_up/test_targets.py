@@ -14,7 +14,7 @@ from supernet.errors import UserError
 from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
 from supernet.pose.bottom_up.targets import collate, make_masks, make_targets, training_sample
 from supernet.pose.datasets.annotations import Person
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.geometry import warp_image, warp_keypoints
 from supernet.pose.keypoints import COCO

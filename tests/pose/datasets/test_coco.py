@@ -14,7 +14,7 @@ import pytest
 from scipy.io import savemat
 
 from supernet.errors import UserError
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.keypoints import COCO, CROWDPOSE
 from supernet.pose.metrics.oks import OksEvaluator
@@ -96,7 +96,7 @@ def test_ground_truth_feeds_the_official_evaluator() -> None:
         {"image_id": e["image_id"], "category_id": 1, "keypoints": e["keypoints"], "score": 1.0}
         for e in dataset.ground_truth()["annotations"] if e["num_keypoints"] and not e["iscrowd"]
     ]  # fmt: skip
-    assert OksEvaluator(dataset.ground_truth(), "coco").evaluate(results)["AP"] == pytest.approx(1.0)
+    assert OksEvaluator(dataset.ground_truth(), COCO).evaluate(results)["AP"] == pytest.approx(1.0)
 
 
 def test_split_is_disjoint_complete_and_independent_of_the_order_of_the_file(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_ids_from_0_other_categories_and_photographs_without_people(tmp_path: Pa
         }
         for entry in raw["annotations"][:-1]
     ]
-    assert OksEvaluator(dataset.ground_truth(), "coco").evaluate(results)["AP"] == pytest.approx(1.0)
+    assert OksEvaluator(dataset.ground_truth(), COCO).evaluate(results)["AP"] == pytest.approx(1.0)
 
 
 def test_a_file_without_annotations_can_be_predicted_on_only(tmp_path: Path) -> None:

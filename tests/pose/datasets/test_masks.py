@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from supernet.errors import UserError
 from supernet.pose.datasets.annotations import Person
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.masks import complaint, region
 from supernet.pose.keypoints import COCO
 

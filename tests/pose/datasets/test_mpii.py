@@ -14,7 +14,7 @@ import pytest
 
 from supernet.errors import UserError
 from supernet.pose.datasets.images import read_image
-from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.datasets.mpii import mpii_people
 from supernet.pose.keypoints import MPII
 from tests.paths import SHARED
 
@@ -43,7 +43,7 @@ def mpii_file(folder: Path, *entries: Any) -> Path:
 def test_mpii_is_read_by_the_official_rule(tmp_path: Path) -> None:
     unplaced = entry(center=[-1, -1], scale=-1)
     untold = {key: value for key, value in entry(image="b.jpg").items() if not key.startswith("joints")}
-    people = PeopleDataset.from_mpii(mpii_file(tmp_path, entry(), untold, entry(), unplaced), tmp_path)
+    people = mpii_people(mpii_file(tmp_path, entry(), untold, entry(), unplaced), tmp_path)
     person = people[0]
     assert person.center is not None and person.scale is not None and person.bbox is None
     assert person.center.tolist() == [50, 60 + 15 * 2] and person.scale.tolist() == [2.5, 2.5]
@@ -54,7 +54,7 @@ def test_mpii_is_read_by_the_official_rule(tmp_path: Path) -> None:
     assert people[1].path == tmp_path / "b.jpg" and not people[1].keypoints_K3.any()
     assert people[3].center is not None and people[3].center.tolist() == [-2, -2]
     assert len(people.annotated()) == 3
-    with pytest.raises(UserError, match=r"mpii\.json has no COCO-format annotations: evaluate MPII by PCKh"):
+    with pytest.raises(UserError, match=r"mpii\.json has no COCO-format annotations: evaluate it by its own metric"):
         people.ground_truth()
 
 
@@ -75,28 +75,28 @@ def test_mpii_is_read_by_the_official_rule(tmp_path: Path) -> None:
 def test_mpii_files_that_cannot_be_used_are_refused(tmp_path: Path, entries: list[Any], message: str) -> None:
     file = mpii_file(tmp_path, *entries)
     with pytest.raises(UserError, match=rf"^{re.escape(str(file))}: {message}"):
-        PeopleDataset.from_mpii(file, tmp_path)
+        mpii_people(file, tmp_path)
 
 
 def test_a_coco_file_is_not_mpiis(tmp_path: Path) -> None:
     (tmp_path / "people.json").write_text('{"images": [], "annotations": []}')
     with pytest.raises(UserError, match=r"people\.json: no list of people: give MPII's annot"):
-        PeopleDataset.from_mpii(tmp_path / "people.json", tmp_path)
+        mpii_people(tmp_path / "people.json", tmp_path)
     with pytest.raises(UserError, match="MPII's image folder .*nowhere does not exist: set DATASET.ROOT"):
-        PeopleDataset.from_mpii(mpii_file(tmp_path, entry()), tmp_path / "nowhere")
+        mpii_people(mpii_file(tmp_path, entry()), tmp_path / "nowhere")
 
 
 def test_mpii_images_may_lie_in_an_archive(tmp_path: Path) -> None:
     image = np.full((4, 6, 3), 80, np.uint8)
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("a.jpg", cv2.imencode(".jpg", image)[1].tobytes())
-    people = PeopleDataset.from_mpii(mpii_file(tmp_path, entry()), tmp_path / "images")
+    people = mpii_people(mpii_file(tmp_path, entry()), tmp_path / "images")
     assert (read_image(people[0].path) == image).all()
 
 
 @real
 def test_real_mpii() -> None:
-    people = PeopleDataset.from_mpii(DATA / "mpii" / "annot" / "valid.json", DATA / "mpii" / "images")
+    people = mpii_people(DATA / "mpii" / "annot" / "valid.json", DATA / "mpii" / "images")
     assert len(people) == len(people.annotated()) == 5
     for person in people:
         height, width = read_image(person.path).shape[:2]

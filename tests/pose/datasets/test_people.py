@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from supernet.errors import UserError
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
-from supernet.pose.datasets.people import PeopleDataset, clipped_box
+from supernet.pose.datasets.mpii import mpii_people
+from supernet.pose.datasets.people_of_images import annotated_people, clipped_box, detected_people
 from supernet.pose.keypoints import COCO, CROWDPOSE, MPII
 from supernet.pose.metrics.oks import OksEvaluator
 from supernet.pose.synthetic.dataset import make_synthetic
@@ -80,7 +81,7 @@ def coco_file(folder: Path, changes: dict[int, dict[str, Any]] | None = None, pe
     ],
 )
 def test_who_cannot_be_shown_is_left_out(tmp_path: Path, change: dict[str, Any]) -> None:
-    dataset = PeopleDataset.from_annotations(coco_file(tmp_path, {1: change}))
+    dataset = annotated_people(coco_file(tmp_path, {1: change}))
     assert [(person.image_id, person.annotation_id) for person in dataset] == [(0, 0), (2, 2)]
     assert dataset.image_ids == (0, 1, 2) and len(dataset.ground_truth()["images"]) == 3
     person = dataset[0]
@@ -91,7 +92,7 @@ def test_who_cannot_be_shown_is_left_out(tmp_path: Path, change: dict[str, Any])
 def test_a_file_in_which_nobody_is_left_is_refused(tmp_path: Path) -> None:
     dataset = coco_file(tmp_path, dict.fromkeys(range(3), {"area": 0}))
     with pytest.raises(UserError, match="annotations of 3 images have no person with a box and a labelled joint"):
-        PeopleDataset.from_annotations(dataset)
+        annotated_people(dataset)
 
 
 @real
@@ -109,7 +110,7 @@ def test_real_people_are_those_of_the_official_loader(split: str) -> None:
             x2, y2 = min(image["width"] - 1, x1 + max(0, w - 1)), min(image["height"] - 1, y1 + max(0, h - 1))
             if entry["area"] > 0 and x2 >= x1 and y2 >= y1:
                 expected.append((image["id"], entry["id"], (x1, y1, x2 - x1, y2 - y1)))
-    dataset = PeopleDataset.from_annotations(PoseDataset(file, DATA / "coco" / split, COCO))
+    dataset = annotated_people(PoseDataset(file, DATA / "coco" / split, COCO))
     assert [(person.image_id, person.annotation_id, person.bbox) for person in dataset] == expected
     assert len(expected) == {"train2017": 57, "val2017": 46}[split] and len(dataset.image_ids) == 50
 
@@ -119,7 +120,7 @@ def test_a_person_of_whom_only_the_head_is_labelled_is_shown() -> None:
     """CrowdPose's num_keypoints does not count head and neck; its loaders look at the joints."""
     folder = DATA / "crowdpose"
     dataset = PoseDataset(folder / "json" / "crowdpose_test.json", folder / "images", CROWDPOSE)
-    people = PeopleDataset.from_annotations(dataset)
+    people = annotated_people(dataset)
     labelled = [person for image in dataset for person in image.people if person.keypoints_K3.any()]
     assert len(people) == len(labelled) == 4 and people.skeleton is CROWDPOSE
     assert people[0].area == pytest.approx(labelled[0].bbox[2] * labelled[0].bbox[3] * 0.53)
@@ -144,7 +145,7 @@ def test_real_detections(lowest: float, number: int) -> None:
     folder = DATA / "coco-detections"
     dataset = PoseDataset(folder / "annotations" / "person_keypoints_val2017.json", folder / "val2017", COCO)
     file = folder / "person_detection_results" / "COCO_val2017_detections_AP_H_56_person.json"
-    people = PeopleDataset.from_detections(dataset, file, lowest)
+    people = detected_people(dataset, file, lowest)
     expected = [
         (i, e["image_id"], e["score"]) for i, e in enumerate(json.loads(file.read_text())) if e["score"] >= lowest
     ]
@@ -163,7 +164,7 @@ def test_detected_boxes_are_kept_as_they_are(tmp_path: Path) -> None:
         box(image_id=77, bbox=[0, 0, 0, 0]),
         box(image_id=2, score=0.2),
     )
-    people = PeopleDataset.from_detections(coco_file(tmp_path), file, 0.2)
+    people = detected_people(coco_file(tmp_path), file, 0.2)
     assert [(person.image_id, person.annotation_id, person.score) for person in people] == [(0, 0, 0.5), (2, 5, 0.2)]
     assert people[0].bbox == (-3.5, 2, 100, 20) and people[0].area == 2000
     assert people.image_ids == (0, 1, 2)
@@ -191,7 +192,7 @@ def test_detected_boxes_are_kept_as_they_are(tmp_path: Path) -> None:
 def test_detections_that_cannot_be_used_are_refused(tmp_path: Path, entries: list[Any], message: str) -> None:
     file = detections(tmp_path, *entries)
     with pytest.raises(UserError, match=rf"^{re.escape(str(file))}: {message}"):
-        PeopleDataset.from_detections(coco_file(tmp_path), file, 0.2)
+        detected_people(coco_file(tmp_path), file, 0.2)
 
 
 # ---------------------------------------------------------------------------------------------------------------- parts
@@ -213,7 +214,7 @@ def coco_crowd(root: Path) -> PoseDataset:
 
 def test_parts_are_disjoint_by_photograph_and_those_of_the_photographs(crowd: Path) -> None:
     photographs = coco_crowd(crowd)
-    people = PeopleDataset.from_annotations(photographs)
+    people = annotated_people(photographs)
     parts = people.split({"search": 4, "train": 0.5}, seed=3)
     for name, part in photographs.split({"search": 4, "train": 0.5}, seed=3).items():
         assert parts[name].image_ids == part.image_ids
@@ -228,14 +229,14 @@ def test_parts_are_disjoint_by_photograph_and_those_of_the_photographs(crowd: Pa
 
 
 def test_parts_of_mpii_never_share_a_photograph(crowd: Path) -> None:
-    people = PeopleDataset.from_mpii(crowd / "mpii" / "annot" / "train.json", crowd / "mpii" / "images")
+    people = mpii_people(crowd / "mpii" / "annot" / "train.json", crowd / "mpii" / "images")
     parts = people.split({"a": 0.5, "b": 0.5}, seed=0)
     a, b = ({person.path for person in parts[name]} for name in "ab")
     assert a and b and not a & b and len(parts["a"]) + len(parts["b"]) == len(people)
 
 
 def test_a_part_by_position_has_its_images(crowd: Path) -> None:
-    people = PeopleDataset.from_annotations(coco_crowd(crowd))
+    people = annotated_people(coco_crowd(crowd))
     part = people[2:5]
     assert list(part) == [people[i] for i in (2, 3, 4)]
     assert part.image_ids == tuple(dict.fromkeys(people[i].image_id for i in (2, 3, 4)))
@@ -244,7 +245,7 @@ def test_a_part_by_position_has_its_images(crowd: Path) -> None:
 
 
 def test_a_part_by_image_has_everybody_on_them_in_order(crowd: Path) -> None:
-    people = PeopleDataset.from_annotations(coco_crowd(crowd))
+    people = annotated_people(coco_crowd(crowd))
     last, first = people.image_ids[5], people.image_ids[1]
     part = people.subset([last, first])
     assert list(part) == [person for person in people if person.image_id in (last, first)]
@@ -257,7 +258,7 @@ def test_images_hold_the_annotated_people(crowd: Path) -> None:
     photographs = coco_crowd(crowd)
     images = list(photographs.images())
     assert [image.id for image in images] == list(photographs.image_ids)
-    people = PeopleDataset.from_annotations(photographs)
+    people = annotated_people(photographs)
     shown = list(people.images())
     assert [image.id for image in shown] == list(dict.fromkeys(person.image_id for person in people))
     for image in shown:
@@ -268,7 +269,7 @@ def test_images_hold_the_annotated_people(crowd: Path) -> None:
 
 
 def test_the_people_themselves_score_one(crowd: Path) -> None:
-    people = PeopleDataset.from_annotations(coco_crowd(crowd)).annotated()
+    people = annotated_people(coco_crowd(crowd)).annotated()
     results = [
         {"image_id": person.image_id, "keypoints": person.keypoints_K3.ravel().tolist(), "score": person.score}
         for person in people

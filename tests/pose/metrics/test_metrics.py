@@ -13,11 +13,12 @@ import pytest
 import scipy.io
 
 from supernet.errors import UserError
-from supernet.pose.keypoints import SKELETONS, Skeleton
-from supernet.pose.metrics.oks import EVALUATORS, OksEvaluator, coco_ap, crowdpose_ap
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, SKELETONS, Skeleton
+from supernet.pose.metrics.oks import CROWDPOSE_RULES, OksEvaluator, coco_ap, crowdpose_ap
 from supernet.pose.metrics.pckh import pckh
 from tests.paths import SHARED
 
+EVALUATORS: dict[str, Callable[..., dict[str, float]]] = {"coco": coco_ap, "crowdpose": crowdpose_ap}
 GOLDENS = SHARED / "reference" / "evaluation"
 
 
@@ -71,12 +72,13 @@ class TestGoldens:
     def test_crowd_classes_before_rounding(self, crowdpose: tuple[Any, Any], backend: str) -> None:
         if backend == "faster":
             pytest.importorskip("faster_coco_eval")
-        scores = OksEvaluator(crowdpose[0], "crowdpose", backend=backend).evaluate(crowdpose[1], rounded=False)
+        evaluator = OksEvaluator(crowdpose[0], CROWDPOSE, rules=CROWDPOSE_RULES, backend=backend)
+        scores = evaluator.evaluate(crowdpose[1], rounded=False)
         expected = golden("crowdpose", "expected")["unrounded_easy_medium_hard"]
         assert [scores[key] for key in ("APeasy", "APmedium", "APhard")] == expected
 
     def test_a_evaluate_can_be_used_again(self, coco: tuple[Any, Any]) -> None:
-        evaluator = OksEvaluator(coco[0], "coco")
+        evaluator = OksEvaluator(coco[0], COCO)
         first = evaluator.evaluate(coco[1])
         evaluator.evaluate(coco[1][:100])
         assert evaluator.evaluate(coco[1]) == first
@@ -159,16 +161,12 @@ class TestSmallSets:
     @pytest.mark.parametrize(
         ("call", "message"),
         [
-            (lambda truth: OksEvaluator(truth, "crowdpose"), "annotation 1 has 17 joints, skeleton 'crowdpose' has 14"),
-            (lambda truth: OksEvaluator(truth, "mpii"), "skeleton 'mpii' has no OKS sigmas"),
-            (
-                lambda truth: OksEvaluator(truth, "hands"),
-                "skeleton 'hands' is not known: choose one of coco, crowdpose",
-            ),
-            (lambda truth: OksEvaluator(truth, "coco", backend="fast"), "backend 'fast' is not known"),
-            (lambda truth: OksEvaluator(truth, "coco", [7, 10]), "image id 10 to evaluate is not among"),
-            (lambda truth: OksEvaluator(truth | {"images": []}, "coco"), "has no image to evaluate"),
-            (lambda truth: OksEvaluator({"images": []}, "coco"), "has no 'annotations'"),
+            (lambda truth: OksEvaluator(truth, CROWDPOSE), "annotation 1 has 17 joints, skeleton 'crowdpose' has 14"),
+            (lambda truth: OksEvaluator(truth, MPII), "skeleton 'mpii' has no OKS sigmas"),
+            (lambda truth: OksEvaluator(truth, COCO, backend="fast"), "backend 'fast' is not known"),
+            (lambda truth: OksEvaluator(truth, COCO, [7, 10]), "image id 10 to evaluate is not among"),
+            (lambda truth: OksEvaluator(truth | {"images": []}, COCO), "has no image to evaluate"),
+            (lambda truth: OksEvaluator({"images": []}, COCO), "has no 'annotations'"),
         ],
     )
     def test_a_bad_ground_truth_is_refused(self, call: Callable[[Any], object], message: str) -> None:
@@ -179,11 +177,11 @@ class TestSmallSets:
         truth = one_person("coco")
         del truth["annotations"][0]["area"]
         with pytest.raises(UserError, match="annotation 1 has no 'area'"):
-            OksEvaluator(truth, "coco")
+            OksEvaluator(truth, COCO)
         truth = one_person("crowdpose")
         del truth["annotations"][0]["area"], truth["images"][1]["crowdIndex"]
         with pytest.raises(UserError, match="image 9 has no 'crowdIndex'"):
-            OksEvaluator(truth, "crowdpose")
+            OksEvaluator(truth, CROWDPOSE, rules=CROWDPOSE_RULES)
 
 
 class TestPckh:

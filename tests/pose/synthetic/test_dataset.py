@@ -75,7 +75,7 @@ def test_more_images_leave_the_earlier_ones(root: Path, tmp_path: Path) -> None:
 
 
 def test_another_seed_another_image() -> None:
-    first, second = (sample_scene(np.random.default_rng([seed, 0, 0]), 96, 96, 2).picture for seed in (0, 1))
+    first, second = (sample_scene(np.random.default_rng([seed, 0, 0]), 96, 96, 2).image for seed in (0, 1))
     assert not np.array_equal(first, second)
 
 
@@ -115,7 +115,7 @@ def test_polygons_survive_holes_bridges_and_specks() -> None:
 def test_flags_follow_frame_occlusion_and_rules(scenes: list[Scene]) -> None:
     seen = {0: 0, 1: 0, 2: 0}
     for scene in scenes:
-        height, width = scene.picture.shape[:2]
+        height, width = scene.image.shape[:2]
         covered = np.zeros((height, width), int)
         for person in scene.people:
             covered += person.mask

@@ -12,9 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
-from supernet.pose.datasets.people import PeopleDataset, PersonInstance
+from supernet.pose.datasets.mpii import mpii_people
+from supernet.pose.datasets.people import PersonInstance
+from supernet.pose.datasets.people_of_images import annotated_people
 from supernet.pose.keypoints import COCO, MPII
 from supernet.pose.top_down import crop
 from supernet.pose.top_down.crop import (
@@ -244,9 +246,9 @@ def test_augmentation_out_of_range_is_refused(change: dict[str, float], message:
 @real
 def test_real_joints_lie_in_their_crops() -> None:
     coco = PoseDataset(DATA / "coco" / "annotations" / "person_keypoints_val2017.json", DATA / "coco" / "val2017", COCO)
-    mpii = PeopleDataset.from_mpii(DATA / "mpii" / "annot" / "valid.json", DATA / "mpii" / "images")
+    mpii = mpii_people(DATA / "mpii" / "annot" / "valid.json", DATA / "mpii" / "images")
     for people, skeleton, size in (
-        (PeopleDataset.from_annotations(coco)[:15], COCO, (256, 192)),
+        (annotated_people(coco)[:15], COCO, (256, 192)),
         (mpii, MPII, (256, 256)),
     ):
         for person in people:

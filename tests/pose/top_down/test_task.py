@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from supernet.errors import UserError
-from supernet.pose.datasets.coco import PoseDataset
+from supernet.pose.datasets.coco_format import PoseDataset
+from supernet.pose.datasets.kinds import kind_of
+from supernet.pose.datasets.mpii import mpii_people
 from supernet.pose.datasets.people import PeopleDataset
+from supernet.pose.datasets.people_of_images import annotated_people, detected_people
 from supernet.pose.geometry import warp_keypoints
 from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
 from supernet.pose.metrics.mpii import MpiiEvaluator
-from supernet.pose.metrics.oks import OksEvaluator
 from supernet.pose.synthetic.dataset import make_synthetic
 from supernet.pose.top_down.crop import PersonAugmentation, crop_matrix, crop_region
 from supernet.pose.top_down.decoding import DecodingSettings
@@ -89,10 +91,10 @@ class TestOfficialMetric:
     @pytest.mark.parametrize("kind", ["coco", "crowdpose"])
     @pytest.mark.parametrize("flip", [False, True])
     def test_true_heatmaps_of_real_photographs_are_perfect(self, kind: str, flip: bool) -> None:
-        people = PeopleDataset.from_annotations(photographs(kind))
+        people = annotated_people(photographs(kind))
         task = task_of(people.skeleton, decoding=DecodingSettings(flip=flip, blur_kernel=11))
         network = Oracle(people, INPUT_HW, flip=flip)
-        evaluator = OksEvaluator(people.ground_truth(), people.skeleton)
+        evaluator = kind_of(kind).evaluator(people)
         seen: list[int] = []
         metrics, results = task.evaluate(network, people, evaluator, INPUT_HW, batch=7, on_progress=seen.append)
         assert metrics["AP"] > 0.97
@@ -100,7 +102,7 @@ class TestOfficialMetric:
         assert {result["image_id"] for result in results} == {person.image_id for person in people}
 
     def test_a_shifted_flip_moves_joints_by_half_a_cell(self) -> None:
-        people = PeopleDataset.from_annotations(photographs("coco"))[:4]
+        people = annotated_people(photographs("coco"))[:4]
         found = {}
         for shift in (False, True):
             task = task_of(COCO, decoding=DecodingSettings(flip=True, shift=shift, blur_kernel=11))
@@ -115,7 +117,7 @@ class TestOfficialMetric:
             np.testing.assert_allclose((moved - plain)[seen, 1], 0, atol=0.1 * cell)
 
     def test_full_size_heatmaps_need_no_refinement(self) -> None:
-        people = PeopleDataset.from_annotations(photographs("coco"))[:6]
+        people = annotated_people(photographs("coco"))[:6]
         task = task_of(COCO, decoding=DecodingSettings(refine=False))
         found = np.array(task.detect(Oracle(people, INPUT_HW, stride=1), people, INPUT_HW)).reshape(-1, 17, 3)
         for person, joints in zip(people, found, strict=True):
@@ -126,7 +128,7 @@ class TestOfficialMetric:
     def test_mpii_is_evaluated_row_by_row(self, tmp_path: Path) -> None:
         make_synthetic(tmp_path / "crowd", train=1, val=4, width=128, height=128)
         annot = tmp_path / "crowd" / "mpii" / "annot"
-        people = PeopleDataset.from_mpii(annot / "valid.json", annot.parent / "images")
+        people = mpii_people(annot / "valid.json", annot.parent / "images")
         task = task_of(MPII)
         rows = [person.annotation_id for person in people]
         evaluator = MpiiEvaluator(annot / "gt_valid.mat", rows, len(people))
@@ -146,10 +148,10 @@ class TestResults:
     def detections(self, folder: Path, scores: list[float]) -> PeopleDataset:
         """The first annotated person of COCO, found several times."""
         dataset = photographs("coco")
-        person = PeopleDataset.from_annotations(dataset)[0]
+        person = annotated_people(dataset)[0]
         box = {"image_id": person.image_id, "category_id": 1, "bbox": list(person.bbox or ())}
         (folder / "boxes.json").write_text(json.dumps([box | {"score": score} for score in scores]))
-        return PeopleDataset.from_detections(dataset, folder / "boxes.json", 0.0)
+        return detected_people(dataset, folder / "boxes.json", 0.0)
 
     def test_the_best_of_copies_stays_with_its_boxs_score(self, tmp_path: Path) -> None:
         people = self.detections(tmp_path, [0.4, 0.9, 0.6])
@@ -199,7 +201,7 @@ class TestBatches:
         return task_of(COCO, augmentation=PersonAugmentation(), **changes)
 
     def people(self) -> PeopleDataset:
-        return PeopleDataset.from_annotations(photographs("coco"))
+        return annotated_people(photographs("coco"))
 
     def test_each_step_has_its_input_size(self) -> None:
         batches = list(self.task().batches(self.people(), self.steps()))
