@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from supernet.cli.command import run_program
 from supernet.errors import UserError
 from supernet.pipeline import evaluation
 from supernet.pipeline.process_group import ProcessGroup
+from supernet.pose.bottom_up.task import BottomUpTask
 from supernet.pose.synthetic.dataset import make_synthetic
+from supernet.pose.top_down.task import TopDownTask
 from tests.paths import ROOT
 
 PEOPLE = {"DATASET": "coco", "COLOR_RGB": True}
@@ -125,15 +127,18 @@ class Stopped(Exception):  # noqa: N818  # no error: somebody pressed a key
 def stop_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> list[int]:
     """Let the program be killed after so many batches; the list has one entry for each batch that is computed."""
     computed: list[int] = []
-    original = evaluation.detect
 
-    def detect(*arguments: Any) -> Any:
-        if len(computed) == batches:
-            raise Stopped
-        computed.append(len(arguments[2]))
-        return original(*arguments)
+    def stopping(original: Callable[..., Any]) -> Callable[..., Any]:
+        def detect(task: Any, network: Any, part: Any, *more: Any) -> Any:
+            if len(computed) == batches:
+                raise Stopped
+            computed.append(len(part))
+            return original(task, network, part, *more)
 
-    monkeypatch.setattr(evaluation, "detect", detect)
+        return detect
+
+    for task in (BottomUpTask, TopDownTask):
+        monkeypatch.setattr(task, "detect", stopping(task.detect))
     return computed
 
 
