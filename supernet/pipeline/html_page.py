@@ -25,6 +25,7 @@ from ..io.run_folder import SubnetFolder
 from ..pose.datasets.annotations import AnnotatedImage
 from ..pose.datasets.images import read_image
 from ..pose.protocols import Approach, KeypointDataset
+from ..pose.task import keypoints_by_image
 from ..pose.visualisation import draw_poses
 from ..report import Images, Network, read_comparison, write_html
 from ..report.interactive import evenly
@@ -38,7 +39,7 @@ SIDE = 256  # of the longer side of an image, pixels
 LEAST_SCORE = 0.3  # of a person that is drawn
 JPEG_QUALITY = 88
 
-People = list[NDArray[np.float64]]  # of each person (K, 3): x, y in pixels of the image, score or visibility
+People = NDArray[np.floating]  # (P, K, 3): x, y in pixels of the image, score or visibility
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _images(run: Run, subnets: Mapping[str, _Subnet]) -> list[Images]:
     """The same images of the reported split with the poses as annotated, and as each subnet finds them."""
     part, chosen = _chosen(run)
     images = {image.id: read_image(image.path) for image in chosen}
-    truth = {image.id: list(image.keypoints_PK3.astype(np.float64)) for image in chosen}
+    truth = {image.id: image.keypoints_PK3 for image in chosen}
     rows = [_row(run, "Truth", "annotated", images, truth)]
     for name, subnet in subnets.items():
         network = run.build(subnet.arch)
@@ -122,10 +123,7 @@ def _images(run: Run, subnets: Mapping[str, _Subnet]) -> list[Images]:
         results = run.task.detect_all(
             place(network, run), part, subnet.arch.input_hw, batch=run.cfg.TEST.IMAGES_PER_GPU
         )
-        found: dict[int, People] = {number: [] for number in images}
-        for result in results:
-            if result["score"] >= LEAST_SCORE:
-                found[result["image_id"]].append(np.array(result["keypoints"], dtype=np.float64).reshape(-1, 3))
+        found = keypoints_by_image(results, images, run.skeleton.num_joints, LEAST_SCORE)
         rows.append(_row(run, name, subnet.note, images, found))
     return rows
 
@@ -142,8 +140,7 @@ def _row(
 ) -> Images:
     jpegs = []
     for number, image in images.items():
-        joints = np.array(people[number]).reshape(-1, run.skeleton.num_joints, 3)
-        drawn = draw_poses(image, joints, run.skeleton, scale=SIDE / max(image.shape[:2]))
+        drawn = draw_poses(image, people[number], run.skeleton, scale=SIDE / max(image.shape[:2]))
         _, jpeg = cv2.imencode(".jpg", drawn[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
         jpegs.append(jpeg.tobytes())
     return Images(title, note, jpegs)

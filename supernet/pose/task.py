@@ -7,7 +7,7 @@ files asks which of them a task is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -176,3 +176,14 @@ class Task(ABC, Generic[Sample]):
         Raises:
             UserError: an image or box cannot be used, or the network's outputs are not those of this approach.
         """
+
+
+def keypoints_by_image(
+    results: Iterable[Result], image_ids: Iterable[int], num_joints: int, lowest_score: float
+) -> dict[int, NDArray[np.float64]]:
+    """Results as they are drawn: of each of these images the keypoints (P, K, 3) of people with at least a score."""
+    found: dict[int, list[Any]] = {image_id: [] for image_id in image_ids}
+    for result in results:
+        if result["score"] >= lowest_score:
+            found[result["image_id"]].append(result["keypoints"])
+    return {image_id: np.array(people, np.float64).reshape(-1, num_joints, 3) for image_id, people in found.items()}

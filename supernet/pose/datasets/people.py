@@ -118,7 +118,10 @@ class PeopleDataset(Sequence[PersonInstance]):
         return self._of([person for person in self._people if (person.keypoints_K3[:, 2] > 0).any()])
 
     def images(self) -> Iterator[AnnotatedImage]:
-        """The images with anybody to be shown, in order, with these people as annotated; without joints where detected."""
+        """The images that these people are on, in order, with these people; where a detector found them, with those annotated."""
+        if self._images is not None and self.source != self._images.source:
+            yield from self._images.subset(dict.fromkeys(person.image_id for person in self._people)).images()
+            return
         of_image: dict[int, list[PersonInstance]] = {}
         for person in self._people:
             of_image.setdefault(person.image_id, []).append(person)
