@@ -11,13 +11,15 @@ from torch import nn
 
 from ..pose.bottom_up.augmentation import Augmentation
 from ..pose.bottom_up.grouping import GroupingSettings
-from ..pose.bottom_up.inference import InferenceSettings
+from ..pose.bottom_up.inference_settings import InferenceSettings
 from ..pose.bottom_up.losses import BottomUpLoss
+from ..pose.bottom_up.targets import TargetSettings
 from ..pose.bottom_up.task import BottomUpTask
 from ..pose.keypoints import Skeleton
-from ..pose.top_down.crop import PersonAugmentation
 from ..pose.top_down.decoding import DecodingSettings
 from ..pose.top_down.losses import PersonLoss
+from ..pose.top_down.samples import PersonAugmentation
+from ..pose.top_down.targets import PersonTargetSettings
 from ..pose.top_down.task import SuppressionSettings, TopDownTask, one_person
 from ..sharing.meta import meta_network
 from .steps import BottomUpInference, BottomUpSamples, TopDownInference, TopDownSamples
@@ -55,6 +57,13 @@ def bottom_up_task(
         flip_probability=samples.flip,
         inside=samples.translate_inside,
     )
+    targets = TargetSettings(
+        strides=samples.strides,
+        sigma=samples.sigma,
+        max_people=samples.max_people,
+        tag_per_joint=samples.tag_per_joint,
+        tag_radius=samples.tag_radius,
+    )
     grouping = GroupingSettings(
         num_joints=skeleton.num_joints,
         max_people=inference.max_people,
@@ -82,11 +91,8 @@ def bottom_up_task(
         skeleton=skeleton,
         loss=loss,
         augmentation=augmentation,
+        targets=targets,
         inference=settings,
-        sigma=samples.sigma,
-        tag_radius=samples.tag_radius,
-        strides=samples.strides,
-        max_people=samples.max_people,
         device=machine.device,
         channels_last=machine.channels_last,
         workers=machine.workers,
@@ -136,9 +142,9 @@ def top_down_task(
         decoding=decoding,
         suppression=suppression if suppress else None,
         stride_of=stride_of,
-        sigma=samples.sigma,
-        unbiased=samples.target_type == "unbiased",
-        weigh_joints=samples.weigh_joints,
+        targets=PersonTargetSettings(
+            sigma=samples.sigma, unbiased=samples.target_type == "unbiased", weigh_joints=samples.weigh_joints
+        ),
         rgb=samples.rgb,
         device=machine.device,
         channels_last=machine.channels_last,

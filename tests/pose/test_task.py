@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from supernet.errors import UserError
 from supernet.pose.bottom_up.augmentation import Augmentation
 from supernet.pose.bottom_up.grouping import GroupingSettings
-from supernet.pose.bottom_up.inference import InferenceSettings
+from supernet.pose.bottom_up.inference_settings import InferenceSettings
 from supernet.pose.bottom_up.losses import BottomUpLoss
+from supernet.pose.bottom_up.targets import TargetSettings
 from supernet.pose.bottom_up.task import BottomUpTask
 from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
@@ -36,11 +37,8 @@ def bottom_up_task(**changes: Any) -> BottomUpTask:
         skeleton=COCO,
         loss=BottomUpLoss(num_joints=17),
         augmentation=Augmentation(),
+        targets=TargetSettings(),
         inference=InferenceSettings(128, GroupingSettings(17), COCO.flip_index),
-        sigma=2.0,
-        tag_radius=0,
-        strides=(4, 2),
-        max_people=30,
         device=torch.device("cpu"),
         channels_last=False,
         workers=0,

@@ -168,7 +168,7 @@ def spoil_annotations(case: int, folder: Path) -> Callable[[], object]:
     def read() -> None:
         dataset = PoseDataset(path, folder, COCO)
         for image in dataset:
-            make_masks(image.people, (24, 32), np.eye(3)[:2], (32, 32))
+            make_masks(image.people, (24, 32), np.eye(3)[:2], (32, 32), (4, 2))
         if dataset.has_annotations:
             dataset.annotated().ground_truth()
 

@@ -36,7 +36,8 @@ from pycocotools import mask as coco_mask
 from torch.utils.data import default_collate
 
 from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
-from supernet.pose.bottom_up.targets import Sample, collate, training_sample
+from supernet.pose.bottom_up.samples import Sample, collate, training_sample
+from supernet.pose.bottom_up.targets import TargetSettings
 from supernet.pose.datasets.annotations import Person, PoseImage
 from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import find_images, read_image
@@ -156,9 +157,8 @@ GAUSSIAN = literal_gaussian()
 
 def our_sample(image: PoseImage, rng: np.random.Generator) -> Sample:
     """As the training programs make it."""
-    return training_sample(
-        read_image(image.path), image.people, COCO, (SIDE, SIDE), Augmentation(), rng, strides=STRIDES, sigma=SIGMA
-    )
+    settings = TargetSettings(STRIDES, SIGMA, ROWS)
+    return training_sample(read_image(image.path), image.people, COCO, (SIDE, SIDE), Augmentation(), settings, rng)
 
 
 def crowded(images: Sequence[PoseImage], people: int) -> list[PoseImage]:

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from supernet.pose.bottom_up.grouping import GroupingSettings
-from supernet.pose.bottom_up.inference import InferenceSettings, affine, predict, resized_size, results
-from supernet.pose.bottom_up.targets import make_targets
+from supernet.pose.bottom_up.inference import predict, results
+from supernet.pose.bottom_up.inference_settings import InferenceSettings
+from supernet.pose.bottom_up.resize import affine, resized_size
+from supernet.pose.bottom_up.targets import TargetSettings, make_targets
 from supernet.pose.datasets.annotations import PoseImage
 from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
@@ -33,7 +35,7 @@ def perfect_outputs(image: PoseImage, input_size: int) -> list[torch.Tensor]:
     people = [person.keypoints_K3 for person in image.people if not person.ignored]
     keypoints_PK3 = np.stack(people) if people else np.zeros((0, COCO.num_joints, 3), np.float32)
     keypoints_PK3 = warp_keypoints(keypoints_PK3, np.asarray(affine(resize), dtype=np.float64))
-    targets = make_targets(keypoints_PK3, None, (height, width))
+    targets = make_targets(keypoints_PK3, None, (height, width), TargetSettings())
     tags = np.zeros((COCO.num_joints, height // 4, width // 4), np.float32)
     for number, person in enumerate(keypoints_PK3, 1):
         for joint, (x, y, visible) in enumerate(person):

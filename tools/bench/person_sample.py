@@ -25,7 +25,8 @@ from supernet.pose.datasets.people import PeopleDataset, PersonInstance
 from supernet.pose.datasets.people_of_images import annotated_people
 from supernet.pose.keypoints import COCO
 from supernet.pose.synthetic.dataset import make_synthetic
-from supernet.pose.top_down.crop import PersonAugmentation, person_sample
+from supernet.pose.top_down.samples import PersonAugmentation, person_sample
+from supernet.pose.top_down.targets import PersonTargetSettings
 
 INPUT_HW, STRIDE, SIGMA = (256, 192), 4, 2
 AUGMENTATION = PersonAugmentation(0.35, 45.0, 0.5, 0.3, 8)
@@ -35,7 +36,8 @@ Sample = tuple[Any, Any, Any]
 def ours(person: PersonInstance, seed: int) -> Sample:
     """The toolkit's sample."""
     rng = np.random.default_rng(seed)
-    return person_sample(read_image(person.path), person, COCO, INPUT_HW, AUGMENTATION, rng, sigma=SIGMA)
+    settings = PersonTargetSettings(STRIDE, SIGMA)
+    return person_sample(read_image(person.path), person, COCO, INPUT_HW, AUGMENTATION, settings, rng)
 
 
 def literally(person: PersonInstance, seed: int) -> Sample:

@@ -1,4 +1,4 @@
-"""What a bottom-up network is to answer: heatmaps, where the tags stand, and what is not evaluated.
+"""Targets of a bottom-up network: heatmaps, where the tags stand, and what is not evaluated.
 
 Source: HigherHRNet (Cheng et al., CVPR 2020) and associative embedding (Newell et al., NIPS 2017). A keypoint at
 (x, y), in pixels of the network input, lies at (x / s, y / s) of an output of stride s, in the cell of the truncated
@@ -12,20 +12,35 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
-from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
 from supernet.pose.datasets.annotations import Person
 from supernet.pose.datasets.masks import region
-from supernet.pose.geometry import Matrix, warp_image, warp_keypoints
-from supernet.pose.keypoints import Skeleton
+from supernet.pose.geometry import Matrix, warp_image
 
-Sample = tuple[NDArray[np.uint8], "Targets"]
+
+@dataclass(frozen=True)
+class TargetSettings:
+    """What the targets of an image are drawn like.
+
+    Attributes:
+        strides: of the network's outputs, pixels of the input to a cell; the tags belong to the first.
+        sigma: of the Gaussians, in cells of every output; a negative one means a 64th of each output's smaller side, as in
+            HigherHRNet's generators, and at least 1.
+        max_people: rows for tags; more people than that have heatmaps but no tags.
+        tag_per_joint: the tag maps are (K, h, w), otherwise (1, h, w).
+        tag_radius: the tag of a joint is that of any cell of the first output within this many of it: decoding reads tags at
+            peaks, and between cells, which are not quite where the joint is.
+    """
+
+    strides: tuple[int, ...] = (4, 2)
+    sigma: float = 2.0
+    max_people: int = 30
+    tag_per_joint: bool = True
+    tag_radius: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +82,7 @@ class Peaks:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """The answers for one image.
+    """The targets of one image.
 
     Attributes:
         peaks: Per stride, one Gaussian for each visible joint.
@@ -93,30 +108,22 @@ def make_targets(
     keypoints_PK3: NDArray[np.float32],
     masks: Sequence[NDArray[np.float32]] | None,
     input_hw: tuple[int, int],
-    *,
-    strides: Sequence[int] = (4, 2),
-    sigma: float = 2.0,
-    max_people: int = 30,
-    tag_per_joint: bool = True,
+    settings: TargetSettings,
     tag_shift_2PK: NDArray[np.int64] | None = None,
 ) -> Targets:
-    """The answers for people at given places.
+    """The targets for people at given places.
 
     Args:
         keypoints_PK3: (x, y, v) in pixels of the network input; visible is v > 0 and inside.
         masks: Per stride (h, w); None evaluates everything.
         input_hw: Height and width of the network input, multiples of every stride.
-        strides: Of the network's outputs; the tags belong to the first.
-        sigma: Of the Gaussians, in cells of every output; a negative one means a 64th of each output's smaller side, as in
-            HigherHRNet's generators, and at least 1.
-        max_people: Rows of ``joints``; more people than that have heatmaps but no tags.
-        tag_per_joint: The tag maps are (K, h, w), so the index is k h w + y w + x; otherwise (1, h, w) and y w + x.
+        settings: How they are drawn. The index of a tag is k h w + y w + x, or y w + x where joints share their tags.
         tag_shift_2PK: Cells down and to the right from a joint to where its tag is, if not at the joint.
 
     Raises:
         UserError: The input size is not a multiple of a stride.
     """
-    for stride in strides:
+    for stride in settings.strides:
         if input_hw[0] % stride or input_hw[1] % stride:
             raise UserError(
                 f"network input {input_hw[0]}x{input_hw[1]} (HxW) is not a multiple of the output stride {stride}: "
@@ -124,23 +131,23 @@ def make_targets(
             )
     num_joints = keypoints_PK3.shape[1]
     peaks = []
-    joints_MK2 = np.zeros((max_people, num_joints, 2), np.int64)
-    for output, stride in enumerate(strides):
+    joints_MK2 = np.zeros((settings.max_people, num_joints, 2), np.int64)
+    for output, stride in enumerate(settings.strides):
         height, width = input_hw[0] // stride, input_hw[1] // stride
         x_PK, y_PK = (keypoints_PK3[..., :2] / stride).astype(np.int64).transpose(2, 0, 1)
         inside_PK = (x_PK >= 0) & (x_PK < width) & (y_PK >= 0) & (y_PK < height)
         visible_PK = inside_PK & (keypoints_PK3[..., 2] > 0)
         at_3N = np.array([np.nonzero(visible_PK)[1], y_PK[visible_PK], x_PK[visible_PK]])
-        cells = sigma if sigma > 0 else max(1.0, min(height, width) / 64)
+        cells = settings.sigma if settings.sigma > 0 else max(1.0, min(height, width) / 64)
         peaks.append(Peaks((num_joints, height, width), cells, at_3N))
         if output == 0:
             if tag_shift_2PK is not None:
                 y_PK = np.clip(y_PK + tag_shift_2PK[0], 0, height - 1)
                 x_PK = np.clip(x_PK + tag_shift_2PK[1], 0, width - 1)
             index_PK = y_PK * width + x_PK
-            if tag_per_joint:
+            if settings.tag_per_joint:
                 index_PK += np.arange(num_joints) * (height * width)
-            rows = np.flatnonzero(visible_PK.any(1))[:max_people]
+            rows = np.flatnonzero(visible_PK.any(1))[: settings.max_people]
             joints_MK2[: len(rows), :, 0] = np.where(visible_PK, index_PK, 0)[rows]
             joints_MK2[: len(rows), :, 1] = visible_PK[rows]
     if masks is None:
@@ -153,7 +160,7 @@ def make_masks(
     image_hw: tuple[int, int],
     matrix: Matrix,
     input_hw: tuple[int, int],
-    strides: Sequence[int] = (4, 2),
+    strides: Sequence[int],
 ) -> tuple[NDArray[np.float32], ...]:
     """Per stride (h, w): 1 where the image is evaluated, 0 on crowds, on people without labelled keypoints, and beyond it.
 
@@ -167,9 +174,9 @@ def make_masks(
     ignored = [person for person in people if person.ignored]
     if not ignored and _fills(image_hw, matrix, input_hw):
         return tuple(np.ones(size, np.float32) for size in sizes)
-    judged = (~region(ignored, image_hw)).view(np.uint8) * np.uint8(255)
+    evaluated = (~region(ignored, image_hw)).view(np.uint8) * np.uint8(255)
     return tuple(
-        (warp_image(judged, matrix / stride, size) >= 128).astype(np.float32)
+        (warp_image(evaluated, matrix / stride, size) >= 128).astype(np.float32)
         for size, stride in zip(sizes, strides, strict=True)
     )
 
@@ -179,69 +186,6 @@ def _fills(image_hw: tuple[int, int], matrix: Matrix, input_hw: tuple[int, int])
     corners = np.array([[x, y] for x in (0, input_hw[1] - 1) for y in (0, input_hw[0] - 1)], np.float64)
     x, y = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)
     return bool(min(x.min(), y.min()) >= 0 and x.max() <= image_hw[1] - 1 and y.max() <= image_hw[0] - 1)
-
-
-def training_sample(
-    image_rgb: NDArray[np.uint8],
-    people: Sequence[Person],
-    skeleton: Skeleton,
-    input_hw: tuple[int, int],
-    augmentation: Augmentation,
-    rng: np.random.Generator,
-    *,
-    strides: Sequence[int] = (4, 2),
-    sigma: float = 2.0,
-    max_people: int = 30,
-    tag_per_joint: bool = True,
-    tag_radius: int = 0,
-) -> Sample:
-    """Augment one image and find its answers; the arguments are those of :func:`make_targets`.
-
-    Ignored people (crowds, nobody labelled) are masked and have neither Gaussians nor tags. The tag of a joint is that of any
-    cell within ``tag_radius`` of it: decoding reads tags at peaks, and between cells, which are not quite where the joint is.
-
-    Returns:
-        The network input, uint8 RGB (H, W, 3), and its answers.
-    """
-    height, width = image_rgb.shape[:2]
-    matrix, flipped = sample_matrix(width, height, input_hw, augmentation, rng)
-    keypoints_PK3 = np.array(
-        [person.keypoints_K3 for person in people if not person.ignored], np.float32
-    ).reshape(-1, skeleton.num_joints, 3)  # fmt: skip
-    keypoints_PK3 = warp_keypoints(keypoints_PK3, matrix, skeleton.flip_index if flipped else None)
-    shape = (2, *keypoints_PK3.shape[:2])
-    shift_2PK = rng.integers(-tag_radius, tag_radius + 1, shape) if tag_radius else None
-    targets = make_targets(
-        keypoints_PK3,
-        make_masks(people, (height, width), matrix, input_hw, strides),
-        input_hw,
-        strides=strides,
-        sigma=sigma,
-        max_people=max_people,
-        tag_per_joint=tag_per_joint,
-        tag_shift_2PK=shift_2PK,
-    )
-    return warp_image(image_rgb, matrix, input_hw), targets
-
-
-def collate(samples: Sequence[Sample]) -> dict[str, Any]:
-    """A batch of samples of one size, as torch tensors on the CPU.
-
-    Returns:
-        ``images`` uint8 (B, H, W, 3), ``heatmaps`` list of float32 (B, K, h, w), ``masks`` list of float32 (B, h, w),
-        ``joints`` int64 (B, M, K, 2).
-    """
-    targets = [sample[1] for sample in samples]
-    heatmaps = [np.zeros((len(samples), *peaks.size_Khw), np.float32) for peaks in targets[0].peaks]
-    for index, target in enumerate(targets):
-        for peaks, batch in zip(target.peaks, heatmaps, strict=True):
-            peaks.draw(batch[index])
-    return {
-        "images": torch.from_numpy(np.stack([sample[0] for sample in samples])),
-        "heatmaps": [torch.from_numpy(batch) for batch in heatmaps],
-        "masks": [torch.from_numpy(np.stack(maps)) for maps in zip(*(t.masks for t in targets), strict=True)],
-        "joints": torch.from_numpy(np.stack([t.joints for t in targets])),
-    }
 
 
 @lru_cache(maxsize=16)

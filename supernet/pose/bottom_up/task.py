@@ -21,30 +21,24 @@ from ..geometry import warp_image
 from ..protocols import KeypointDataset, PlannedStep, Result
 from ..task import DetectedPerson, Image, Task
 from .augmentation import Augmentation, sample_matrix
-from .inference import InferenceSettings, Prediction, predict, results
+from .inference import Prediction, predict, results
+from .inference_settings import InferenceSettings
 from .losses import BottomUpLoss
-from .targets import collate, training_sample
+from .samples import collate, training_sample
+from .targets import TargetSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class BottomUpTask(Task[PoseImage]):
-    """Images with everybody on them, the outputs of a network at several strides, and people grouped by their tags.
-
-    ``sigma`` is in cells of every output; what a negative one means, :func:`supernet.pose.bottom_up.targets.make_targets` says.
-    ``tag_radius`` is in cells of the first output, see :func:`supernet.pose.bottom_up.targets.training_sample`.
-    ``strides`` says of each output how many input pixels one of its cells has.
-    """
+    """Images with everybody on them, the outputs of a network at several strides, and people grouped by their tags."""
 
     approach = "bottom-up"
     unit = "images"
 
     loss: BottomUpLoss
     augmentation: Augmentation
+    targets: TargetSettings
     inference: InferenceSettings
-    sigma: float
-    tag_radius: int
-    strides: tuple[int, ...]
-    max_people: int
 
     def batches(self, dataset: KeypointDataset[PoseImage], steps: Iterator[PlannedStep]) -> Iterator[Mapping[str, Any]]:
         """The batch of each step, with ``heatmaps`` and ``masks`` of every output, and ``joints``: where the tags are."""
@@ -101,7 +95,7 @@ class BottomUpTask(Task[PoseImage]):
     ) -> list[Prediction]:
         network.eval()
         settings = replace(self.inference, input_size=input_hw[0])
-        return predict(network, images, settings, self.device, self.channels_last, batch, self.rgb)
+        return predict(network, images, settings, self.inputs, batch)
 
 
 def _people(prediction: Prediction) -> list[DetectedPerson]:
@@ -129,12 +123,8 @@ class _Samples(Dataset[Any]):
             task.skeleton,
             input_hw,
             task.augmentation,
+            task.targets,
             np.random.default_rng(seed),
-            strides=task.strides,
-            sigma=task.sigma,
-            tag_radius=task.tag_radius,
-            max_people=task.max_people,
-            tag_per_joint=task.inference.grouping.tag_per_joint,
         )
 
 

@@ -28,7 +28,9 @@ class Score:
             UserError: the score is missing, or out of its range (NaN, not defined, is not): reports would show it wrongly.
         """
         if self.name not in metrics:
-            raise UserError(f"the metric has no {self.name!r}, it has {', '.join(metrics)}: correct the dataset's score")
+            raise UserError(
+                f"the metric has no {self.name!r}, it has {', '.join(metrics)}: correct the dataset's score"
+            )
         value, largest = metrics[self.name], 100 if self.percent else 1
         if not (0 <= value <= largest or math.isnan(value)):
             raise UserError(

@@ -1,4 +1,4 @@
-"""What a top-down network is to answer: one Gaussian for each joint of one person.
+"""Targets of a top-down network: one Gaussian for each joint of one person.
 
 Sources: HRNet (Sun et al., CVPR 2019), its ``gaussian`` targets; DARK (Zhang et al., CVPR 2020), section 3.2, for the
 unbiased ones. A joint at (x, y), in pixels of the network input, lies at (x / s, y / s) of an output of stride s.
@@ -7,27 +7,42 @@ Shape legend: K joints, h w cells of the output.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
+from supernet.pose.keypoints import Skeleton
 
 Floats = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class PersonTargetSettings:
+    """What the targets of a person are drawn like.
+
+    Attributes:
+        stride: of the network's output, pixels of the input to a cell; 1 for SRPose, which has a sigma of 8.
+        sigma: of the Gaussians, in cells.
+        unbiased: DARK's targets.
+        weigh_joints: the ends of the limbs count more (LOSS.USE_DIFFERENT_JOINTS_WEIGHT).
+    """
+
+    stride: int = 4
+    sigma: float = 2.0
+    unbiased: bool = False
+    weigh_joints: bool = False
+
+
 def person_targets(
     keypoints_K3: NDArray[np.floating],
+    skeleton: Skeleton,
     input_hw: tuple[int, int],
-    *,
-    stride: int = 4,
-    sigma: float = 2.0,
-    unbiased: bool = False,
-    joint_weights: Sequence[float] | None = None,
+    settings: PersonTargetSettings,
 ) -> tuple[Floats, Floats]:
-    """Draw the answers for a person at a given place.
+    """Draw the targets for a person at a given place.
 
     The Gaussian stands on a whole cell, that of x / s + 0.5 truncated, in a window of 6 sigma + 1 cells (for a sigma
     that is not whole: of twice the truncated 3 sigma, and 1). A joint keeps its weight while its window touches the
@@ -35,11 +50,9 @@ def person_targets(
 
     Args:
         keypoints_K3: (x, y, v) in pixels of the network input; labelled is v > 0.
+        skeleton: Of the person.
         input_hw: Height and width of the network input, multiples of the stride.
-        stride: Of the output; 1 for SRPose, which has sigma 8.
-        sigma: Of the Gaussian, in cells.
-        unbiased: Draw DARK's targets.
-        joint_weights: Factor of each joint (:attr:`supernet.pose.keypoints.Skeleton.joint_weights`); None for 1.
+        settings: How they are drawn.
 
     Returns:
         Heatmaps float32 (K, h, w) and the weights of the joints, float32 (K,): 0 where not labelled or outside.
@@ -47,6 +60,7 @@ def person_targets(
     Raises:
         UserError: The input size is not a multiple of the stride, or sigma is not above 0.
     """
+    stride, sigma, unbiased = settings.stride, settings.sigma, settings.unbiased
     if input_hw[0] % stride or input_hw[1] % stride:
         raise UserError(
             f"network input {input_hw[0]}x{input_hw[1]} (HxW) is not a multiple of the output stride {stride}: "
@@ -76,8 +90,8 @@ def person_targets(
             left, right, top, bottom = max(0, x - r), min(width, x + r + 1), max(0, y - r), min(height, y + r + 1)
             window = gaussian[top - y + r : bottom - y + r, left - x + r : right - x + r]
             heatmaps_Khw[joint, top:bottom, left:right] = window
-    if joint_weights is not None:
-        weights_K *= np.asarray(joint_weights, np.float32)
+    if settings.weigh_joints:
+        weights_K *= np.asarray(skeleton.joint_weights, np.float32)
     return heatmaps_Khw, weights_K
 
 

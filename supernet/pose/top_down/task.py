@@ -26,10 +26,12 @@ from ..geometry import CROP_UNITS
 from ..inputs import check_images
 from ..protocols import KeypointDataset, PlannedStep, Result
 from ..task import DetectedPerson, Image, Task
-from .crop import PersonAugmentation, PersonSample, crop_image, crop_region, person_sample
+from .crop import crop_image, crop_region
 from .decoding import DecodingSettings, decode, merge_mirrored
 from .losses import PersonLoss
 from .oks_nms import oks_nms, rescored, soft_oks_nms
+from .samples import PersonAugmentation, collate, person_sample
+from .targets import PersonTargetSettings
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class SuppressionSettings:
 class TopDownTask(Task[PersonInstance]):
     """People in boxes, and heatmaps of one person.
 
-    ``sigma`` is in cells of the heatmaps. ``stride_of`` says of an architecture how many input pixels a cell of its heatmaps
-    has. Without ``suppression`` each person of a dataset is reported, in order.
+    ``stride_of`` says of an architecture how many input pixels a cell of its heatmaps has, in place of the stride of
+    ``targets``. Without ``suppression`` each person of a dataset is reported, in order.
     """
 
     approach = "top-down"
@@ -60,12 +62,10 @@ class TopDownTask(Task[PersonInstance]):
 
     loss: PersonLoss
     augmentation: PersonAugmentation
+    targets: PersonTargetSettings
     decoding: DecodingSettings
     suppression: SuppressionSettings | None
     stride_of: Callable[[Any], int]
-    sigma: float
-    unbiased: bool
-    weigh_joints: bool
 
     def batches(
         self, dataset: KeypointDataset[PersonInstance], steps: Iterator[PlannedStep]
@@ -245,12 +245,6 @@ def one_person(outputs: Tensor | Sequence[Tensor]) -> Tensor:
     )
 
 
-def collate(samples: Sequence[PersonSample]) -> dict[str, Tensor]:
-    """A batch of samples of one size: ``images`` uint8 (B, H, W, 3), ``heatmaps`` (B, K, h, w), ``weights`` (B, K)."""
-    images, heatmaps, weights = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
-    return {"images": images, "heatmaps": heatmaps, "weights": weights}
-
-
 class _Samples(Dataset[Any]):
     """Training samples by (position, input size, stride, seed)."""
 
@@ -266,11 +260,8 @@ class _Samples(Dataset[Any]):
             task.skeleton,
             input_hw,
             task.augmentation,
+            replace(task.targets, stride=stride),
             np.random.default_rng(seed),
-            stride=stride,
-            sigma=task.sigma,
-            unbiased=task.unbiased,
-            weigh_joints=task.weigh_joints,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,24 +14,11 @@ import torch
 
 from supernet.errors import UserError
 from supernet.pose.bottom_up.grouping import GroupingSettings
-from supernet.pose.bottom_up.inference import (
-    InferenceSettings,
-    Maps,
-    Prediction,
-    Resize,
-    affine,
-    aggregate_stages,
-    merge_flip,
-    merge_scales,
-    normalise,
-    predict,
-    project,
-    resize_image,
-    resized_size,
-    results,
-    to_image,
-    unflip,
-)
+from supernet.pose.bottom_up.inference import Prediction, predict, results
+from supernet.pose.bottom_up.inference_settings import InferenceSettings
+from supernet.pose.bottom_up.maps import Maps, aggregate_stages, merge_flip, merge_scales, project, unflip
+from supernet.pose.bottom_up.resize import Resize, affine, resize_image, resized_size, to_image
+from supernet.pose.inputs import normalise
 from supernet.pose.keypoints import COCO, CROWDPOSE
 from tests.paths import SHARED
 
@@ -231,7 +219,7 @@ def test_batching_and_memory_format_change_nothing() -> None:
     settings = replace(SETTINGS, input_size=128)
     network = Planted()
     together = predict(network, images, settings)
-    apart = predict(network, images, settings, channels_last=True, batch_size=2)
+    apart = predict(network, images, settings, partial(normalise, channels_last=True), batch_size=2)
     assert [shape[0] for shape in network.shapes] == [5, 2, 2, 1]
     for a, b in zip(together, apart, strict=True):
         assert len(a.keypoints) and np.array_equal(a.keypoints, b.keypoints) and np.array_equal(a.scores, b.scores)
@@ -288,5 +276,6 @@ def test_wrong_images_are_named() -> None:
 def test_the_device_changes_nothing_that_matters() -> None:
     images = [image(128, 128, [(40, 60), (100, 90)])]
     settings = replace(SETTINGS, input_size=128, flip=True, grouping=GroupingSettings(17), flip_index=COCO.flip_index)
-    cpu, gpu = (predict(Planted(17), images, settings, device=device)[0] for device in ("cpu", "cuda"))
+    cpu = predict(Planted(17), images, settings)[0]
+    gpu = predict(Planted(17), images, settings, lambda pixels: normalise(pixels.cuda()))[0]
     np.testing.assert_allclose(gpu.keypoints, cpu.keypoints, atol=1e-3)

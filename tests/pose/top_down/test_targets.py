@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from supernet.errors import UserError
 from supernet.pose.keypoints import COCO
-from supernet.pose.top_down.targets import person_targets
+from supernet.pose.top_down.targets import PersonTargetSettings, person_targets
 
 
 def keypoints_at_random(
@@ -46,7 +46,7 @@ def draw_literally(
 def test_targets_are_bit_equal_to_the_literal_drawing(size: tuple[int, int], stride: int, sigma: int) -> None:
     keypoints_K3 = keypoints_at_random(np.random.default_rng(sigma), *size, beyond=(3 * sigma + 3) * stride)
     literal, weights = draw_literally(keypoints_K3, *size, stride, sigma)
-    heatmaps_Khw, weights_K = person_targets(keypoints_K3, size, stride=stride, sigma=sigma)
+    heatmaps_Khw, weights_K = person_targets(keypoints_K3, COCO, size, PersonTargetSettings(stride, sigma))
     assert heatmaps_Khw.dtype == weights_K.dtype == np.float32
     np.testing.assert_array_equal(weights_K, weights)
     np.testing.assert_array_equal(heatmaps_Khw, literal)
@@ -55,13 +55,15 @@ def test_targets_are_bit_equal_to_the_literal_drawing(size: tuple[int, int], str
 
 
 def test_a_joint_left_of_the_output_is_truncated_into_it() -> None:
-    heatmaps_Khw, weights_K = person_targets(np.array([[-5.9, 8, 2], [-6.1, 8, 2]]), (64, 48))
+    heatmaps_Khw, weights_K = person_targets(
+        np.array([[-5.9, 8, 2], [-6.1, 8, 2]]), COCO, (64, 48), PersonTargetSettings()
+    )
     assert heatmaps_Khw[0, 2, 0] == 1 and heatmaps_Khw[1, 2, 0] < 1 and weights_K.tolist() == [1, 1]
 
 
 def test_unbiased_targets_stand_on_the_joint_and_fill_the_output() -> None:
     keypoints_K3 = keypoints_at_random(np.random.default_rng(0), 64, 48, beyond=36)
-    heatmaps_Khw, weights_K = person_targets(keypoints_K3, (64, 48), sigma=2, unbiased=True)
+    heatmaps_Khw, weights_K = person_targets(keypoints_K3, COCO, (64, 48), PersonTargetSettings(sigma=2, unbiased=True))
     rows, columns = np.arange(16)[:, None], np.arange(12)
     for heatmap, weight, (x, y, v) in zip(heatmaps_Khw, weights_K, keypoints_K3, strict=True):
         left, top, right, bottom = int(x / 4 - 6), int(y / 4 - 6), int(x / 4 + 7), int(y / 4 + 7)
@@ -75,7 +77,7 @@ def test_unbiased_targets_stand_on_the_joint_and_fill_the_output() -> None:
 def test_the_ends_of_limbs_weigh_more() -> None:
     keypoints_K3 = np.full((17, 3), 20.0)
     keypoints_K3[3, 2] = keypoints_K3[10, 2] = 0
-    _, weights_K = person_targets(keypoints_K3, (64, 48), joint_weights=COCO.joint_weights)
+    _, weights_K = person_targets(keypoints_K3, COCO, (64, 48), PersonTargetSettings(weigh_joints=True))
     expected = np.array(COCO.joint_weights, np.float32)
     expected[[3, 10]] = 0
     np.testing.assert_array_equal(weights_K, expected)
@@ -84,6 +86,6 @@ def test_the_ends_of_limbs_weigh_more() -> None:
 
 def test_sizes_that_fit_nothing_are_refused() -> None:
     with pytest.raises(UserError, match=r"network input 66x48 \(HxW\) is not a multiple of the output stride 4"):
-        person_targets(np.zeros((17, 3)), (66, 48))
+        person_targets(np.zeros((17, 3)), COCO, (66, 48), PersonTargetSettings())
     with pytest.raises(UserError, match=r"MODEL.SIGMA is 0: give the Gaussian's sigma"):
-        person_targets(np.zeros((17, 3)), (64, 48), sigma=0)
+        person_targets(np.zeros((17, 3)), COCO, (64, 48), PersonTargetSettings(sigma=0))

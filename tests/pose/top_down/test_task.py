@@ -23,10 +23,11 @@ from supernet.pose.geometry import warp_keypoints
 from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
 from supernet.pose.metrics.mpii import MpiiEvaluator
 from supernet.pose.synthetic.dataset import make_synthetic
-from supernet.pose.top_down.crop import PersonAugmentation, crop_matrix, crop_region
+from supernet.pose.top_down.crop import crop_matrix, crop_region
 from supernet.pose.top_down.decoding import DecodingSettings
 from supernet.pose.top_down.losses import PersonLoss
-from supernet.pose.top_down.targets import person_targets
+from supernet.pose.top_down.samples import PersonAugmentation
+from supernet.pose.top_down.targets import PersonTargetSettings, person_targets
 from supernet.pose.top_down.task import SuppressionSettings, TopDownTask
 from tests.paths import SHARED
 
@@ -42,9 +43,7 @@ def task_of(skeleton: Skeleton, **changes: Any) -> TopDownTask:
         decoding=DecodingSettings(),
         suppression=SuppressionSettings() if skeleton.sigmas else None,
         stride_of=lambda stride: int(stride),
-        sigma=2.0,
-        unbiased=False,
-        weigh_joints=False,
+        targets=PersonTargetSettings(),
         rgb=True,
         device=torch.device("cpu"),
         channels_last=False,
@@ -68,7 +67,8 @@ class Oracle(nn.Module):
         for person in self.people[self.asked : self.asked + len(images)]:
             matrix = crop_matrix(*crop_region(person, self.input_hw[1] / self.input_hw[0]), 0.0, self.input_hw[::-1])
             keypoints = warp_keypoints(person.keypoints_K3, matrix)
-            maps.append(person_targets(keypoints, self.input_hw, stride=self.stride, sigma=2.0, unbiased=True)[0])
+            settings = PersonTargetSettings(self.stride, 2.0, unbiased=True)
+            maps.append(person_targets(keypoints, self.people.skeleton, self.input_hw, settings)[0])
         heatmaps = torch.from_numpy(np.stack(maps))
         if self.mirrored:
             heatmaps = heatmaps.flip(3)[:, list(self.people.skeleton.flip_index)]
