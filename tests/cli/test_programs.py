@@ -74,7 +74,7 @@ def test_the_whole_loop_leaves_everything(tiny: tuple[Path, list[str]]) -> None:
         assert certificate["macs"] == int(comparison.macs[comparison.name == name].iloc[0])
         checkpoint.load_checkpoint(litepose.build(arch), subnet / "weights.pt")
         checkpoint.load_checkpoint(litepose.build(arch), subnet / "retrained" / "weights.pt")
-        assert set(json.loads((subnet / "metrics.json").read_text())["metrics"]) == {
+        assert set(json.loads((subnet / "metrics.json").read_text())["stages"]) == {
             "transferred", "calibrated", "retrained", "from scratch",
         }  # fmt: skip
 

@@ -14,14 +14,16 @@ import pytest
 import torch
 
 from search_spaces import litepose
-from supernet.cli import train, transfer
+from supernet.cli import transfer
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline import training
 from supernet.pipeline.corrupt_images import CorruptImages
-from supernet.pipeline.process_group import ProcessGroup, process_group
+from supernet.pipeline.process_group import SINGLE_PROCESS, ProcessGroup, process_group
 from supernet.pipeline.run import Run
+from supernet.pipeline.steps import SupernetTraining, read
+from supernet.pipeline.train import check_synchronised
 from supernet.pipeline.training import new_supernet
 from tests.clean_processes import run_clean
 from tests.training.test_distributed import apart, together
@@ -110,12 +112,15 @@ def test_corrupt_images_are_counted_over_processes(tmp_path: Path) -> None:
         assert line == ("4 training images cannot be read, DATASET.MAX_BROKEN allows 3: old.jpg; a.jpg; b.jpg; c.jpg")
 
 
-def test_different_networks_cannot_share_statistics(cfg: Path) -> None:
-    """Said before anything is trained."""
-    with pytest.raises(UserError, match="MODEL.SYNC_BN wants the same networks everywhere: set SUPERNET.RANK_ARCHITEC"):
-        keys = ["MODEL.SYNC_BN", "true", "SUPERNET.RANK_ARCHITECTURES", "different"]
-        train.main(["--cfg", str(cfg), "--superconfig", "litepose-XS", *keys])
-    assert not list(cfg.parent.rglob("*.pt"))
+@pytest.mark.parametrize(
+    ("key", "value"), [("SUPERNET.RANK_ARCHITECTURES", "different"), ("SUPERNET.SAMPLING", "best_up")]
+)
+def test_different_networks_cannot_share_statistics(cfg: Path, key: str, value: str) -> None:
+    """Refused where several processes run different networks of a supernet; one process alone may do as it likes."""
+    run = Run(load_config(cfg, ["MODEL.SYNC_BN", "true", key, value]), cfg)
+    check_synchronised(run, SINGLE_PROCESS)
+    with pytest.raises(UserError, match=f"MODEL.SYNC_BN wants the same networks everywhere: set {key}"):
+        check_synchronised(run, ProcessGroup(0, 2))
 
 
 @pytest.mark.parametrize(
@@ -124,5 +129,7 @@ def test_different_networks_cannot_share_statistics(cfg: Path) -> None:
 def test_the_schedule_of_a_stage(cfg: Path, schedule: str, rates: list[float]) -> None:
     """Linear warm-up over WARMUP of it, then TRAIN.LR_STEP of END_EPOCH, or half a cosine down to a hundredth."""
     keys = ["SUPERNET.SCHEDULE", schedule, "SUPERNET.WARMUP", "0.2", "TRAIN.LR_STEP", "[70, 90]"]
-    curve = training._curve(Run(load_config(cfg, [*keys, "TRAIN.END_EPOCH", "100"]), cfg), 1.0)
+    given = dict.fromkeys(("space", "data", "samples", "optimisation", "pretrained", "teacher"))
+    settings = read(SupernetTraining, load_config(cfg, [*keys, "TRAIN.END_EPOCH", "100"]), **given)
+    curve = training.curve(settings, 1.0)
     assert [curve(progress) for progress in (0.0, 0.1, 0.2, 0.7, 0.9)] == pytest.approx(rates, abs=1e-4)
