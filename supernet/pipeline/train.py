@@ -44,7 +44,7 @@ def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
     with processes.locked(folder):
         if _finished(run, folder, step, processes):
             return folder / WEIGHTS
-        _check_synchronised(run, processes)
+        check_synchronised(run, processes)
         torch.manual_seed(step.seed)
         schedule = schedule_of(run)
         weights = audit(run.build, run.space, schedule, run.required)
@@ -164,7 +164,7 @@ def _finished(run: Run, folder: Path, step: Step, processes: ProcessGroup) -> bo
     return processes.share(processes.rank == 0 and run.cfg.AUTO_RESUME and finished(folder, wanted, processes.size))
 
 
-def _check_synchronised(run: Run, processes: ProcessGroup) -> None:
+def check_synchronised(run: Run, processes: ProcessGroup) -> None:
     """Synchronised BatchNorm needs every process to run the same networks of a supernet."""
     supernet = run.cfg.SUPERNET
     if not run.cfg.MODEL.SYNC_BN or processes.size == 1:

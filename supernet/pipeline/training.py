@@ -115,7 +115,7 @@ def phases_of(
         opens_widths = any(gene.kind.endswith(WIDTHS) for gene in stage.space.genes)
         before, sort = (sort, None) if opens_widths else (None, sort)
         length = stage.steps or steps_of(run, stage.epochs, settings.optimisation.batch)
-        phases.append(Phase(stage.name, sampler, length, _curve(settings, stage.lr or settings.lr), before))
+        phases.append(Phase(stage.name, sampler, length, curve(settings, stage.lr or settings.lr), before))
     return phases
 
 
@@ -126,7 +126,7 @@ def _sampler(run: Run, settings: SupernetTraining, space: Any) -> Sampler[Any]:
     return Sampler(space, node.SAMPLING, node.RANDOM, candidates=node.CANDIDATES, cost=cost)
 
 
-def _curve(settings: SupernetTraining, lr: float) -> Callable[[float], float]:
+def curve(settings: SupernetTraining, lr: float) -> Callable[[float], float]:
     """The learning rate within a stage."""
     if settings.schedule == "cosine":
         return cosine(lr, settings.warmup)

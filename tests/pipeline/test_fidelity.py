@@ -176,7 +176,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 
 def test_the_table_has_a_line_for_every_training(tiny: tuple[Path, list[str]]) -> None:
-    table = read_standalone(tiny[0] / "standstandalone.csv")
+    table = read_standalone(tiny[0] / "standalone.csv")
     assert table.seed.tolist() == [0, 0, 0, 1] and table.steps.tolist() == [4] * 4
     assert table.arch[0] == table.arch[3] and table.arch.nunique() == 3
     for line in table.itertuples():
@@ -190,7 +190,7 @@ def test_a_stopped_table_goes_on_with_what_is_missing(
     tiny: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A line that was cut off is trained again (its weights are there, so it is evaluated again), the others are kept."""
-    journal, whole = tiny[0] / "standstandalone.jsonl", (tiny[0] / "standstandalone.csv").read_text()
+    journal, whole = tiny[0] / "standalone.jsonl", (tiny[0] / "standalone.csv").read_text()
     content = journal.read_bytes()
     journal.write_bytes(content[:-40])
     trained = []
@@ -199,20 +199,20 @@ def test_a_stopped_table_goes_on_with_what_is_missing(
     fidelity.main(tiny[1])
     assert len(trained) == 1 and "3 of 4 trainings are done" in capsys.readouterr().out
     drop = re.compile(r",[0-9.]+,(?=[0-9.]+,[0-9.]+,\"{)")  # seconds differ
-    assert drop.sub(",", (tiny[0] / "standstandalone.csv").read_text()) == drop.sub(",", whole)
+    assert drop.sub(",", (tiny[0] / "standalone.csv").read_text()) == drop.sub(",", whole)
 
 
 def test_a_supernet_is_evaluated_by_the_table(tiny: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     folder, arguments = tiny
     train.main(arguments)
     weights = folder.parent / "supernet" / "weights.pt"
-    fidelity.main([*arguments, "--table", str(folder / "standstandalone.csv"), "--supernet", str(weights)])
+    fidelity.main([*arguments, "--table", str(folder / "standalone.csv"), "--supernet", str(weights)])
     printed = capsys.readouterr().out
     (result,) = [path for path in folder.iterdir() if (path / "report.md").exists()]
     assert (result / "report.md").read_text().strip() in printed
     assert "4 trainings of 3 architectures" in printed and "| supernet - MACs | within bands |" in printed
     scores = pd.read_csv(result / "scores.csv")
-    table = mean_over_seeds(read_standalone(folder / "standstandalone.csv"))
+    table = mean_over_seeds(read_standalone(folder / "standalone.csv"))
     assert scores.test.tolist() == pytest.approx(table.test.tolist()) and scores.trainings.tolist() == [2, 1, 1]
     found = pd.read_csv(result / "correlations.csv")
     assert {"supernet", "supernet_test"} <= set(scores) and "supernet, same images - MACs" in set(found.predictor)
@@ -225,7 +225,7 @@ def test_a_supernet_is_evaluated_by_the_table(tiny: tuple[Path, list[str]], caps
         (["--workers", "0"], "--workers 0: at least one process has to train; to train none, give --table"),
         (["--table", "{tmp}/none.csv", "--supernet", "{cfg}"], r"none.csv: not a table of trainings .*; make it with"),
         (["--table", "{cfg}", "--supernet", "{cfg}"], "tiny.yaml: not a table of trainings|no column 'macs'"),
-        (["FIDELITY.EPOCHS", "2"], "standstandalone.jsonl: made with settings RETRAIN.EPOCHS 1, this run has 2"),
+        (["FIDELITY.EPOCHS", "2"], "standalone.jsonl: made with settings RETRAIN.EPOCHS 1, this run has 2"),
         (["--supernet", "{tmp}/none.pt"], "none.pt: cannot be read: No such file"),
     ],
 )
@@ -241,7 +241,7 @@ def test_bad_input_is_one_line(
 
 
 def test_a_table_of_another_space_is_refused(tiny: tuple[Path, list[str]], tmp_path: Path) -> None:
-    table = pd.read_csv(tiny[0] / "standstandalone.csv")
+    table = pd.read_csv(tiny[0] / "standalone.csv")
     table["arch"] = table.arch.str.replace('"img_size": 128', '"img_size": 160')
     table.to_csv(tmp_path / "other.csv", index=False)
     weights = tiny[0].parent / "supernet" / "weights.pt"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
 from supernet.errors import UserError
 from supernet.pose.bottom_up.augmentation import Augmentation, sample_matrix
-from tests.paths import SHARED
-
-SIZES = SHARED / "reference" / "evaluation" / "ae_sizes_affine.json"
+from tests import reference
 
 
 def test_without_augmentation_the_map_is_that_of_testing() -> None:
@@ -28,10 +24,9 @@ def test_without_augmentation_the_map_is_that_of_testing() -> None:
         assert not flipped
 
 
-@pytest.mark.skipif(not SIZES.is_file(), reason="the reference records are not here")
 def test_without_augmentation_the_map_is_that_of_the_original_programs() -> None:
     compared = 0
-    for case in json.loads(SIZES.read_text()):
+    for case in reference.load_json("evaluation/ae_sizes_affine"):
         if case["current_scale"] == case["min_scale"]:
             (width, height), (input_width, input_height) = case["image_wh"], case["size_wh"]
             matrix, _ = sample_matrix(

@@ -13,12 +13,11 @@ from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.geometry import warp_image, warp_keypoints
 from supernet.pose.keypoints import COCO
-from tests.paths import SHARED
+from tests.paths import IMAGES
 from tests.pose.bottom_up.test_targets import people_at_random, person
 from tools.bench import bottom_up_sample as bench
 
-COCO_FOLDER = SHARED / "data" / "coco"
-real = pytest.mark.skipif(not COCO_FOLDER.is_dir(), reason="the real images are not here")
+COCO_FOLDER = IMAGES / "coco"
 ALWAYS_FLIP = Augmentation(0, 1, 1, "short", 0, 1.0)
 SETTINGS = TargetSettings()
 
@@ -102,7 +101,7 @@ def test_beyond_the_image_nothing_is_evaluated() -> None:
             assert mask.mean() == pytest.approx(judged, abs=0.03)
 
 
-@real
+@pytest.mark.real_images
 def test_real_samples_round_trip() -> None:
     """The keypoints of the file come back through the inverse map; a batch of them has the promised tensors."""
     dataset = PoseDataset(COCO_FOLDER / "annotations" / "person_keypoints_val2017.json", COCO_FOLDER / "val2017", COCO)
@@ -127,7 +126,7 @@ def test_real_samples_round_trip() -> None:
     assert batch["joints"].shape == (4, 30, 17, 2) and batch["joints"].any(dim=3).any()
 
 
-@real
+@pytest.mark.real_images
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools 2.0.11 under numpy 2
 def test_samples_equal_the_literal_ones_of_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     dataset = PoseDataset(

@@ -12,12 +12,11 @@ from supernet.pose.bottom_up.targets import TargetSettings, make_masks, make_tar
 from supernet.pose.datasets.annotations import Person
 from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.keypoints import COCO
-from tests.paths import SHARED
+from tests.paths import IMAGES
 
 Floats = NDArray[np.float32]
 
-COCO_FOLDER = SHARED / "data" / "coco"
-real = pytest.mark.skipif(not COCO_FOLDER.is_dir(), reason="the real images are not here")
+COCO_FOLDER = IMAGES / "coco"
 SETTINGS = TargetSettings()
 
 
@@ -143,7 +142,7 @@ def test_masks_of_polygons_run_lengths_and_boxes_are_the_same_region() -> None:
         make_masks(shapes[:1], (64, 64), matrix, (64, 64), (4, 2))
 
 
-@real
+@pytest.mark.real_images
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools 2.0.11 under numpy 2
 def test_real_crowds_are_masked_where_the_official_program_draws_them() -> None:
     file = COCO_FOLDER / "annotations" / "person_keypoints_val2017.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,17 +15,14 @@ from supernet.errors import UserError
 from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, SKELETONS, Skeleton
 from supernet.pose.metrics.oks import CROWDPOSE_RULES, OksEvaluator, coco_ap, crowdpose_ap
 from supernet.pose.metrics.pckh import pckh
-from tests.paths import SHARED
+from tests import reference
+from tests.paths import REFERENCE
 
 EVALUATORS: dict[str, Callable[..., dict[str, float]]] = {"coco": coco_ap, "crowdpose": crowdpose_ap}
-GOLDENS = SHARED / "reference" / "evaluation"
 
 
 def golden(name: str, kind: str) -> Any:
-    path = GOLDENS / f"{name}_{kind}.json"
-    if not path.exists():
-        pytest.skip(f"no reference records at {path}")
-    return json.loads(path.read_text())
+    return reference.load_json(f"evaluation/{name}_{kind}")
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +183,8 @@ class TestSmallSets:
 class TestPckh:
     @pytest.fixture
     def mpii(self) -> tuple[Any, Any]:
-        golden("mpii", "expected")
-        return np.load(GOLDENS / "mpii_preds.npz")["preds"], scipy.io.loadmat(GOLDENS / "mpii_gt_val.mat")
+        truth = scipy.io.loadmat(REFERENCE / "evaluation" / "mpii_gt_val.mat")
+        return reference.load_arrays("evaluation/mpii_preds")["preds"], truth
 
     def test_the_golden_set(self, mpii: tuple[Any, Any]) -> None:
         """Planted ties and NaN included."""

@@ -19,11 +19,9 @@ from supernet.pose.top_down import samples as samples_of_people
 from supernet.pose.top_down.crop import crop_image, crop_matrix, crop_region
 from supernet.pose.top_down.samples import PersonAugmentation, person_sample
 from supernet.pose.top_down.targets import PersonTargetSettings
-from tests.paths import SHARED
+from tests.paths import IMAGES
 from tests.pose.top_down.test_crop import a_person, an_image
 
-DATA = SHARED / "data"
-real = pytest.mark.skipif(not DATA.is_dir(), reason="the real images are not here")
 NONE = PersonAugmentation.none()
 MIRROR = PersonAugmentation(0, 0, 1, 0)
 SETTINGS = PersonTargetSettings()
@@ -177,10 +175,12 @@ def test_augmentation_out_of_range_is_refused(change: dict[str, float], message:
         PersonAugmentation(**change)  # type: ignore[arg-type]
 
 
-@real
+@pytest.mark.real_images
 def test_real_joints_lie_in_their_crops() -> None:
-    coco = PoseDataset(DATA / "coco" / "annotations" / "person_keypoints_val2017.json", DATA / "coco" / "val2017", COCO)
-    mpii = mpii_people(DATA / "mpii" / "annot" / "valid.json", DATA / "mpii" / "images")
+    coco = PoseDataset(
+        IMAGES / "coco" / "annotations" / "person_keypoints_val2017.json", IMAGES / "coco" / "val2017", COCO
+    )
+    mpii = mpii_people(IMAGES / "mpii" / "annot" / "valid.json", IMAGES / "mpii" / "images")
     for people, skeleton, size in (
         (annotated_people(coco)[:15], COCO, (256, 192)),
         (mpii, MPII, (256, 256)),
