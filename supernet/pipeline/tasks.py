@@ -157,7 +157,7 @@ def heatmap_stride(build: Callable[[Any], nn.Module], arch: Any) -> int:
     """Pixels of the network input to a cell of the heatmaps, of a top-down network.
 
     Raises:
-        UserError: the network answers with something else than one person's heatmaps.
+        UserError: the network's output is something else than one person's heatmaps.
     """
     network = meta_network(build, arch).eval()
     with torch.inference_mode():

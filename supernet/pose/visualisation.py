@@ -69,7 +69,7 @@ def draw_poses(
         shade = SHADES[number % len(SHADES)]
         # Pixel centres stay pixel centres when the image grows.
         points = (person_K3[:, :2] + 0.5) * scale - 0.5
-        # A network that has not learned may answer with points far outside, which OpenCV's integers cannot hold.
+        # A network that is not trained yet may find points far outside, which OpenCV's integers cannot hold.
         drawable = np.isfinite(person_K3).all(axis=1) & (np.abs(points) < 1e5).all(axis=1)
         drawable &= person_K3[:, 2] > threshold
         limbs = [(start, end) for start, end in skeleton.limbs if drawable[start] and drawable[end]]

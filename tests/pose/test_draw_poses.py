@@ -1,4 +1,4 @@
-"""tools/draw_poses.py for both approaches, with networks that know the answers: what is found lies where the truth lies."""
+"""tools/draw_poses.py for both approaches, with networks that know the truth: what is found lies where the truth lies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CASES = {
 
 
 class CrowdOracle(nn.Module):
-    """Answers with the true maps of images of one size, in order."""
+    """Outputs the true maps of images of one size, in order."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ def bottom_up_task(**changes: Any) -> BottomUpTask:
 
 
 class CrowdOracle(nn.Module):
-    """Answers with the true maps of each image, whatever the batch: it knows images again by their pixels."""
+    """Outputs the true maps of each image, whatever the batch: it knows images again by their pixels."""
 
     def __init__(self, task: BottomUpTask, dataset: PoseDataset) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ tags; a batch is eight of them in the tensors that the network gets. The yardsti
 HigherHRNet's loader in their order and with its means: masks added up in double precision; mask, keypoints, heatmaps and
 tags made for every output on its own; mirroring as a step of its own, one keypoint after the other, the image
 normalised to float32 in the sample, and the samples stacked by torch's own collation. Ours hands out bytes, which the
-device normalises, and draws the heatmaps in the batch; one ratio is for samples alone, their heatmaps drawn, and one has
+device normalises, and draws the heatmaps in the batch; one ratio is for samples only, their heatmaps drawn, and one has
 the normalising done here too, on this core. Both get the same draws and must give the same heatmaps and tag indices, bit
 for bit; where nothing is mirrored, the same masks and image too (one map with the mirroring in it rounds otherwise
 than two steps). Times are CPU times, one thread, in turn. Without --root, the images are drawn, 640 x 480. Decoding and
@@ -60,7 +60,7 @@ def literal_sample(image: PoseImage, rng: np.random.Generator) -> LiteralSample:
     encoded = cv2.imread(str(image.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     pixels = cv2.cvtColor(encoded, cv2.COLOR_BGR2RGB)
     height, width = pixels.shape[:2]
-    judged = literal_region(image.people, height, width) < 0.5
+    evaluated = literal_region(image.people, height, width) < 0.5
     people = [person.keypoints_K3 for person in image.people if not person.ignored]
     whole = np.array(people, np.float64).reshape(-1, COCO.num_joints, 3)
 
@@ -69,21 +69,21 @@ def literal_sample(image: PoseImage, rng: np.random.Generator) -> LiteralSample:
     if flipped:  # the map of image and masks has no mirroring in it, it follows below
         matrix[0] *= -1
         matrix[0, 2] += SIDE - 1
-    masks = [literal_mask(judged.copy(), matrix / stride, SIDE // stride) for stride in STRIDES]
+    masks = [literal_mask(evaluated.copy(), matrix / stride, SIDE // stride) for stride in STRIDES]
     pixels = cv2.warpAffine(pixels, matrix, (SIDE, SIDE))
     if flipped:
         joints = [points[:, list(COCO.flip_index)] for points in joints]
         pixels = pixels[:, ::-1] - np.zeros_like(pixels)
         masks = [mask[:, ::-1] - np.zeros_like(mask) for mask in masks]
-    picture = torch.from_numpy(pixels.transpose(2, 0, 1)).contiguous().to(torch.float32).div(255)
-    picture = picture.clone().sub_(torch.tensor(MEAN)[:, None, None]).div_(torch.tensor(STD)[:, None, None])
+    image_CHW = torch.from_numpy(pixels.transpose(2, 0, 1)).contiguous().to(torch.float32).div(255)
+    image_CHW = image_CHW.clone().sub_(torch.tensor(MEAN)[:, None, None]).div_(torch.tensor(STD)[:, None, None])
 
     heatmaps = [
         literal_heatmaps(points, SIDE // stride).astype(np.float32)
         for points, stride in zip(joints, STRIDES, strict=True)
     ]
     indices = [literal_indices(points, SIDE // stride) for points, stride in zip(joints, STRIDES, strict=True)]
-    return picture, heatmaps, [mask.astype(np.float32) for mask in masks], indices
+    return image_CHW, heatmaps, [mask.astype(np.float32) for mask in masks], indices
 
 
 def literal_region(people: tuple[Person, ...], height: int, width: int) -> NDArray[np.float64]:
@@ -104,9 +104,9 @@ def literal_points(joints: NDArray[np.float64], matrix: Matrix) -> NDArray[np.fl
     return joints
 
 
-def literal_mask(judged: NDArray[np.bool_], matrix: Matrix, side: int) -> NDArray[np.float32]:
+def literal_mask(evaluated: NDArray[np.bool_], matrix: Matrix, side: int) -> NDArray[np.float32]:
     """Warp what is evaluated to one output; elsewhere, and beyond the image, the mask is 0."""
-    warped = cv2.warpAffine((judged * 255).astype(np.uint8), matrix, (side, side)) / 255
+    warped = cv2.warpAffine((evaluated * 255).astype(np.uint8), matrix, (side, side)) / 255
     return (warped > 0.5).astype(np.float32)
 
 
@@ -180,7 +180,7 @@ def compare(name: str, images: Sequence[PoseImage], rounds: int) -> None:
             if contender == "literal":
                 plain = [literal_sample(image, rng) for image, rng in zip(batch, rngs, strict=True)]
                 seconds["literal samples"] = time.process_time() - started
-                pictures, *expected = default_collate(plain)
+                images_BCHW, *expected = default_collate(plain)
             else:
                 samples = [our_sample(image, rng) for image, rng in zip(batch, rngs, strict=True)]
                 seconds["our samples"] = time.process_time() - started
@@ -201,7 +201,7 @@ def compare(name: str, images: Sequence[PoseImage], rounds: int) -> None:
             raise SystemExit(f"{name}: the targets of batch {number} differ")
         for index in range(len(batch)):
             _, flipped = sample_matrix(8, 8, (8, 8), Augmentation(), np.random.default_rng((number, index)))
-            pairs = zip((floats, *made["masks"]), (pictures, *masks), strict=True)
+            pairs = zip((floats, *made["masks"]), (images_BCHW, *masks), strict=True)
             if not flipped and not all(one[index].equal(two[index]) for one, two in pairs):
                 raise SystemExit(f"{batch[index].path}: image or masks of batch {number} differ")
         ratios["sample"].append(seconds["literal samples"] / (seconds["our samples"] + seconds["drawing"]))
@@ -212,7 +212,7 @@ def compare(name: str, images: Sequence[PoseImage], rounds: int) -> None:
     low, middle, high = statistics.quantiles(ratios["batch"], n=4)
     print(
         f"{name}, {statistics.mean(joints):.0f} visible joints a sample, {len(batches)} batches of {BATCH}, targets equal: "
-        f"literal / ours {middle:.2f} (quartiles {low:.2f} to {high:.2f}), samples alone "
+        f"literal / ours {middle:.2f} (quartiles {low:.2f} to {high:.2f}), samples only "
         f"{statistics.median(ratios['sample']):.2f}, with the images normalised on this core "
         f"{statistics.median(ratios['normalised']):.2f}; ours {1e3 * statistics.median(ours):.1f} ms a sample"
     )

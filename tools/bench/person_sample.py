@@ -2,7 +2,7 @@
 
 python tools/bench/person_sample.py [--annotations FILE --images FOLDER]
 
-Without arguments, JPEGs of 640x480 with drawn people. Both read the file, augment, warp and draw 256x192 samples with
+Without arguments, JPEGs of 640x480 of the synthetic dataset. Both read the file, augment, warp and draw 256x192 samples with
 the same random numbers; images, heatmaps and weights have to be equal to the last bit.
 """
 
@@ -133,7 +133,7 @@ def compare(people: PeopleDataset, rounds: int) -> None:
     rows = list(zip(seconds["literal"], seconds["ours"], seconds["decoding"], strict=True))
     print(
         f"{len(people)} people, {INPUT_HW[0]}x{INPUT_HW[1]}, {rounds} rounds, one thread, CPU time: ours "
-        f"{rates['ours']:.0f} samples/s, literal {rates['literal']:.0f}, decoding alone {rates['decoding']:.0f}; "
+        f"{rates['ours']:.0f} samples/s, literal {rates['literal']:.0f}, decoding only {rates['decoding']:.0f}; "
         f"{seeds * len(people)} samples equal\nliteral / ours: whole sample "
         f"{statistics.median(literal / own for literal, own, _ in rows):.2f}, without decoding "
         f"{statistics.median((literal - decoding) / (own - decoding) for literal, own, decoding in rows):.2f}"
@@ -141,9 +141,9 @@ def compare(people: PeopleDataset, rounds: int) -> None:
 
 
 def main() -> None:
-    """Draw or read the people, then compare."""
+    """Make or read the people, then compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--annotations", type=Path, help="COCO-format file instead of drawn people")
+    parser.add_argument("--annotations", type=Path, help="COCO-format file instead of the synthetic dataset")
     parser.add_argument("--images", type=Path, help="its image folder")
     parser.add_argument("--rounds", type=int, default=15, help="repetitions of the timing")
     options = parser.parse_args()

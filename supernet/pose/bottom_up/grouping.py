@@ -237,7 +237,7 @@ def _nearest_peaks(confidence_HW: Maps, tags_LHW: Maps, tags_PL: Maps) -> Index:
     """For each of P tags, the first pixel in row-major order of the highest confidence - round(distance to the tag).
 
     No pixel scores above its confidence. So where one of the warmest pixels scores above the confidence of all the others, these
-    need no look: the exact answer, mostly from a twentieth of the map.
+    need no look: the exact result, mostly from a twentieth of the map.
     """
     confidence, tags = confidence_HW.ravel(), tags_LHW.reshape(len(tags_LHW), -1)
     sample = np.sort(confidence[:: max(1, confidence.size // 1000)])

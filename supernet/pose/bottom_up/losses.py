@@ -116,7 +116,7 @@ class BottomUpLoss:
             raise UserError(f"LOSS.AE_LOSS_TYPE is '{self.tag_kind}': write exp or max")
 
     def __call__(self, outputs: Sequence[Tensor], batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a network's answers.
+        """The loss of a network's outputs.
 
         Args:
             outputs: Per output (B, C, h, w).
@@ -140,14 +140,14 @@ class BottomUpLoss:
     def distillation(
         self, outputs: Sequence[Tensor], teacher_outputs: Sequence[Tensor], batch: Mapping[str, Any]
     ) -> Tensor:
-        """The heatmap part of the loss, with the teacher's heatmaps as the answers.
+        """The heatmap part of the loss, with the teacher's heatmaps as the targets.
 
         Tags are not compared: only their differences mean anything. No gradient goes to the teacher.
         """
         self._check(outputs)
         self._check(teacher_outputs)
-        answers = [output[:, : self.num_joints].detach() for output in teacher_outputs]
-        return self._heatmaps(outputs, answers, batch["masks"])
+        targets = [output[:, : self.num_joints].detach() for output in teacher_outputs]
+        return self._heatmaps(outputs, targets, batch["masks"])
 
     def _heatmaps(self, outputs: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
         total = torch.zeros((), device=outputs[0].device)

@@ -35,7 +35,7 @@ class Person:
 
     @property
     def ignored(self) -> bool:
-        """Whether nothing is to be learnt or evaluated here: a crowd, or a person without labelled keypoints."""
+        """Whether nothing is trained or evaluated here: a crowd, or a person without labelled keypoints."""
         return self.iscrowd or self.num_keypoints == 0
 
 

@@ -39,7 +39,7 @@ class CocoKind(DatasetKind):
         return detected_people(self.images(files), boxes, lowest_score)
 
     def withheld(self, dataset: KeypointDataset[Any], split: str) -> bool:
-        """Whether the file lists images alone."""
+        """Whether the file lists images only."""
         return not dataset.has_annotations
 
     def evaluator(

@@ -66,7 +66,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     A camera's orientation mark is not applied: COCO's annotations are for the stored image.
 
     Raises:
-        PictureError: The file is missing, or is not one whole image.
+        ImageError: The file is missing, or is not one whole image.
     """
     data = _bytes(path)
     try:
@@ -111,7 +111,7 @@ def _member(archive: Path, name: str) -> bytes:
             with opened.open(info) as packed:
                 return packed.read(info.file_size)  # without a number, a lying size unpacks whole before it is seen
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ImageError(f"archive {archive} is broken at {name} ({error}): fetch it again") from error
+        raise ImageError(f"archive {archive} is corrupt at {name} ({error}): fetch it again") from error
     except (NotImplementedError, RuntimeError) as error:  # an unknown compression, or a password
         raise ImageError(f"archive {archive} cannot be read at {name} ({error}): pack it with plain zip") from error
     raise ImageError(f"archive {archive} holds no {name}: complete it, or give the folder of the images")

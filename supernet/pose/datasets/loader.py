@@ -20,14 +20,14 @@ IN_A_ROW = 20  # images that cannot be read one after another: then it is the fo
 
 
 @dataclass(frozen=True)
-class _Refusal:
+class _Error:
     """An error's one line, on its way from a worker; as an exception it would arrive with a traceback in its text."""
 
     line: str
 
 
 @dataclass(frozen=True)
-class _Sparing(Dataset[Any]):
+class _Replacing(Dataset[Any]):
     """A sample, and what was wrong on the way to it: in place of an image that cannot be read, the next one is taken.
 
     It is the next one of the dataset, so that what a step trains on still follows from its number.
@@ -45,8 +45,8 @@ class _Sparing(Dataset[Any]):
             except ImageError as error:
                 corrupt.append(str(error))
             except UserError as error:
-                return _Refusal(str(error)), []
-        return _Refusal(
+                return _Error(str(error)), []
+        return _Error(
             f"{len(corrupt)} images one after another cannot be read, the first: {corrupt[0]} "
             "(or mount the folder again, if it was there before)"
         ), []
@@ -54,14 +54,14 @@ class _Sparing(Dataset[Any]):
 
 @dataclass(frozen=True)
 class _Collate:
-    """A batch of samples, with ``broken``: what was wrong with the images that it should have held."""
+    """A batch of samples, with ``corrupt``: what was wrong with the images that it should have held."""
 
     collate: Callable[[Sequence[Any]], Mapping[str, Any]]
 
-    def __call__(self, pairs: Sequence[tuple[Any, list[str]]]) -> Mapping[str, Any] | _Refusal:
+    def __call__(self, pairs: Sequence[tuple[Any, list[str]]]) -> Mapping[str, Any] | _Error:
         samples, notes = zip(*pairs, strict=True)
         for sample in samples:
-            if isinstance(sample, _Refusal):
+            if isinstance(sample, _Error):
                 return sample
         return {**self.collate(samples), "corrupt": list(dict.fromkeys(note for each in notes for note in each))}
 
@@ -86,13 +86,13 @@ def load(
         pin: page-locked memory, for copies to a GPU.
 
     Yields:
-        What ``collate`` made, and ``broken``: a line for each image in whose place another one was taken.
+        What ``collate`` made, and ``corrupt``: a line for each image in whose place another one was taken.
 
     Raises:
         UserError: so many images in a row cannot be read that the folder must be lost, or a sample has another fault.
     """
     batches = DataLoader(
-        _Sparing(samples, images),
+        _Replacing(samples, images),
         batch_sampler=requests,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=_Collate(collate),
@@ -102,7 +102,7 @@ def load(
     with _one_opencv_thread():
         made = iter(batches)
     for batch in made:
-        if isinstance(batch, _Refusal):
+        if isinstance(batch, _Error):
             raise UserError(batch.line)
         yield batch
 

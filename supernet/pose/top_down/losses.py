@@ -25,8 +25,8 @@ COARSEST_FACTOR = 1e-4  # SRPose: of the first of several outputs, which only pr
 class PersonLoss:
     """The training loss of a network with one output, or with several that grow finer.
 
-    A cell costs 1/2 (weight x (answer - target))^2. The mean is over people, joints and cells; with ``hardest`` over each
-    person's so many worst joints alone. With several outputs the last one is as fine as the targets, which are averaged over
+    A cell costs 1/2 (weight x (output - target))^2. The mean is over people, joints and cells; with ``hardest`` over each
+    person's so many worst joints only. With several outputs the last one is as fine as the targets, which are averaged over
     blocks of cells for the coarser ones; the sum counts the first output 0.0001 times, as SRPose's program does.
 
     Attributes:
@@ -51,7 +51,7 @@ class PersonLoss:
     def __call__(
         self, outputs: Tensor | Sequence[Tensor], batch: Mapping[str, Any]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a network's answers.
+        """The loss of a network's outputs.
 
         Args:
             outputs: (B, K, h, w), or several of them.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class WithJoints(nn.Module):
-    """A top-down network that answers with joints instead of heatmaps.
+    """A top-down network whose outputs are joints instead of heatmaps.
 
     Args:
         network: from (B, 3, H, W) to heatmaps (B, K, h, w).

@@ -37,7 +37,7 @@ class PersonAugmentation:
         rotation_factor: Deviation of the rotation about the crop's middle, degrees, cut at two deviations; 6 crops of
             10 are turned.
         flip_probability: Of mirroring.
-        half_body_probability: Of showing the upper or lower half of the joints alone; HRNet's files write -1 for never.
+        half_body_probability: Of showing the upper or lower half of the joints only; HRNet's files write -1 for never.
         half_body_joints: Only people with more labelled joints than this are halved.
 
     Raises:

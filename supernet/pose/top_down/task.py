@@ -232,7 +232,7 @@ def _people_in_boxes(
 
 
 def one_person(outputs: Tensor | Sequence[Tensor]) -> Tensor:
-    """A network's answer in eval mode, if it is one person's heatmaps (B, K, h, w).
+    """A network's output in eval mode, if it is one person's heatmaps (B, K, h, w).
 
     Raises:
         UserError: it is several outputs, as bottom-up networks have them.
@@ -240,7 +240,7 @@ def one_person(outputs: Tensor | Sequence[Tensor]) -> Tensor:
     if isinstance(outputs, Tensor):
         return outputs
     raise UserError(
-        "the network answers with several maps for many people, DATASET.DATASET is for one person in a box; "
+        "the network has several outputs, for many people at once; DATASET.DATASET is for one person in a box; "
         "write coco_kpt or crowd_pose_kpt, or choose another SPACE.FAMILY"
     )
 

@@ -22,7 +22,7 @@ ALWAYS_FLIP = Augmentation(0, 1, 1, "short", 0, 1.0)
 SETTINGS = TargetSettings()
 
 
-def test_tags_are_learnt_within_their_radius() -> None:
+def test_tags_are_trained_within_their_radius() -> None:
     """Everywhere within it in the course of time, never beyond; the heatmaps stay."""
     image, people = np.zeros((64, 64, 3), np.uint8), [person(np.full((17, 3), (32, 32, 2), np.float32))]
     seen: dict[int, set[tuple[int, int]]] = {}
@@ -94,11 +94,11 @@ def test_image_keypoints_and_mask_move_together() -> None:
 def test_beyond_the_image_nothing_is_evaluated() -> None:
     """As in HigherHRNet's loader; where the whole input shows the image, everything is."""
     image = np.zeros((60, 80, 3), np.uint8)
-    for scale, judged in ((1.0, 1.0), (2.0, 60 * 80 / 120**2)):  # a square of the image's height, then twice that
+    for scale, evaluated in ((1.0, 1.0), (2.0, 60 * 80 / 120**2)):  # a square of the image's height, then twice that
         augmentation = Augmentation(0.0, scale, scale, "short", 0.0, 0.0)
         _, targets = training_sample(image, [], COCO, (128, 128), augmentation, SETTINGS, np.random.default_rng(0))
         for mask in targets.masks:
-            assert mask.mean() == pytest.approx(judged, abs=0.03)
+            assert mask.mean() == pytest.approx(evaluated, abs=0.03)
 
 
 @pytest.mark.real_images

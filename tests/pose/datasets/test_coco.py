@@ -64,7 +64,7 @@ def test_real_coco_is_read_as_the_file_has_it() -> None:
 
 
 @pytest.mark.real_images
-def test_every_photograph_has_the_size_that_the_file_says() -> None:
+def test_every_image_has_the_size_that_the_file_says() -> None:
     for image in coco_val():
         pixels = read_image(image.path)
         assert pixels.dtype == np.uint8 and pixels.shape == (image.height, image.width, 3)
@@ -189,7 +189,7 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_images
-def test_an_archive_gives_the_same_photographs_as_the_folder(tmp_path: Path) -> None:
+def test_an_archive_gives_the_same_images_as_the_folder(tmp_path: Path) -> None:
     folder = coco_val()[:3]
     with zipfile.ZipFile(tmp_path / "val2017.zip", "w") as archive:
         for image in folder:
@@ -202,7 +202,7 @@ def test_an_archive_gives_the_same_photographs_as_the_folder(tmp_path: Path) -> 
             np.testing.assert_array_equal(read_image(same.path), read_image(image.path))
 
 
-def test_ids_from_0_other_categories_and_photographs_without_people(tmp_path: Path) -> None:
+def test_ids_from_0_other_categories_and_images_without_people(tmp_path: Path) -> None:
     raw = raw_file()
     raw["categories"] = [{"id": 0, "name": "dog"}, {**raw["categories"][0], "id": 4}]
     for number, entry in enumerate(raw["annotations"]):

@@ -143,14 +143,14 @@ def test_archives_that_are_corrupt_or_strange_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"whole\.zip@/b\.txt cannot be decoded"):
         read_image(tmp_path / "whole.zip@" / "b.txt")
     (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"half\.zip is broken at a\.png \(File is not a zip file\)"):
+    with pytest.raises(UserError, match=r"half\.zip is corrupt at a\.png \(File is not a zip file\)"):
         read_image(tmp_path / "half.zip@" / "a.png")
     with pytest.raises(UserError, match=r"none\.zip@/a\.png cannot be read \(No such file"):
         read_image(tmp_path / "none.zip@" / "a.png")
     spoiled = bytearray(whole)
     spoiled[60] ^= 255  # within the stored image
     (tmp_path / "spoiled.zip").write_bytes(spoiled)
-    with pytest.raises(UserError, match=r"spoiled\.zip is broken at a\.png \(Bad CRC-32"):
+    with pytest.raises(UserError, match=r"spoiled\.zip is corrupt at a\.png \(Bad CRC-32"):
         read_image(tmp_path / "spoiled.zip@" / "a.png")
     locked = bytearray(whole)
     for start in (whole.index(b"PK\x03\x04") + 6, whole.index(b"PK\x01\x02") + 8):
@@ -175,7 +175,7 @@ def test_a_member_that_unpacks_to_more_than_it_says_is_not_unpacked(tmp_path: Pa
     (tmp_path / "bomb.zip").write_bytes(data[: entry + 24] + (1000).to_bytes(4, "little") + data[entry + 28 :])
     tracemalloc.start()
     try:
-        with pytest.raises(UserError, match=r"bomb\.zip is broken at a\.png \(Bad CRC-32"):
+        with pytest.raises(UserError, match=r"bomb\.zip is corrupt at a\.png \(Bad CRC-32"):
             read_image(tmp_path / "bomb.zip@" / "a.png")
         assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:

@@ -16,7 +16,7 @@ from tests.clean_processes import run_clean
 
 
 class Samples:
-    """Numbers; those of ``broken`` are images that cannot be read, 99 has another fault."""
+    """Numbers; those of ``corrupt`` are images that cannot be read, 99 has another fault."""
 
     def __init__(self, *corrupt: int) -> None:
         self.corrupt = corrupt
@@ -39,7 +39,7 @@ def batches(samples: Samples, *requests: list[int], images: int = 100, workers: 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_next_image_stands_in(workers: int) -> None:
-    """With the seed of the lost one; the broken ones are named once a batch."""
+    """With the seed of the lost one; the corrupt ones are named once a batch."""
     first, second = batches(Samples(3, 4, 9), [1, 3, 3, 4], [9, 8], images=10, workers=workers)
     assert [position for position, _ in first["samples"]] == [1, 5, 5, 5]
     assert [seed for _, seed in first["samples"]] == ["seed 1", "seed 3", "seed 3", "seed 4"]

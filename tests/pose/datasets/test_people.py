@@ -209,11 +209,11 @@ def coco_crowd(root: Path) -> PoseDataset:
     )
 
 
-def test_parts_are_disjoint_by_photograph_and_those_of_the_photographs(crowd: Path) -> None:
-    photographs = coco_crowd(crowd)
-    people = annotated_people(photographs)
+def test_parts_are_disjoint_by_image_and_those_of_the_images(crowd: Path) -> None:
+    dataset = coco_crowd(crowd)
+    people = annotated_people(dataset)
     parts = people.split({"search": 4, "train": 0.5}, seed=3)
-    for name, part in photographs.split({"search": 4, "train": 0.5}, seed=3).items():
+    for name, part in dataset.split({"search": 4, "train": 0.5}, seed=3).items():
         assert parts[name].image_ids == part.image_ids
         expected = [person.annotation_id for person in people if person.image_id in part.image_ids]
         assert [person.annotation_id for person in parts[name]] == expected and expected
@@ -225,7 +225,7 @@ def test_parts_are_disjoint_by_photograph_and_those_of_the_photographs(crowd: Pa
         people.split({"a": 0.5, "b": 0}, seed=0)
 
 
-def test_parts_of_mpii_never_share_a_photograph(crowd: Path) -> None:
+def test_parts_of_mpii_never_share_an_image(crowd: Path) -> None:
     people = mpii_people(crowd / "mpii" / "annot" / "train.json", crowd / "mpii" / "images")
     parts = people.split({"a": 0.5, "b": 0.5}, seed=0)
     a, b = ({person.path for person in parts[name]} for name in "ab")
@@ -252,10 +252,10 @@ def test_a_part_by_image_has_everybody_on_them_in_order(crowd: Path) -> None:
 
 
 def test_images_hold_the_annotated_people(crowd: Path) -> None:
-    photographs = coco_crowd(crowd)
-    images = list(photographs.images())
-    assert [image.id for image in images] == list(photographs.image_ids)
-    people = annotated_people(photographs)
+    dataset = coco_crowd(crowd)
+    images = list(dataset.images())
+    assert [image.id for image in images] == list(dataset.image_ids)
+    people = annotated_people(dataset)
     shown = list(people.images())
     assert [image.id for image in shown] == list(dict.fromkeys(person.image_id for person in people))
     for image in shown:

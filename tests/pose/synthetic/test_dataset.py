@@ -19,9 +19,10 @@ from pycocotools.coco import COCO as CocoReader
 
 from supernet.errors import UserError
 from supernet.pose.keypoints import COCO, CROWDPOSE, MPII
-from supernet.pose.synthetic.dataset import crowd_index, is_made, make_synthetic, mask_polygons
+from supernet.pose.synthetic.dataset import is_made, make_synthetic
 from supernet.pose.synthetic.figure import PARTS, sample_figure
 from supernet.pose.synthetic.figure_drawing import draw_figure, sample_look
+from supernet.pose.synthetic.records import crowd_index, mask_polygons
 from supernet.pose.synthetic.scene import Scene, sample_scene
 
 # pycocotools and numpy 2.4 disagree about __array__; nothing of ours
@@ -84,8 +85,8 @@ def test_coco_reader_gets_exact_masks(root: Path, split: str) -> None:
     reader = coco_reader(root, split)
     index = ("train2017", "val2017").index(split)
     for image_id, image in reader.imgs.items():
-        picture = cv2.imread(str(root / "coco/images" / split / image["file_name"]))
-        assert picture.shape == (128, 160, 3)
+        pixels = cv2.imread(str(root / "coco/images" / split / image["file_name"]))
+        assert pixels.shape == (128, 160, 3)
         scene = sample_scene(np.random.default_rng([3, index, image_id // 2 - 1]), 160, 128, 4)
         annotations = reader.imgToAnns[image_id]
         assert len(annotations) == len(scene.people)
@@ -154,8 +155,8 @@ def test_left_is_the_persons_left() -> None:
         if abs(facing) < 0.7:
             continue
         assert np.sign(span) == np.sign(facing)
-        picture, ids = np.zeros((300, 300, 3), np.uint8), np.zeros((300, 300), np.uint8)
-        draw_figure(figure, picture, ids, 200.0, np.array([150.0, 150.0]), 1)
+        pixels, ids = np.zeros((300, 300, 3), np.uint8), np.zeros((300, 300), np.uint8)
+        draw_figure(figure, pixels, ids, 200.0, np.array([150.0, 150.0]), 1)
         x, y = np.rint(figure.joints["nose"][:2] * 200 + 150).astype(int)
         if ids[y, x] == 1 + PARTS.index("head") and abs(figure.axes["head"][2, 2]) > 0.5:
             assert figure.hidden_by_itself("nose", "head") == (figure.axes["head"][2, 2] < 0)

@@ -23,7 +23,7 @@ def batch() -> dict[str, Tensor]:
     return {"heatmaps": torch.rand(B, K, H, W, generator=generator), "weights": weights}
 
 
-def answers(*size: int, seed: int = 1) -> Tensor:
+def outputs_of(*size: int, seed: int = 1) -> Tensor:
     return torch.randn(B, K, *(size or (H, W)), generator=torch.Generator().manual_seed(seed))
 
 
@@ -33,7 +33,7 @@ def cost(output: Tensor, target: Tensor, weight: Tensor | float) -> Tensor:
 
 
 def test_it_is_hrnets_mean_over_people_joints_and_cells(batch: dict[str, Tensor]) -> None:
-    output = answers()
+    output = outputs_of()
     loss, parts = PersonLoss()(output, batch)
     expected = sum(
         cost(output[:, k], batch["heatmaps"][:, k], batch["weights"][:, k, None, None]) for k in range(K)
@@ -43,13 +43,13 @@ def test_it_is_hrnets_mean_over_people_joints_and_cells(batch: dict[str, Tensor]
 
 
 def test_without_weights_every_joint_counts_alike(batch: dict[str, Tensor]) -> None:
-    output = answers()
+    output = outputs_of()
     loss, _ = PersonLoss(weighted=False)(output, batch)
     torch.testing.assert_close(loss, 0.5 * functional.mse_loss(output, batch["heatmaps"]))
 
 
 def test_only_the_hardest_joints_of_each_person(batch: dict[str, Tensor]) -> None:
-    output = answers()
+    output = outputs_of()
     loss, _ = PersonLoss(hardest=2)(output, batch)
     people = []
     for b in range(B):
@@ -59,11 +59,11 @@ def test_only_the_hardest_joints_of_each_person(batch: dict[str, Tensor]) -> Non
 
 
 def test_all_joints_are_the_hardest(batch: dict[str, Tensor]) -> None:
-    torch.testing.assert_close(PersonLoss(hardest=K)(answers(), batch)[0], PersonLoss()(answers(), batch)[0])
+    torch.testing.assert_close(PersonLoss(hardest=K)(outputs_of(), batch)[0], PersonLoss()(outputs_of(), batch)[0])
 
 
 def test_coarser_outputs_learn_averages_of_the_targets(batch: dict[str, Tensor]) -> None:
-    outputs = [answers(2, 3), answers(4, 3), answers()]
+    outputs = [outputs_of(2, 3), outputs_of(4, 3), outputs_of()]
     loss, _ = PersonLoss()(outputs, batch)
     pooled = [
         {**batch, "heatmaps": batch["heatmaps"].reshape(B, K, 2, 4, 3, 2).mean((3, 5))},
@@ -76,7 +76,7 @@ def test_coarser_outputs_learn_averages_of_the_targets(batch: dict[str, Tensor])
 
 
 def test_a_single_output_in_a_list_counts_in_full(batch: dict[str, Tensor]) -> None:
-    assert PersonLoss()([answers()], batch)[0] == PersonLoss()(answers(), batch)[0]
+    assert PersonLoss()([outputs_of()], batch)[0] == PersonLoss()(outputs_of(), batch)[0]
 
 
 def test_foreground_weighs_the_joints(batch: dict[str, Tensor]) -> None:
@@ -86,18 +86,18 @@ def test_foreground_weighs_the_joints(batch: dict[str, Tensor]) -> None:
 
 
 def test_a_batch_without_labelled_joints_costs_nothing(batch: dict[str, Tensor]) -> None:
-    output = answers().requires_grad_()
+    output = outputs_of().requires_grad_()
     loss, _ = PersonLoss()(output, {**batch, "weights": torch.zeros(B, K)})
     loss.backward()
     assert loss == 0
     assert output.grad is not None and not output.grad.any()
 
 
-@pytest.mark.parametrize("wrap", [lambda last: last, lambda last: [answers(4, 3), last]])
+@pytest.mark.parametrize("wrap", [lambda last: last, lambda last: [outputs_of(4, 3), last]])
 def test_distillation_learns_the_teachers_finest_heatmaps(
     batch: dict[str, Tensor], wrap: Callable[[Tensor], Tensor | list[Tensor]]
 ) -> None:
-    teacher, student = answers(seed=2).requires_grad_(), answers().requires_grad_()
+    teacher, student = outputs_of(seed=2).requires_grad_(), outputs_of().requires_grad_()
     loss = PersonLoss().distillation(student, wrap(teacher), batch)
     torch.testing.assert_close(loss, PersonLoss()(student, {**batch, "heatmaps": teacher.detach()})[0])
     loss.backward()
@@ -107,7 +107,7 @@ def test_distillation_learns_the_teachers_finest_heatmaps(
 
 
 def test_half_precision_is_summed_in_full(batch: dict[str, Tensor]) -> None:
-    loss, _ = PersonLoss()(answers().bfloat16(), batch)
+    loss, _ = PersonLoss()(outputs_of().bfloat16(), batch)
     assert loss.dtype == torch.float32
 
 
@@ -119,6 +119,6 @@ def test_what_does_not_fit_is_refused(batch: dict[str, Tensor], size: tuple[int,
 
 def test_more_hard_joints_than_joints_are_refused(batch: dict[str, Tensor]) -> None:
     with pytest.raises(UserError, match=r"LOSS.TOPK is 8, a person has 5 joints: set it lower"):
-        PersonLoss(hardest=8)(answers(), batch)
+        PersonLoss(hardest=8)(outputs_of(), batch)
     with pytest.raises(UserError, match=r"LOSS.TOPK is -1"):
         PersonLoss(hardest=-1)

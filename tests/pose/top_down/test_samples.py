@@ -28,13 +28,13 @@ SETTINGS = PersonTargetSettings()
 
 
 def test_without_augmentation_it_is_the_crop_of_testing() -> None:
-    picture, person = an_image(), a_person()
+    pixels, person = an_image(), a_person()
     image, heatmaps_Khw, weights_K = person_sample(
-        picture, person, COCO, (64, 48), NONE, SETTINGS, np.random.default_rng(0)
+        pixels, person, COCO, (64, 48), NONE, SETTINGS, np.random.default_rng(0)
     )
     region = crop_region(person, 0.75)
     assert image.shape == (64, 48, 3) and heatmaps_Khw.shape == (17, 16, 12) and (weights_K == 1).all()
-    np.testing.assert_array_equal(image, crop_image(picture, *region, (64, 48)))
+    np.testing.assert_array_equal(image, crop_image(pixels, *region, (64, 48)))
     matrix = crop_matrix(*region, 0, (48, 64))
     for heatmap, (x, y, _) in zip(heatmaps_Khw, person.keypoints_K3, strict=True):
         there = (matrix @ [x, y, 1]) / 4
@@ -43,42 +43,41 @@ def test_without_augmentation_it_is_the_crop_of_testing() -> None:
 
 
 def test_a_mirrored_sample_is_the_sample_of_the_mirrored_image() -> None:
-    picture, person = an_image(), a_person()
+    pixels, person = an_image(), a_person()
     mirrored_K3 = person.keypoints_K3[list(COCO.flip_index)]
     mirrored_K3[:, 0] = 129 - mirrored_K3[:, 0]
     x, y, w, h = person.bbox or (0, 0, 0, 0)
     other = a_person(mirrored_K3, (129 - x - w, y, w, h))
-    ours = person_sample(picture, person, COCO, (64, 48), MIRROR, SETTINGS, np.random.default_rng(0))
-    theirs = person_sample(picture[:, ::-1], other, COCO, (64, 48), NONE, SETTINGS, np.random.default_rng(0))
+    ours = person_sample(pixels, person, COCO, (64, 48), MIRROR, SETTINGS, np.random.default_rng(0))
+    theirs = person_sample(pixels[:, ::-1], other, COCO, (64, 48), NONE, SETTINGS, np.random.default_rng(0))
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
-    plain = person_sample(picture, person, COCO, (64, 48), NONE, SETTINGS, np.random.default_rng(0))
+    plain = person_sample(pixels, person, COCO, (64, 48), NONE, SETTINGS, np.random.default_rng(0))
     assert not np.array_equal(ours[0], plain[0])
 
 
 def test_nothing_that_was_given_is_changed() -> None:
-    picture, person = an_image(), a_person(bbox=None, center=np.array([40.0, 70.0]), scale=np.array([0.5, 0.5]))
+    pixels, person = an_image(), a_person(bbox=None, center=np.array([40.0, 70.0]), scale=np.array([0.5, 0.5]))
     assert person.center is not None and person.scale is not None
-    before = picture.copy(), person.keypoints_K3.copy()
+    before = pixels.copy(), person.keypoints_K3.copy()
     for seed in range(20):
-        person_sample(picture, person, COCO, (64, 64), PersonAugmentation(), SETTINGS, np.random.default_rng(seed))
-    assert np.array_equal(picture, before[0]) and np.array_equal(person.keypoints_K3, before[1])
+        person_sample(pixels, person, COCO, (64, 64), PersonAugmentation(), SETTINGS, np.random.default_rng(seed))
+    assert np.array_equal(pixels, before[0]) and np.array_equal(person.keypoints_K3, before[1])
     assert person.center.tolist() == [40, 70] and person.scale.tolist() == [0.5, 0.5]
 
 
 def test_a_seed_gives_one_sample_and_options_reach_the_targets() -> None:
-    picture, person, draw = an_image(), a_person(), PersonAugmentation()
+    pixels, person, draw = an_image(), a_person(), PersonAugmentation()
     first, again, other = (
-        person_sample(picture, person, COCO, (64, 48), draw, SETTINGS, np.random.default_rng(seed))
-        for seed in (5, 5, 6)
+        person_sample(pixels, person, COCO, (64, 48), draw, SETTINGS, np.random.default_rng(seed)) for seed in (5, 5, 6)
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
     rng = np.random.default_rng(0)
     settings = PersonTargetSettings(stride=1, sigma=8.0, weigh_joints=True)
-    _, fine, weights_K = person_sample(picture, person, COCO, (64, 48), NONE, settings, rng)
+    _, fine, weights_K = person_sample(pixels, person, COCO, (64, 48), NONE, settings, rng)
     assert fine.shape == (17, 64, 48) and weights_K.max() == np.float32(1.5)
-    _, unbiased, _ = person_sample(picture, person, COCO, (64, 48), NONE, PersonTargetSettings(unbiased=True), rng)
+    _, unbiased, _ = person_sample(pixels, person, COCO, (64, 48), NONE, PersonTargetSettings(unbiased=True), rng)
     assert (unbiased > 0).all() and unbiased.max() < 1
 
 
@@ -92,9 +91,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch, augmentation: PersonAugmentation, sam
 
     monkeypatch.setattr(samples_of_people, "crop_matrix", record)
     rng = np.random.default_rng(0)
-    picture, subject = np.zeros((8, 101, 3), np.uint8), a_person(**person)
+    pixels, subject = np.zeros((8, 101, 3), np.uint8), a_person(**person)
     for _ in range(samples):
-        person_sample(picture, subject, COCO, (32, 24), augmentation, SETTINGS, rng)
+        person_sample(pixels, subject, COCO, (32, 24), augmentation, SETTINGS, rng)
     return list(np.array(places).T)
 
 

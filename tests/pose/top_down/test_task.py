@@ -1,4 +1,4 @@
-"""Top-down from images to the official metric, with a network that knows the answers."""
+"""Top-down from images to the official metric, with a network that knows the truth."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def task_of(skeleton: Skeleton, **changes: Any) -> TopDownTask:
 
 
 class Oracle(nn.Module):
-    """Answers with the true heatmaps of people, in the order in which they are asked for; crops may be mirrored."""
+    """Outputs the true heatmaps of people, in the order in which they are asked for; crops may be mirrored."""
 
     def __init__(self, people: PeopleDataset, input_hw: tuple[int, int], stride: int = 4, flip: bool = False) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ class TestBatches:
         (batch,) = self.task().batches(people, iter([step]))
         assert tuple(batch["heatmaps"].shape) == (1, 17, 128, 96)
 
-    def test_a_batch_can_be_learnt(self, people: PeopleDataset) -> None:
+    def test_a_batch_can_be_trained_on(self, people: PeopleDataset) -> None:
         task = self.task()
         batch = task.prepare(next(task.batches(people, self.steps())))
         assert tuple(batch["inputs"].shape) == (3, 3, 128, 96)
@@ -255,7 +255,7 @@ class TestBatches:
         torch.testing.assert_close(seen[0], batches[0])
 
 
-class TestMpiiJudge:
+class TestMpiiEvaluator:
     def test_a_missing_file_is_named_with_the_key(self, tmp_path: Path) -> None:
         with pytest.raises(
             UserError, match=r"gt_valid.mat: no such file; PCKh needs .*put it there, or set DATASET.MPII_GT"
