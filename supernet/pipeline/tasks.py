@@ -18,9 +18,10 @@ from ..pose.bottom_up.task import BottomUpTask
 from ..pose.keypoints import Skeleton
 from ..pose.top_down.decoding import DecodingSettings
 from ..pose.top_down.losses import PersonLoss
+from ..pose.top_down.oks_nms import SuppressionSettings
 from ..pose.top_down.samples import PersonAugmentation
 from ..pose.top_down.targets import PersonTargetSettings
-from ..pose.top_down.task import SuppressionSettings, TopDownTask, one_person
+from ..pose.top_down.task import TopDownTask, one_person
 from ..sharing.meta import meta_network
 from .steps import BottomUpInference, BottomUpSamples, TopDownInference, TopDownSamples
 

@@ -47,7 +47,7 @@ class CocoKind(DatasetKind):
     ) -> Evaluator:
         """Average precision and recall of OKS."""
         refuse_crowdposetools(backend)
-        return OksEvaluator(dataset.ground_truth(), self.skeleton, rules=self.rules, backend=backend)
+        return OksEvaluator(dataset.ground_truth(), dataset.skeleton, rules=self.rules, backend=backend)
 
     def write_submission(self, path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         """Write COCO's results format."""

@@ -42,7 +42,7 @@ class DatasetKind(ABC):
 
     name: ClassVar[str]
     approaches: ClassVar[Mapping[str, Approach]]
-    skeleton: ClassVar[Skeleton]
+    skeleton: Skeleton
     score: ClassVar[Score]
     annotated_crops: ClassVar[bool] = False
     one_result_each: ClassVar[bool] = False

@@ -6,12 +6,28 @@ Shape legend: N people of one image, K joints.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 SOFT_MOST = 20  # people of an image that soft suppression keeps: COCO evaluates no more
+
+
+@dataclass(frozen=True)
+class SuppressionSettings:
+    """HRNet's rules for people of one image.
+
+    Attributes:
+        lowest_joint: joints with more than this score count in a person's score.
+        oks: of two people with a higher OKS, the weaker is dropped.
+        soft: only weaken it in the order, and keep 20.
+    """
+
+    lowest_joint: float = 0.2
+    oks: float = 0.9
+    soft: bool = False
 
 
 def rescored(keypoints_NK3: NDArray[np.float32], box_scores: NDArray[np.float64], lowest: float) -> NDArray[np.float64]:

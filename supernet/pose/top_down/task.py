@@ -29,24 +29,9 @@ from ..task import DetectedPerson, Image, Task
 from .crop import crop_image, crop_region
 from .decoding import DecodingSettings, decode, merge_mirrored
 from .losses import PersonLoss
-from .oks_nms import oks_nms, rescored, soft_oks_nms
+from .oks_nms import SuppressionSettings, oks_nms, rescored, soft_oks_nms
 from .samples import PersonAugmentation, collate, person_sample
 from .targets import PersonTargetSettings
-
-
-@dataclass(frozen=True)
-class SuppressionSettings:
-    """HRNet's rules for people of one image.
-
-    Attributes:
-        lowest_joint: joints with more than this score count in a person's score.
-        oks: of two people with a higher OKS, the weaker is dropped.
-        soft: only weaken it in the order, and keep 20.
-    """
-
-    lowest_joint: float = 0.2
-    oks: float = 0.9
-    soft: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,10 @@ from supernet.pose.synthetic.dataset import make_synthetic
 from supernet.pose.top_down.crop import crop_matrix, crop_region
 from supernet.pose.top_down.decoding import DecodingSettings
 from supernet.pose.top_down.losses import PersonLoss
+from supernet.pose.top_down.oks_nms import SuppressionSettings
 from supernet.pose.top_down.samples import PersonAugmentation
 from supernet.pose.top_down.targets import PersonTargetSettings, person_targets
-from supernet.pose.top_down.task import SuppressionSettings, TopDownTask
+from supernet.pose.top_down.task import TopDownTask
 from tests.paths import IMAGES, REFERENCE
 
 INPUT_HW = (128, 96)
