@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from tests.clean_processes import run_clean
 
-Moments = Callable[[Callable[[], None]], Any]  # a context in which every moment calls the function
+Moments = Callable[[Callable[[], None]], AbstractContextManager[None]]  # in which every moment calls the function
 
 
 @contextmanager
@@ -26,24 +26,24 @@ def calls(moment: Callable[[], None]) -> Iterator[None]:
 
 def files_of(folder: Path) -> Moments:
     """Whenever a file or folder in there is about to be opened, made, renamed or removed. It costs nothing between."""
-
-    @contextmanager
-    def files(moment: Callable[[], None]) -> Iterator[None]:
-        def hook(event: str, arguments: tuple[Any, ...]) -> None:
-            if event in ("open", "os.mkdir", "os.rename", "os.remove") and str(arguments[0]).startswith(str(folder)):
-                moment()
-
-        sys.addaudithook(hook)  # which ends with its process
-        yield
-
-    return files
+    return partial(_files, folder)
 
 
-def run_killed(work: Callable[[], None], moments: Moments, kill_at: int, counted: Path) -> bool:
+@contextmanager
+def _files(folder: Path, moment: Callable[[], None]) -> Iterator[None]:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "os.mkdir", "os.rename", "os.remove") and str(arguments[0]).startswith(str(folder)):
+            moment()
+
+    sys.addaudithook(hook)  # which ends with its process
+    yield
+
+
+def run_killed(work: Callable[[], Any], moments: Moments, kill_at: int, counted: Path) -> bool:
     """Do the work in a process of its own.
 
     Args:
-        work: what to do.
+        work: what to do; it is pickled.
         moments: which moments there are.
         kill_at: the moment at which the process gets SIGKILL; 0 for none.
         counted: the file into which it writes how many moments there were.
@@ -51,15 +51,12 @@ def run_killed(work: Callable[[], None], moments: Moments, kill_at: int, counted
     Returns:
         Whether it was killed.
     """
-    process = multiprocessing.get_context("fork").Process(target=_do, args=(work, moments, kill_at, counted))
-    process.start()
-    process.join(120)
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode != 0
+    (code,) = run_clean(_do, (work, moments, kill_at, counted), seconds=120)
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
 
 
-def _do(work: Callable[[], None], moments: Moments, kill_at: int, counted: Path) -> None:
-    torch.set_num_threads(1)
+def _do(work: Callable[[], Any], moments: Moments, kill_at: int, counted: Path) -> None:
     count = 0
 
     def moment() -> None:

@@ -1,26 +1,43 @@
-"""The golden records of the original networks: the weights that anyone can regenerate, and the outputs they give.
+"""Read the reference records in ``tests/data``, and regenerate the weights that the golden outputs belong to.
 
-The rule is that of ``shared/reference/NETWORKS.md``.
+What the records are, and the rule of the weights: ``tests/data/README.md``.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import lzma
 import zlib
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tests.paths import SHARED
+from tests.paths import REFERENCE
 
-NETWORKS = SHARED / "reference" / "networks"
+
+def load_json(name: str) -> Any:
+    """What a JSON file holds, such as ``evaluation/coco_gt``."""
+    return json.loads(lzma.decompress((REFERENCE / f"{name}.json.xz").read_bytes()))
+
+
+def load_arrays(name: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an ``.npz`` file by their names, such as ``evaluation/mpii_preds``."""
+    with np.load(io.BytesIO(lzma.decompress((REFERENCE / f"{name}.npz.xz").read_bytes()))) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def networks() -> list[str]:
+    """Names of the networks that have a golden record."""
+    return sorted(path.name.removesuffix(".json.xz") for path in (REFERENCE / "networks").glob("*.json.xz"))
 
 
 def record(name: str) -> dict[str, Any]:
     """The golden record of a network."""
-    content: dict[str, Any] = json.loads((NETWORKS / f"{name}.json").read_text())
+    content: dict[str, Any] = load_json(f"networks/{name}")
     return content
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from search_spaces.space import Space, choice, repeat
+from supernet.search import predictor
 from supernet.search.evolution import Evolution
 from supernet.search.nsga2 import NSGA2
 from supernet.search.predictor import PredictorSearch
@@ -17,6 +18,12 @@ from supernet.search.random_search import RandomSearch
 from supernet.sharing.protocols import Codes
 
 ALGORITHMS = [RandomSearch, NSGA2, Evolution, PredictorSearch]
+
+
+def quicken(patch: pytest.MonkeyPatch) -> None:
+    """A predictor that looks about less: what it has to keep does not depend on how far it looks."""
+    patch.setattr(predictor, "INNER_POPULATION", 20)
+    patch.setattr(predictor, "INNER_GENERATIONS", 3)
 
 
 def each_algorithm(test: Any) -> Any:

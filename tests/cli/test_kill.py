@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,12 @@ STEPS = 25
 def end_alike(work: Callable[[Path], None], outcome: Callable[[Path], Any], kills: int, tmp_path: Path) -> Any:
     """Do the work undisturbed, then killed again and again; returns the outcome, which is the same every time."""
     counted = tmp_path / "calls"
-    assert not run_killed(lambda: work(tmp_path / "whole"), calls, 0, counted)
+    assert not run_killed(partial(work, tmp_path / "whole"), calls, 0, counted)
     whole, last, folder = outcome(tmp_path / "whole"), int(counted.read_text()), tmp_path / "killed"
     rng, done = np.random.default_rng(0), 0
     while done < kills or folder.exists():
         moment = int(rng.integers(1, last)) if done < kills else 0
-        if run_killed(lambda: work(folder), calls, moment, counted):
+        if run_killed(partial(work, folder), calls, moment, counted):
             done += 1
             continue
         assert outcome(folder) == whole
@@ -63,18 +64,17 @@ def trained(folder: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
 @pytest.mark.parametrize("kills", [6, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_training(tmp_path: Path, kills: int) -> None:
     """Weights bit for bit, and every line of the log once."""
-    training(STEPS)  # what torch imports late is then there in every process
     _, log = end_alike(train, trained, kills, tmp_path)
     assert [row["step"] for row in log] == ["20", "25"]
 
 
-def search_by(algorithm: Any) -> Callable[[Path], None]:
-    """A search of 50 candidates of which half have had a look before, and a front."""
-
-    def search(folder: Path) -> None:
-        path = folder / "journal.jsonl"
-        journal: Journal[Any] = Journal(path, space=LARGE.fingerprint, seed=0, settings={}, to_json=asdict)
-        look = one_by_one(lambda net: {"loss": 1 / toy_search.score(net)})
+def search_by(algorithm: Any, folder: Path) -> None:
+    """A quick search of 50 candidates of which half have had a look before, and a front."""
+    path = folder / "journal.jsonl"
+    journal: Journal[Any] = Journal(path, space=LARGE.fingerprint, seed=0, settings={}, to_json=asdict)
+    look = one_by_one(lambda net: {"loss": 1 / toy_search.score(net)})
+    with pytest.MonkeyPatch.context() as patch:
+        toy_search.quicken(patch)
         found = run_search(
             toy_search.searcher(algorithm),
             one_by_one(lambda net: {"AP": toy_search.score(net)}),
@@ -82,10 +82,8 @@ def search_by(algorithm: Any) -> Callable[[Path], None]:
             50,
             halving=Halving(look, "loss on 1 images", 0.5),
         )
-        best = sorted(found, key=lambda record: record.metrics["AP"])[-5:]
-        write_csv(folder / "front.csv", pd.DataFrame([{"macs": r.macs, "arch": r.key, **r.metrics} for r in best]))
-
-    return search
+    best = sorted(found, key=lambda record: record.metrics["AP"])[-5:]
+    write_csv(folder / "front.csv", pd.DataFrame([{"macs": r.macs, "arch": r.key, **r.metrics} for r in best]))
 
 
 def searched(folder: Path) -> tuple[list[dict[str, Any]], str]:
@@ -94,7 +92,6 @@ def searched(folder: Path) -> tuple[list[dict[str, Any]], str]:
     return [{**line, "seconds": 0} for line in lines], (folder / "front.csv").read_text()
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("algorithm", "kills"),
     [(ALGORITHMS[1], 3), *(pytest.param(each, 50, marks=pytest.mark.slow) for each in ALGORITHMS)],
@@ -102,5 +99,5 @@ def searched(folder: Path) -> tuple[list[dict[str, Any]], str]:
 )
 def test_killed_search(tmp_path: Path, algorithm: Any, kills: int) -> None:
     """Every record once and in the same order, looks as well as scores."""
-    lines, _ = end_alike(search_by(algorithm), searched, kills, tmp_path)
+    lines, _ = end_alike(partial(search_by, algorithm), searched, kills, tmp_path)
     assert [line.get("stage") for line in lines[1:]].count("full") == 50 and len(lines) == 151

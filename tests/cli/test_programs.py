@@ -17,8 +17,9 @@ from supernet.cli.command import Main, run_program
 from supernet.config.loading import load_config
 from supernet.io import checkpoint
 from supernet.pipeline.run import Run
+from supernet.pose.keypoints import COCO
 from supernet.training.stages import audit, stages
-from tests.paths import ROOT, SHARED
+from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
 TINY = """
@@ -201,7 +202,16 @@ def test_bad_data(tiny: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.C
     (root / "annotations").mkdir(parents=True)
     (root / "train2017").mkdir()
     annotations = root / "annotations" / "person_keypoints_train2017.json"
-    original = json.loads((SHARED / "data" / "coco" / "annotations" / "person_keypoints_train2017.json").read_text())
+    keypoints = [float(value) for joint in range(17) for value in (joint, 2 * joint, 2)]
+    original = {
+        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO.joints)}],
+        "images": [{"id": number, "file_name": f"{number}.jpg", "width": 64, "height": 48} for number in range(8)],
+        "annotations": [
+            {"id": number, "image_id": number, "category_id": 1, "bbox": [0, 0, 20, 40], "area": 500, "iscrowd": 0,
+             "num_keypoints": 17, "keypoints": keypoints, "segmentation": []}
+            for number in range(8)
+        ],
+    }  # fmt: skip
     annotations.write_text(json.dumps({**original, "images": [], "annotations": []}))
     assert str(annotations) in refused(capsys, train.main, *arguments, *real, "DATASET.ROOT", root)
 

@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 from supernet.config.loading import default_config, dump, load_config
 from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, FREE, ITEMS
 from supernet.errors import UserError
-from tests.paths import SHARED
+from tests import reference
 
 # Every key of LitePose's and HigherHRNet's published bottom-up files, in their way of writing.
 BOTTOM_UP = """
@@ -141,9 +141,8 @@ def test_published_top_down_files_load(tmp_path: Path) -> None:
     assert read(tmp_path, "DATASET: {FLIP: 1}").DATASET.FLIP == 1.0
 
 
-@pytest.mark.skipif(not (SHARED / "reference" / "configs.json").exists(), reason="no reference records")
 def test_model_nodes_of_the_reference_records_load() -> None:
-    records = json.loads((SHARED / "reference" / "configs.json").read_text())
+    records = reference.load_json("configs")
     nodes = [
         node
         for record in records.values()

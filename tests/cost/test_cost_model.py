@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from supernet.cost.cost_model import CostModel
 from supernet.cost.macs import count
 from supernet.errors import UserError
 from supernet.sharing.meta import meta_network
-from tests.paths import SHARED
+from tests import reference
 
 Codes = npt.NDArray[np.int16]
 
@@ -32,7 +31,7 @@ Codes = npt.NDArray[np.int16]
     ],
 )
 def test_published_networks_cost_what_the_originals_cost(name: str, macs: int, params: int) -> None:
-    record = json.loads((SHARED / "reference" / "networks" / f"litepose_{name}.json").read_text())
+    record = reference.record(f"litepose_{name}")
     assert (record["macs"]["ours"]["total"], record["params"]["total"]) == (macs, params)
     arch = litepose.from_json(record["config"]["arch"])
     network = meta_network(lambda arch: litepose.build(arch, record["config"]["num_joints"]), arch)

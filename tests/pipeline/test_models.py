@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,10 @@ from search_spaces import FAMILIES, find_published, litepose, resnet
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.pipeline.models import MODEL, architecture_of_model, family_name, superconfig_of
-from tests.paths import SHARED
+from tests import reference
 
 RECORDS: dict[str, Any] = {
-    name: record["config"]
-    for name, record in json.loads((SHARED / "reference" / "configs.json").read_text()).items()
-    if "model" in record["config"]
+    name: record["config"] for name, record in reference.load_json("configs").items() if "model" in record["config"]
 }
 
 # What the bottom-up files of all repositories say besides the network.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +23,22 @@ from supernet.pipeline.corrupt_images import CorruptImages
 from supernet.pipeline.process_group import ProcessGroup, process_group
 from supernet.pipeline.run import Run
 from supernet.pipeline.training import new_supernet
+from tests.clean_processes import run_clean
 from tests.training.test_distributed import apart, together
 
 
-def launched(work: Callable[[], None], size: int = 2) -> None:
-    """Do something in some processes that find themselves where torchrun would have put them."""
-
-    def member(rank: int) -> None:
-        torch.set_num_threads(1)
-        where = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ |= {name: str(value) for name, value in where.items()}
-        work()
-
+def launched(work: Callable[[], Any], size: int = 2) -> None:
+    """Do something, which is pickled, in some processes that find themselves where torchrun would have put them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    members = [context.Process(target=member, args=(rank,)) for rank in range(size)]
-    for process in members:
-        process.start()
-    for process in members:
-        process.join(60)
-    assert [process.exitcode for process in members] == [0] * size
+    assert run_clean(_member, *((rank, size, port, work) for rank in range(size))) == [0] * size
+
+
+def _member(rank: int, size: int, port: int, work: Callable[[], Any]) -> None:
+    where = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in where.items()}
+    work()
 
 
 def test_shares_of_a_dataset() -> None:
@@ -55,18 +49,19 @@ def test_shares_of_a_dataset() -> None:
         assert all(part[0] % batch == 0 for part in parts if part)
 
 
+def left_alone(file: Path) -> None:
+    """The second process ends, and the first writes down with which line it then does."""
+    with pytest.raises(UserError) as caught, process_group() as processes:
+        processes.meet()
+        if processes.rank == 1:
+            os._exit(0)
+        processes.meet()
+    file.write_text(str(caught.value))
+
+
 def test_another_process_that_has_ended_is_one_line(tmp_path: Path) -> None:
     """Not the traceback of the library that waits for it."""
-
-    def work() -> None:
-        with pytest.raises(UserError) as caught, process_group() as processes:
-            processes.meet()
-            if processes.rank == 1:
-                os._exit(0)
-            processes.meet()
-        (tmp_path / "line").write_text(str(caught.value))
-
-    launched(work)
+    launched(partial(left_alone, tmp_path / "line"))
     assert (tmp_path / "line").read_text() == "another process of this program has ended; its own message says why"
 
 
@@ -89,7 +84,7 @@ def test_two_processes_calibrate_what_is_cut_out(cfg: Path, tmp_path: Path) -> N
     arguments = ["--cfg", cfg, "--superconfig", tmp_path / "S.json"]
     arguments += ["TEST.MODEL_FILE", tmp_path / "super.pt", "OUTPUT_DIR"]
     transfer.main([str(argument) for argument in (*arguments, tmp_path / "one")])
-    launched(lambda: transfer.main([str(argument) for argument in (*arguments, tmp_path / "two")]))
+    launched(partial(transfer.main, [str(argument) for argument in (*arguments, tmp_path / "two")]))
     one, two = (next((tmp_path / name).rglob("weights.pt")).parent for name in ("one", "two"))
     assert (one / "certificate.json").read_text() == (two / "certificate.json").read_text()
     weights = [checkpoint.read(folder / "weights.pt")["state_dict"] for folder in (one, two)]
@@ -97,21 +92,20 @@ def test_two_processes_calibrate_what_is_cut_out(cfg: Path, tmp_path: Path) -> N
     assert apart(*({name: each[name] for name in names} for each in weights)) < 1e-6
 
 
+def met(rank: int, size: int) -> list[Any]:
+    """What was counted when, and the line at which a process ends."""
+    images = [[["a.jpg"], [], ["old.jpg", "b.jpg"]], [["a.jpg"], ["b.jpg"], ["c.jpg"]]][rank]
+    corrupt, counted = CorruptImages(3, ["old.jpg"], ProcessGroup(rank, size)), []
+    with pytest.raises(UserError) as caught:
+        for batch in corrupt.without({"images": number, "corrupt": lines} for number, lines in enumerate(images)):
+            corrupt.count()
+            counted.append((batch, list(corrupt.lines)))
+    return [counted, str(caught.value)]
+
+
 def test_corrupt_images_are_counted_over_processes(tmp_path: Path) -> None:
     """What two processes meet, and one of before a stop, is distinct images of one list, at which both end."""
-    met = [[["a.jpg"], [], ["old.jpg", "b.jpg"]], [["a.jpg"], ["b.jpg"], ["c.jpg"]]]
-
-    def work(rank: int, size: int) -> list[Any]:
-        corrupt, counted = CorruptImages(3, ["old.jpg"], ProcessGroup(rank, size)), []
-        with pytest.raises(UserError) as caught:
-            for batch in corrupt.without(
-                {"images": number, "corrupt": lines} for number, lines in enumerate(met[rank])
-            ):
-                corrupt.count()
-                counted.append((batch, list(corrupt.lines)))
-        return [counted, str(caught.value)]
-
-    for counted, line in together(tmp_path, work):
+    for counted, line in together(tmp_path, met):
         assert counted == [({"images": 0}, ["old.jpg", "a.jpg"]), ({"images": 1}, ["old.jpg", "a.jpg", "b.jpg"])]
         assert line == ("4 training images cannot be read, DATASET.MAX_BROKEN allows 3: old.jpg; a.jpg; b.jpg; c.jpg")
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,13 @@ from supernet.io.files import sha256
 from tests.killing import files_of, run_killed
 from tests.paths import ROOT
 from tests.tiny_run import CFG, configured, only_the_chain
+
+
+def search_quickly(arguments: list[str]) -> None:
+    """The whole loop, where nothing is patched yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        only_the_chain(patch)
+        search.main(arguments)
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +183,13 @@ def test_killed_between_any_two_files(finished: tuple[list[str], Path], tmp_path
     arguments, before = finished
     changed = [*arguments, "SUPERNET.STAGES", STAGES, "RETRAIN.LR", "0.002", "CHECKPOINT_SECONDS", "0"]
 
-    def work(name: str) -> None:
-        search.main([*changed, "OUTPUT_DIR", str(tmp_path / name)])
+    def work(name: str) -> Callable[[], None]:
+        return partial(search_quickly, [*changed, "OUTPUT_DIR", str(tmp_path / name)])
 
     def folder_of(name: str) -> Path:
         return tmp_path / name / before.parent.name / before.name
 
-    assert not run_killed(lambda: work("whole"), files_of(folder_of("whole")), 0, tmp_path / "moments")
+    assert not run_killed(work("whole"), files_of(folder_of("whole")), 0, tmp_path / "moments")
     whole, last = outcome(folder_of("whole")), int((tmp_path / "moments").read_text())
     assert {SUPERNET, SEARCH, CUT, SCORES, RETRAINED, "front.csv", "comparison.csv"} <= set(whole)
     rng, done, number = np.random.default_rng(0), 0, 0
@@ -191,7 +198,7 @@ def test_killed_between_any_two_files(finished: tuple[list[str], Path], tmp_path
         name = f"killed-{number}"
         if number % 2:
             shutil.copytree(before, folder_of(name))
-        killed = partial(run_killed, partial(work, name), files_of(folder_of(name)), counted=tmp_path / "moments")
+        killed = partial(run_killed, work(name), files_of(folder_of(name)), counted=tmp_path / "moments")
         while killed(int(rng.integers(1, last)) if done < kills else 0):
             done += 1
         assert outcome(folder_of(name)) == whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -164,10 +165,18 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         go(tmp_path / "file" / "run")
 
 
-def test_a_place_that_nobody_may_write_to() -> None:
-    """Linux's /sys, where root may not make a folder either."""
-    with pytest.raises(UserError, match=r"/sys/run.*: cannot be written: .*; make room or "):
-        go(Path("/sys/run"))
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_place_that_nobody_may_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Not root either, for whom a folder without the permission would be none."""
+
+    def refuse(path: str | Path, mode: int = 0o777) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(UserError, match=rf"run.*: cannot be written: {os.strerror(number)}; make room or "):
+        go(tmp_path / "run")
+    monkeypatch.undo()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_is_lost_on_the_way(tmp_path: Path) -> None:

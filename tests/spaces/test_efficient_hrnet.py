@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -10,13 +9,13 @@ import torch
 
 from search_spaces import ArchitectureError, efficient_hrnet
 from supernet.sharing.slicing import slices_of
-from tests.paths import SHARED
+from tests import reference
 
 
 @pytest.mark.parametrize("name", sorted(efficient_hrnet.PUBLISHED))
 def test_scaling(name: str) -> None:
     """Widths, depth and resolution as the original's constructor computes them; every variant is in the space."""
-    config = json.loads((SHARED / "reference" / "configs.json").read_text())[name]["config"]
+    config = reference.load_json("configs")[name]["config"]
     arch = efficient_hrnet.published()[name]
     depth = 1 + sum(len(stage.blocks) for tap in arch.taps for stage in tap)
     derived = {"trunk_channels": [*arch.widths], "num_features": depth, "deconv_channels": [arch.deconv_width]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ from search_spaces import ArchitectureError, litepose
 from supernet import load_checkpoint
 from supernet.errors import UserError
 from tests import reference
-from tests.paths import ROOT, SHARED
+from tests.paths import ROOT
 
 FILES = sorted(path.stem for path in (ROOT / "search_spaces" / "published").glob("*.json"))
 
@@ -21,7 +20,7 @@ FILES = sorted(path.stem for path in (ROOT / "search_spaces" / "published").glob
 def test_published_files(name: str) -> None:
     """Read and written as published, and inside of both large spaces."""
     file = name.replace("litepose-", "litepose-search-") if "prune" not in name else name
-    original = json.loads((SHARED / "reference" / "architectures" / f"{file}.json").read_text())
+    original = reference.load_json(f"architectures/{file}")
     arch = litepose.published()[name]
     assert litepose.to_json(arch) == original
     assert litepose.SPACE.why_not(arch) is None

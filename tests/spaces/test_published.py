@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -14,10 +13,9 @@ from supernet import load_checkpoint
 from supernet.cost.conventions import CONVENTIONS
 from supernet.cost.macs import count, operations
 from tests import reference
-from tests.paths import SHARED
 
-CONFIGS: dict[str, Any] = json.loads((SHARED / "reference" / "configs.json").read_text())
-RECORDS = sorted(path.stem for path in reference.NETWORKS.glob("*.json"))
+CONFIGS: dict[str, Any] = reference.load_json("configs")
+RECORDS = reference.networks()
 SUPERNETS = [name for name in CONFIGS if name.startswith("litepose_supernet")]
 
 

@@ -14,10 +14,9 @@ import torch
 from supernet.errors import UserError
 from supernet.pose.bottom_up.assignment import assign_below, munkres
 from supernet.pose.bottom_up.grouping import GroupingSettings, find_peaks, group, match
-from tests.paths import SHARED
+from tests import reference
 from tools.bench import grouping as bench
 
-GOLDENS = SHARED / "reference" / "evaluation"
 CASES = (
     "ae_case1_64_5p",
     "ae_case2_128_12p",
@@ -32,11 +31,7 @@ CASES = (
 
 @cache
 def arrays(name: str) -> dict[str, Any]:
-    path = GOLDENS / f"{name}.npz"
-    if not path.exists():
-        pytest.skip(f"no reference records at {path}")
-    with np.load(path) as archive:
-        return {key: archive[key] for key in archive.files}
+    return reference.load_arrays(f"evaluation/{name}")
 
 
 def settings_of(golden: dict[str, Any]) -> GroupingSettings:

@@ -32,27 +32,19 @@ from supernet.pose.bottom_up.inference import (
     unflip,
 )
 from supernet.pose.keypoints import COCO, CROWDPOSE
-from tests.paths import SHARED
+from tests import reference
 
-GOLDENS = SHARED / "reference" / "evaluation"
 SETTINGS = InferenceSettings(input_size=64, grouping=GroupingSettings(14), flip_index=CROWDPOSE.flip_index)
 
 
 @pytest.fixture(scope="module")
 def records() -> dict[str, Any]:
-    path = GOLDENS / "ae_inference_cases.npz"
-    if not path.exists():
-        pytest.skip(f"no reference records at {path}")
-    with np.load(path) as archive:
-        return {key: archive[key] for key in archive.files}
+    return reference.load_arrays("evaluation/ae_inference_cases")
 
 
 @pytest.fixture(scope="module")
 def sizes() -> list[dict[str, Any]]:
-    path = GOLDENS / "ae_sizes_affine.json"
-    if not path.exists():
-        pytest.skip(f"no reference records at {path}")
-    return list(json.loads(path.read_text()))
+    return list(reference.load_json("evaluation/ae_sizes_affine"))
 
 
 def test_sizes_are_those_of_the_reference(sizes: list[dict[str, Any]]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import cv2
 import numpy as np
 import pytest
@@ -18,14 +16,13 @@ from supernet.pose.datasets.coco import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.geometry import warp_image, warp_keypoints
 from supernet.pose.keypoints import COCO
-from tests.paths import SHARED
+from tests import reference
+from tests.paths import IMAGES
 from tools.bench import bottom_up_sample as bench
 
 Floats = NDArray[np.float32]
 
-COCO_FOLDER = SHARED / "data" / "coco"
-SIZES = SHARED / "reference" / "evaluation" / "ae_sizes_affine.json"
-real = pytest.mark.skipif(not COCO_FOLDER.is_dir(), reason="the real images are not here")
+COCO_FOLDER = IMAGES / "coco"
 ALWAYS_FLIP = Augmentation(0, 1, 1, "short", 0, 1.0)
 
 
@@ -162,10 +159,9 @@ def test_without_augmentation_the_map_is_that_of_testing() -> None:
         assert not flipped
 
 
-@pytest.mark.skipif(not SIZES.is_file(), reason="the reference records are not here")
 def test_without_augmentation_the_map_is_that_of_the_original_programs() -> None:
     compared = 0
-    for case in json.loads(SIZES.read_text()):
+    for case in reference.load_json("evaluation/ae_sizes_affine"):
         if case["current_scale"] == case["min_scale"]:
             (width, height), (input_width, input_height) = case["image_wh"], case["size_wh"]
             matrix, _ = sample_matrix(
@@ -293,7 +289,7 @@ def test_masks_of_polygons_run_lengths_and_boxes_are_the_same_region() -> None:
         make_masks(shapes[:1], (64, 64), matrix, (64, 64))
 
 
-@real
+@pytest.mark.real_images
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools 2.0.11 under numpy 2
 def test_real_crowds_are_masked_where_the_official_program_draws_them() -> None:
     file = COCO_FOLDER / "annotations" / "person_keypoints_val2017.json"
@@ -311,7 +307,7 @@ def test_real_crowds_are_masked_where_the_official_program_draws_them() -> None:
     assert hidden > 10
 
 
-@real
+@pytest.mark.real_images
 def test_real_samples_round_trip() -> None:
     """The keypoints of the file come back through the inverse map; a batch of them has the promised tensors."""
     dataset = PoseDataset(COCO_FOLDER / "annotations" / "person_keypoints_val2017.json", COCO_FOLDER / "val2017", COCO)
@@ -336,7 +332,7 @@ def test_real_samples_round_trip() -> None:
     assert batch["joints"].shape == (4, 30, 17, 2) and batch["joints"].any(dim=3).any()
 
 
-@real
+@pytest.mark.real_images
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools 2.0.11 under numpy 2
 def test_samples_equal_the_literal_ones_of_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     dataset = PoseDataset(

@@ -18,11 +18,10 @@ from supernet.pose.datasets.coco import PoseDataset
 from supernet.pose.datasets.images import read_image
 from supernet.pose.keypoints import COCO, CROWDPOSE
 from supernet.pose.metrics.oks import OksEvaluator
-from tests.paths import SHARED
+from tests.paths import IMAGES
 
-COCO_FOLDER = SHARED / "data" / "coco"
-CROWDPOSE_FOLDER = SHARED / "data" / "crowdpose"
-real = pytest.mark.skipif(not COCO_FOLDER.is_dir(), reason="the real images are not here")
+COCO_FOLDER = IMAGES / "coco"
+CROWDPOSE_FOLDER = IMAGES / "crowdpose"
 
 
 def coco_val() -> PoseDataset:
@@ -47,7 +46,7 @@ def write(folder: Path, raw: object, name: str = "file.json") -> Path:
     return path
 
 
-@real
+@pytest.mark.real_images
 def test_real_coco_is_read_as_the_file_has_it() -> None:
     dataset = coco_val()
     raw = json.loads((COCO_FOLDER / "annotations" / "person_keypoints_val2017.json").read_text())
@@ -64,7 +63,7 @@ def test_real_coco_is_read_as_the_file_has_it() -> None:
     assert person.segmentation == entries[200887]["segmentation"]
 
 
-@real
+@pytest.mark.real_images
 def test_every_photograph_has_the_size_that_the_file_says() -> None:
     for image in coco_val():
         pixels = read_image(image.path)
@@ -72,7 +71,7 @@ def test_every_photograph_has_the_size_that_the_file_says() -> None:
     np.testing.assert_array_equal(pixels[..., ::-1], cv2.imread(str(image.path), cv2.IMREAD_COLOR))
 
 
-@real
+@pytest.mark.real_images
 def test_crowdpose_without_area_and_segmentation() -> None:
     dataset = PoseDataset(CROWDPOSE_FOLDER / "json" / "crowdpose_trainval.json", CROWDPOSE_FOLDER / "images", CROWDPOSE)
     assert len(dataset) == 2
@@ -83,7 +82,7 @@ def test_crowdpose_without_area_and_segmentation() -> None:
     assert person.area == pytest.approx(0.53 * person.bbox[2] * person.bbox[3])
 
 
-@real
+@pytest.mark.real_images
 def test_ground_truth_feeds_the_official_evaluator() -> None:
     dataset = coco_val().annotated()
     assert 0 < len(dataset) < 50
@@ -189,7 +188,7 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         PoseDataset(tmp_path / "no.json", tmp_path, COCO)
 
 
-@real
+@pytest.mark.real_images
 def test_an_archive_gives_the_same_photographs_as_the_folder(tmp_path: Path) -> None:
     folder = coco_val()[:3]
     with zipfile.ZipFile(tmp_path / "val2017.zip", "w") as archive:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from supernet.errors import UserError
 from supernet.pose.datasets.images import ImageError, read_image
 from supernet.pose.datasets.loader import IN_A_ROW, load
+from tests.clean_processes import run_clean
 
 
 class Samples:
@@ -98,9 +98,4 @@ def _load_after_opencv() -> None:
 
 def test_workers_start_where_opencv_has_threads() -> None:
     """Forked while they wait, they would stop a worker for ever; this process keeps as many as it had."""
-    process = multiprocessing.get_context("fork").Process(target=_load_after_opencv)
-    process.start()
-    process.join(60)
-    if process.is_alive():
-        process.kill()
-    assert process.exitcode == 0
+    assert run_clean(_load_after_opencv, ()) == [0]

@@ -16,10 +16,7 @@ from supernet.errors import UserError
 from supernet.pose.datasets.images import read_image
 from supernet.pose.datasets.people import PeopleDataset
 from supernet.pose.keypoints import MPII
-from tests.paths import SHARED
-
-DATA = SHARED / "data"
-real = pytest.mark.skipif(not DATA.is_dir(), reason="the real images are not here")
+from tests.paths import IMAGES
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -94,9 +91,9 @@ def test_mpii_images_may_lie_in_an_archive(tmp_path: Path) -> None:
     assert (read_image(people[0].path) == image).all()
 
 
-@real
+@pytest.mark.real_images
 def test_real_mpii() -> None:
-    people = PeopleDataset.from_mpii(DATA / "mpii" / "annot" / "valid.json", DATA / "mpii" / "images")
+    people = PeopleDataset.from_mpii(IMAGES / "mpii" / "annot" / "valid.json", IMAGES / "mpii" / "images")
     assert len(people) == len(people.annotated()) == 5
     for person in people:
         height, width = read_image(person.path).shape[:2]

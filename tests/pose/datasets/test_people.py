@@ -17,10 +17,7 @@ from supernet.pose.datasets.people import PeopleDataset, clipped_box
 from supernet.pose.keypoints import COCO, CROWDPOSE, MPII
 from supernet.pose.metrics.oks import OksEvaluator
 from supernet.pose.synthetic.dataset import make_synthetic
-from tests.paths import SHARED
-
-DATA = SHARED / "data"
-real = pytest.mark.skipif(not DATA.is_dir(), reason="the real images are not here")
+from tests.paths import IMAGES
 
 
 def test_upper_body_and_joint_weights_are_hrnets() -> None:
@@ -94,10 +91,10 @@ def test_a_file_in_which_nobody_is_left_is_refused(tmp_path: Path) -> None:
         PeopleDataset.from_annotations(dataset)
 
 
-@real
+@pytest.mark.real_images
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
 def test_real_people_are_those_of_the_official_loader(split: str) -> None:
-    file = DATA / "coco" / "annotations" / f"person_keypoints_{split}.json"
+    file = IMAGES / "coco" / "annotations" / f"person_keypoints_{split}.json"
     raw = json.loads(file.read_text())
     expected = []
     for image in raw["images"]:
@@ -109,15 +106,15 @@ def test_real_people_are_those_of_the_official_loader(split: str) -> None:
             x2, y2 = min(image["width"] - 1, x1 + max(0, w - 1)), min(image["height"] - 1, y1 + max(0, h - 1))
             if entry["area"] > 0 and x2 >= x1 and y2 >= y1:
                 expected.append((image["id"], entry["id"], (x1, y1, x2 - x1, y2 - y1)))
-    dataset = PeopleDataset.from_annotations(PoseDataset(file, DATA / "coco" / split, COCO))
+    dataset = PeopleDataset.from_annotations(PoseDataset(file, IMAGES / "coco" / split, COCO))
     assert [(person.image_id, person.annotation_id, person.bbox) for person in dataset] == expected
     assert len(expected) == {"train2017": 57, "val2017": 46}[split] and len(dataset.image_ids) == 50
 
 
-@real
+@pytest.mark.real_images
 def test_a_person_of_whom_only_the_head_is_labelled_is_shown() -> None:
     """CrowdPose's num_keypoints does not count head and neck; its loaders look at the joints."""
-    folder = DATA / "crowdpose"
+    folder = IMAGES / "crowdpose"
     dataset = PoseDataset(folder / "json" / "crowdpose_test.json", folder / "images", CROWDPOSE)
     people = PeopleDataset.from_annotations(dataset)
     labelled = [person for image in dataset for person in image.people if person.keypoints_K3.any()]
@@ -138,10 +135,10 @@ def box(**changes: Any) -> dict[str, Any]:
     return {"image_id": 0, "category_id": 1, "bbox": [-3.5, 2, 100, 20], "score": 0.5, **changes}
 
 
-@real
+@pytest.mark.real_images
 @pytest.mark.parametrize(("lowest", "number"), [(0.0, 118), (0.5, 18), (0.9, 14)])
 def test_real_detections(lowest: float, number: int) -> None:
-    folder = DATA / "coco-detections"
+    folder = IMAGES / "coco-detections"
     dataset = PoseDataset(folder / "annotations" / "person_keypoints_val2017.json", folder / "val2017", COCO)
     file = folder / "person_detection_results" / "COCO_val2017_detections_AP_H_56_person.json"
     people = PeopleDataset.from_detections(dataset, file, lowest)

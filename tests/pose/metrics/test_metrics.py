@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,16 +15,12 @@ from supernet.errors import UserError
 from supernet.pose.keypoints import SKELETONS, Skeleton
 from supernet.pose.metrics.oks import EVALUATORS, OksEvaluator, coco_ap, crowdpose_ap
 from supernet.pose.metrics.pckh import pckh
-from tests.paths import SHARED
-
-GOLDENS = SHARED / "reference" / "evaluation"
+from tests import reference
+from tests.paths import REFERENCE
 
 
 def golden(name: str, kind: str) -> Any:
-    path = GOLDENS / f"{name}_{kind}.json"
-    if not path.exists():
-        pytest.skip(f"no reference records at {path}")
-    return json.loads(path.read_text())
+    return reference.load_json(f"evaluation/{name}_{kind}")
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +184,8 @@ class TestSmallSets:
 class TestPckh:
     @pytest.fixture
     def mpii(self) -> tuple[Any, Any]:
-        golden("mpii", "expected")
-        return np.load(GOLDENS / "mpii_preds.npz")["preds"], scipy.io.loadmat(GOLDENS / "mpii_gt_val.mat")
+        truth = scipy.io.loadmat(REFERENCE / "evaluation" / "mpii_gt_val.mat")
+        return reference.load_arrays("evaluation/mpii_preds")["preds"], truth
 
     def test_the_golden_set(self, mpii: tuple[Any, Any]) -> None:
         """Planted ties and NaN included."""

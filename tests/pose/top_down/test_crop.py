@@ -25,10 +25,8 @@ from supernet.pose.top_down.crop import (
     crop_region,
     person_sample,
 )
-from tests.paths import SHARED
+from tests.paths import IMAGES
 
-DATA = SHARED / "data"
-real = pytest.mark.skipif(not DATA.is_dir(), reason="the real images are not here")
 NONE = PersonAugmentation.none()
 MIRROR = PersonAugmentation(0, 0, 1, 0)
 
@@ -241,10 +239,12 @@ def test_augmentation_out_of_range_is_refused(change: dict[str, float], message:
         PersonAugmentation(**change)  # type: ignore[arg-type]
 
 
-@real
+@pytest.mark.real_images
 def test_real_joints_lie_in_their_crops() -> None:
-    coco = PoseDataset(DATA / "coco" / "annotations" / "person_keypoints_val2017.json", DATA / "coco" / "val2017", COCO)
-    mpii = PeopleDataset.from_mpii(DATA / "mpii" / "annot" / "valid.json", DATA / "mpii" / "images")
+    coco = PoseDataset(
+        IMAGES / "coco" / "annotations" / "person_keypoints_val2017.json", IMAGES / "coco" / "val2017", COCO
+    )
+    mpii = PeopleDataset.from_mpii(IMAGES / "mpii" / "annot" / "valid.json", IMAGES / "mpii" / "images")
     for people, skeleton, size in (
         (PeopleDataset.from_annotations(coco)[:15], COCO, (256, 192)),
         (mpii, MPII, (256, 256)),

@@ -26,7 +26,7 @@ from supernet.pose.top_down.decoding import DecodingSettings
 from supernet.pose.top_down.losses import PersonLoss
 from supernet.pose.top_down.targets import person_targets
 from supernet.pose.top_down.task import SuppressionSettings, TopDownTask
-from tests.paths import SHARED
+from tests.paths import IMAGES, REFERENCE
 
 INPUT_HW = (128, 96)
 
@@ -76,20 +76,36 @@ class Oracle(nn.Module):
         return heatmaps
 
 
-def photographs(kind: str) -> PoseDataset:
-    root = SHARED / "data" / kind
-    if not root.is_dir():
-        pytest.skip(f"no images at {root}")
+def real_images(kind: str) -> PoseDataset:
+    root = IMAGES / kind
     if kind == "crowdpose":
         return PoseDataset(root / "json" / "crowdpose_test.json", root / "images", CROWDPOSE)
     return PoseDataset(root / "annotations" / "person_keypoints_val2017.json", root / "val2017", COCO)
 
 
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> PoseDataset:
+    """A synthetic dataset in COCO's layout."""
+    root = tmp_path_factory.mktemp("crowd") / "made"
+    make_synthetic(root, train=1, val=6)
+    return PoseDataset(
+        root / "coco" / "annotations" / "person_keypoints_val2017.json", root / "coco" / "images" / "val2017", COCO
+    )
+
+
+@pytest.fixture
+def people(crowd: PoseDataset) -> PeopleDataset:
+    """The people of it."""
+    return PeopleDataset.from_annotations(crowd)
+
+
 class TestOfficialMetric:
-    @pytest.mark.parametrize("kind", ["coco", "crowdpose"])
+    @pytest.mark.parametrize(
+        "kind", ["synthetic", *(pytest.param(kind, marks=pytest.mark.real_images) for kind in ("coco", "crowdpose"))]
+    )
     @pytest.mark.parametrize("flip", [False, True])
-    def test_true_heatmaps_of_real_photographs_are_perfect(self, kind: str, flip: bool) -> None:
-        people = PeopleDataset.from_annotations(photographs(kind))
+    def test_true_heatmaps_are_perfect(self, crowd: PoseDataset, kind: str, flip: bool) -> None:
+        people = PeopleDataset.from_annotations(crowd if kind == "synthetic" else real_images(kind))
         task = task_of(people.skeleton, decoding=DecodingSettings(flip=flip, blur_kernel=11))
         network = Oracle(people, INPUT_HW, flip=flip)
         evaluator = OksEvaluator(people.ground_truth(), people.skeleton)
@@ -99,8 +115,8 @@ class TestOfficialMetric:
         assert seen[-1] == len(people)
         assert {result["image_id"] for result in results} == {person.image_id for person in people}
 
-    def test_a_shifted_flip_moves_joints_by_half_a_cell(self) -> None:
-        people = PeopleDataset.from_annotations(photographs("coco"))[:4]
+    def test_a_shifted_flip_moves_joints_by_half_a_cell(self, people: PeopleDataset) -> None:
+        people = people[:4]
         found = {}
         for shift in (False, True):
             task = task_of(COCO, decoding=DecodingSettings(flip=True, shift=shift, blur_kernel=11))
@@ -114,8 +130,8 @@ class TestOfficialMetric:
             np.testing.assert_allclose((moved - plain)[seen, 0], 0.5 * cell, atol=0.1 * cell)
             np.testing.assert_allclose((moved - plain)[seen, 1], 0, atol=0.1 * cell)
 
-    def test_full_size_heatmaps_need_no_refinement(self) -> None:
-        people = PeopleDataset.from_annotations(photographs("coco"))[:6]
+    def test_full_size_heatmaps_need_no_refinement(self, people: PeopleDataset) -> None:
+        people = people[:6]
         task = task_of(COCO, decoding=DecodingSettings(refine=False))
         found = np.array(task.detect(Oracle(people, INPUT_HW, stride=1), people, INPUT_HW)).reshape(-1, 17, 3)
         for person, joints in zip(people, found, strict=True):
@@ -143,16 +159,15 @@ class TestOfficialMetric:
 
 
 class TestResults:
-    def detections(self, folder: Path, scores: list[float]) -> PeopleDataset:
-        """The first annotated person of COCO, found several times."""
-        dataset = photographs("coco")
-        person = PeopleDataset.from_annotations(dataset)[0]
+    def detections(self, crowd: PoseDataset, folder: Path, scores: list[float]) -> PeopleDataset:
+        """The first annotated person of a dataset, found several times."""
+        person = PeopleDataset.from_annotations(crowd)[0]
         box = {"image_id": person.image_id, "category_id": 1, "bbox": list(person.bbox or ())}
         (folder / "boxes.json").write_text(json.dumps([box | {"score": score} for score in scores]))
-        return PeopleDataset.from_detections(dataset, folder / "boxes.json", 0.0)
+        return PeopleDataset.from_detections(crowd, folder / "boxes.json", 0.0)
 
-    def test_the_best_of_copies_stays_with_its_boxs_score(self, tmp_path: Path) -> None:
-        people = self.detections(tmp_path, [0.4, 0.9, 0.6])
+    def test_the_best_of_copies_stays_with_its_boxs_score(self, crowd: PoseDataset, tmp_path: Path) -> None:
+        people = self.detections(crowd, tmp_path, [0.4, 0.9, 0.6])
         joints = [float(value) for k in range(17) for value in (10 * k, 5 * k, 0.5 if k < 4 else 0.1)]
         (result,) = task_of(COCO).results(people, [joints] * 3, INPUT_HW)
         assert result["score"] == pytest.approx(0.9 * 0.5)  # joints of 0.1 do not count
@@ -160,14 +175,14 @@ class TestResults:
         soft = task_of(COCO, suppression=SuppressionSettings(soft=True)).results(people, [joints] * 3, INPUT_HW)
         assert [one["score"] for one in soft] == pytest.approx([0.45, 0.3, 0.2])
 
-    def test_people_who_differ_all_stay(self, tmp_path: Path) -> None:
-        people = self.detections(tmp_path, [0.4, 0.9])
+    def test_people_who_differ_all_stay(self, crowd: PoseDataset, tmp_path: Path) -> None:
+        people = self.detections(crowd, tmp_path, [0.4, 0.9])
         here = [1.0] * 51
         there = [300.0] * 51
         assert len(task_of(COCO).results(people, [here, there], INPUT_HW)) == 2
 
-    def test_similarity_is_measured_against_the_crops_area(self, tmp_path: Path) -> None:
-        people = self.detections(tmp_path, [0.4, 0.9])
+    def test_similarity_is_measured_against_the_crops_area(self, crowd: PoseDataset, tmp_path: Path) -> None:
+        people = self.detections(crowd, tmp_path, [0.4, 0.9])
         area = float(np.prod(crop_region(people[0], 96 / 128)[1] * 200))
         for oks, kept in ((0.85, 2), (0.75, 1)):  # one offset for all joints that gives an OKS of 0.8
             distances = np.linspace(0, 500, 50001)
@@ -198,30 +213,27 @@ class TestBatches:
     def task(self, **changes: Any) -> TopDownTask:
         return task_of(COCO, augmentation=PersonAugmentation(), **changes)
 
-    def people(self) -> PeopleDataset:
-        return PeopleDataset.from_annotations(photographs("coco"))
-
-    def test_each_step_has_its_input_size(self) -> None:
-        batches = list(self.task().batches(self.people(), self.steps()))
+    def test_each_step_has_its_input_size(self, people: PeopleDataset) -> None:
+        batches = list(self.task().batches(people, self.steps()))
         assert [tuple(batch["images"].shape) for batch in batches] == [(3, 128, 96, 3), (1, 96, 64, 3)]
         assert [tuple(batch["heatmaps"].shape) for batch in batches] == [(3, 17, 32, 24), (1, 17, 24, 16)]
         assert tuple(batches[0]["weights"].shape) == (3, 17)
 
-    def test_a_step_follows_from_its_number_and_the_seed(self) -> None:
-        first, second = (next(self.task().batches(self.people(), self.steps())) for _ in range(2))
+    def test_a_step_follows_from_its_number_and_the_seed(self, people: PeopleDataset) -> None:
+        first, second = (next(self.task().batches(people, self.steps())) for _ in range(2))
         torch.testing.assert_close(first, second)
-        other = next(self.task(seed=1).batches(self.people(), self.steps()))
+        other = next(self.task(seed=1).batches(people, self.steps()))
         assert not torch.equal(first["images"], other["images"])
         assert not torch.equal(first["images"][0], first["images"][2])  # the same person, drawn twice
 
-    def test_the_heatmaps_have_the_stride_of_what_is_trained(self) -> None:
+    def test_the_heatmaps_have_the_stride_of_what_is_trained(self, people: PeopleDataset) -> None:
         step = Step(0, (0,), (128, 96), (1,))
-        (batch,) = self.task().batches(self.people(), iter([step]))
+        (batch,) = self.task().batches(people, iter([step]))
         assert tuple(batch["heatmaps"].shape) == (1, 17, 128, 96)
 
-    def test_a_batch_can_be_learnt(self) -> None:
+    def test_a_batch_can_be_learnt(self, people: PeopleDataset) -> None:
         task = self.task()
-        batch = task.prepare(next(task.batches(self.people(), self.steps())))
+        batch = task.prepare(next(task.batches(people, self.steps())))
         assert tuple(batch["inputs"].shape) == (3, 3, 128, 96)
         loss, _ = task.loss(batch["heatmaps"] + 0.1, batch)
         assert float(loss) == pytest.approx(0.5 * 0.01 * float(batch["weights"].mean()), rel=1e-4)
@@ -230,8 +242,8 @@ class TestBatches:
         images = torch.randint(0, 255, (1, 4, 4, 3), dtype=torch.uint8)
         torch.testing.assert_close(self.task(rgb=False).inputs(images), self.task().inputs(images.flip(3)))
 
-    def test_calibration_sees_everybody_as_in_testing(self) -> None:
-        people, task = self.people()[:5], self.task()
+    def test_calibration_sees_everybody_as_in_testing(self, people: PeopleDataset) -> None:
+        people, task = people[:5], self.task()
         batches = list(task.calibration_batches(people, (96, 64), 2))
         assert [len(batch) for batch in batches] == [2, 2, 1]
         network = nn.Conv2d(3, 17, 1)
@@ -252,9 +264,7 @@ class TestMpiiJudge:
             MpiiEvaluator(tmp_path / "text.mat", [0], 1)
 
     def test_the_file_of_another_split(self) -> None:
-        file = SHARED / "reference" / "evaluation" / "mpii_gt_val.mat"
-        if not file.exists():
-            pytest.skip(f"no reference records at {file}")
+        file = REFERENCE / "evaluation" / "mpii_gt_val.mat"
         with pytest.raises(
             UserError, match=r"mpii_gt_val.mat: has 240 people in 'jnt_missing', the annotation file has 5"
         ):
