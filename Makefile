@@ -1,10 +1,10 @@
-# make demo: a small search from nothing. make test: the quick tests. Both install into .venv first, once.
+# make demo: a small search from nothing. make test: the quick tests. Both install into .venv first, once; PYTHON names another Python.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo install test browser lint bench docs clean
+.PHONY: demo install test images browser lint bench docs clean
 
 demo: install
 	$(BIN)/python search.py --cfg experiments/synthetic/litepose.yaml
@@ -12,12 +12,18 @@ demo: install
 install: $(INSTALLED)
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + \
+		": make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
 	touch $@
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+# The tests that read real images, which are in ../shared/data or where POSE_SUPERNET_SHARED says.
+images: install
+	$(BIN)/python -m pytest -n auto -m "real_images and not slow"
 
 browser: install
 	$(BIN)/python -m pytest -m browser

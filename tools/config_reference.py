@@ -19,6 +19,7 @@ import yaml
 import supernet.config.schema
 from supernet.cli.command import run_program
 from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, ITEMS, STAGE
+from supernet.cost.costs import COSTS
 from supernet.io.files import write_atomically
 from supernet.report.markdown import markdown_table
 
@@ -59,7 +60,10 @@ def reference() -> str:
 
 
 def comments_of(source: str) -> dict[str, str]:
-    """What the comments in the source of the defaults say of each key; of a node, the one in its first line."""
+    """What the comments in the source of the defaults say of each key; of a node, the one in its first line.
+
+    The limits on costs are described in the table of costs.
+    """
     found: dict[str, str] = {}
     comments = {
         token.start[0]: token.string.removeprefix("#").strip()
@@ -70,6 +74,9 @@ def comments_of(source: str) -> dict[str, str]:
     def walk(node: ast.expr, prefix: str) -> None:
         assert isinstance(node, ast.Dict)
         for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:  # the limits, from the table of costs
+                found.update({f"{prefix}{cost.limit}": cost.meaning for cost in COSTS.values()})
+                continue
             assert isinstance(key, ast.Constant)
             name, first = f"{prefix}{key.value}", key.lineno
             nested = isinstance(value, ast.Dict) and bool(value.keys)

@@ -195,8 +195,9 @@ def _coerce(value: Any, example: Any, name: str, source: str) -> Any:
         value = int(value)
     if type(value) is not type(example) or (type(value) is float and not number):  # not a number: nan, inf
         raise UserError(f"{source}: {name} takes {_WORDS[type(example)]}, not {_show(value)}")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise UserError(f"{source}: {name} is {value!r}, not one of {', '.join(CHOICES[name])}")
+    choices = CHOICES.get(name.partition("[")[0])  # of the key, or of each item of its list
+    if choices is not None and value not in choices:
+        raise UserError(f"{source}: {name} is {value!r}, not one of {', '.join(choices)}")
     return value
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..cost.costs import COSTS
+
 STAGE: dict[str, Any] = {  # one item of SUPERNET.STAGES
     "name": "",  # shown in the log and in checkpoint names
     "open": [
@@ -235,12 +237,9 @@ DEFAULTS: dict[str, Any] = {
         "GPUS": 0.0,  # of one architecture; parts are allowed
     },
     "COST": {
-        "MAX_MACS": 0,  # multiply-accumulates; architectures above it are never evaluated; 0 = no limit
-        "MAX_PARAMS": 0,  # parameters; 0 = no limit
-        "MAX_MEMORY_MB": 0.0,  # peak activation memory of one image in float32, 10^6 bytes; 0 = no limit
-        "MAX_LATENCY_MS": 0.0,  # predicted by LATENCY_TABLE, milliseconds; 0 = no limit
+        **{cost.limit: cost.no_limit for cost in COSTS.values()},  # their meaning stands there
         "LATENCY_TABLE": "",  # file that tools/latency.py measured for this space
-        "OBJECTIVES": ["macs"],  # what the search minimises beside the score: macs, params, memory, latency_ms
+        "OBJECTIVES": ["macs"],  # what the search minimises beside the score
     },
     "RETRAIN": {  # the training of one architecture: train.py --superconfig, and search.py's selected subnets
         "EPOCHS": 0,  # 0 = TRAIN.END_EPOCH
@@ -298,6 +297,7 @@ CHOICES = {
     "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),
     "SEARCH.BACKEND": ("local", "ray"),
     "SEARCH.ALGORITHM": ("predictor", "nsga2", "evolution", "random"),
+    "COST.OBJECTIVES": tuple(COSTS),
     "TEST.METRIC_BACKEND": ("pycocotools", "faster", "crowdposetools"),
 }
 

@@ -15,8 +15,8 @@ Shapes: N architectures, G genes of the space; codes are (N, G), see :class:`sup
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -24,14 +24,15 @@ import numpy.typing as npt
 from torch import nn
 
 from ..sharing.meta import meta_network
-from ..sharing.protocols import SupportsSpace
+from ..sharing.protocols import Codes, SupportsSpace
 from ..sharing.slicing import canonical_modules
-from .macs import layer_factors, parameter_factors
+from .macs import Factors, layer_factors, parameter_factors
 from .peak_memory import activations
 from .tables.factors import FactorPeak, FactorSum
 from .tables.fitting import Integers, Tabulated
 
 A = TypeVar("A")
+LayerFactors = Callable[[nn.Module, tuple[int, ...], Mapping[str, str]], Mapping[str, Factors]]
 
 
 def image_batch(arch: Any) -> tuple[int, ...]:
@@ -77,6 +78,7 @@ class CostModel(Generic[A]):
     ) -> None:
         self._build, self._space, self._input_shape, self._checks, self._seed = build, space, input_shape, checks, seed
         self._layers = self._tabulated([FactorSum(), FactorSum()], self._count)
+        self._sums: dict[LayerFactors, Tabulated[A]] = {}
 
     def macs(self, codes: npt.ArrayLike) -> Integers:
         """Multiply-accumulates of each architecture (:func:`supernet.cost.macs.count`), int64 (N,).
@@ -93,6 +95,25 @@ class CostModel(Generic[A]):
     def memory(self, codes: npt.ArrayLike) -> Integers:
         """Peak activation memory (:mod:`supernet.cost.peak_memory`), bytes, int64 (N,); errors as in :meth:`macs`."""
         return self._peaks(codes, 0)
+
+    def sum_of(self, factors: LayerFactors) -> Callable[[npt.ArrayLike], Integers]:
+        """Tabulate another whole number: a sum over the layers of a network, each term a product of whole numbers.
+
+        Args:
+            factors: from a network, the shape of its input, and other names of tensors (as
+                :func:`supernet.cost.macs.layer_factors` takes them) to the factors of each term, by name.
+
+        Returns:
+            From codes (N, G) to the number of each, int64 (N,); errors as in :meth:`macs`.
+        """
+
+        def observe(arch: A) -> Sequence[Any]:
+            network = meta_network(self._build, arch)
+            return [factors(network, self._input_shape(arch), names_in_largest(network))]
+
+        if factors not in self._sums:
+            self._sums[factors] = self._tabulated([FactorSum()], observe)
+        return partial(self._sums[factors], quantity=0)
 
     def __call__(self, codes: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Multiply-accumulates and parameters as a search wants them (:class:`.protocols.SupportsCosts`): (N, 2)."""
@@ -120,3 +141,19 @@ class CostModel(Generic[A]):
     def _trace(self, arch: A) -> Sequence[Any]:
         network = meta_network(self._build, arch)
         return [activations(network, self._input_shape(arch), names_in_largest(network))]
+
+
+class CostTable:
+    """Several costs of architectures side by side, as a search takes them (:class:`.protocols.SupportsCosts`).
+
+    Args:
+        functions: by the name of a cost, from codes (N, G) to its values, (N,).
+    """
+
+    def __init__(self, functions: Mapping[str, Callable[[Codes], npt.NDArray[Any]]]) -> None:
+        self.names = tuple(functions)
+        self._functions = tuple(functions.values())
+
+    def __call__(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Costs of N codes, (N, len(names))."""
+        return np.stack([function(codes).astype(np.float64) for function in self._functions], axis=1)

@@ -86,8 +86,8 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one network costs.
+class NetworkCost:
+    """Counts of one network.
 
     Attributes:
         macs: multiply-accumulates of one forward pass.
@@ -100,7 +100,7 @@ class Cost:
     per_layer: dict[str, int]
 
 
-def count(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
+def count(module: nn.Module, input_shape: tuple[int, ...]) -> NetworkCost:
     """Count the multiply-accumulates that one forward pass executes, and the parameters.
 
     Convolutions, transposed convolutions and linear layers count, at every call; bias, normalisation, activation,
@@ -112,7 +112,7 @@ def count(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
     """
     layers = {name: prod(factors) for name, factors in layer_factors(module, input_shape).items()}
     params = sum(prod(shape) for shape in parameter_factors(module).values())
-    return Cost(sum(layers.values()), params, layers)
+    return NetworkCost(sum(layers.values()), params, layers)
 
 
 def layer_factors(

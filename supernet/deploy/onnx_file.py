@@ -73,9 +73,14 @@ def model_of(network: nn.Module, images: Tensor, **options: Any) -> Any:
 
 
 def write_onnx(
-    network: nn.Module, images: Tensor, path: Path, outputs: Sequence[str], facts: Mapping[str, str], dynamic: str = ""
+    network: nn.Module,
+    images: Tensor,
+    path: Path | str,
+    outputs: Sequence[str] = ("output",),
+    facts: Mapping[str, str] | None = None,
+    dynamic: str = "",
 ) -> int:
-    """Export a network; returns the version of ONNX's operators.
+    """Export a network to an ONNX file; returns the version of ONNX's operators.
 
     Args:
         network: in evaluation mode, with one output tensor for each name of ``outputs``.
@@ -86,9 +91,13 @@ def write_onnx(
         dynamic: "", or one of DYNAMIC; with ``size``, height and width may be any multiple of MULTIPLE.
 
     Raises:
-        UserError: the network cannot be exported so, or a package is missing.
+        UserError: the network cannot be exported so, or is in training mode, or a package is missing.
     """
     check_installed()
+    if network.training:
+        raise UserError(f"{path}: the network is in training mode, and would be exported so; call its eval() before")
+    if dynamic not in ("", *DYNAMIC):
+        raise UserError(f"{path}: dynamic is {dynamic!r}; write one of {', '.join(DYNAMIC)}, or '' for a fixed shape")
     shapes: Any = None
     if dynamic:
         images = images[:1].repeat(2, 1, 1, 1)  # of a batch of 1 the exporter would conclude that there is no other
@@ -100,9 +109,9 @@ def write_onnx(
     except Exception as error:  # noqa: BLE001  # the exporter's own errors have no common class
         remedy = "leave less open with --dynamic" if dynamic else "report this with the architecture"
         raise UserError(f"{path}: cannot be exported ({_reason(error)}); {remedy}") from error
-    for key, value in facts.items():
+    for key, value in (facts or {}).items():
         model.metadata_props.add(key=key, value=value)
-    write_atomically(path, model.SerializeToString())
+    write_atomically(Path(path), model.SerializeToString())
     return next(int(entry.version) for entry in model.opset_import if not entry.domain)
 
 

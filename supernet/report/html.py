@@ -16,11 +16,12 @@ from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..cost.costs import COSTS
 from ..io.files import read_json, sha256, write_atomically
 from ..search.journal import canonical_key
 from .architecture_text import architecture_lines
 from .diagram import LABEL, Network, draw_diagrams, legend
-from .interactive import COSTS, Mark, Series, agreement_figure, curve_figure, score_tabs, thinned
+from .interactive import Mark, Series, agreement_figure, curve_figure, score_tabs, thinned
 from .markdown import cell, environment, shown_comparison
 from .plots import BLUE, GREEN, GREY, ORANGE, RED
 from .tables import as_fractions, published_networks, read_comparison, read_evaluated, read_front, read_table
@@ -33,7 +34,7 @@ SUBNET_SERIES: tuple[
     ("ap_calibrated", "calibrated", GREEN, "circle", 9, False),
     ("ap_retrained", "retrained", GREEN, "diamond", 14, True),
 )
-HEADS = {"macs": "MACs", "params": "parameters"}
+HEADS = {name: cost.noun or cost.title for name, cost in COSTS.items()}
 Describe = Callable[[Any], Any]
 
 

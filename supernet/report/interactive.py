@@ -23,16 +23,10 @@ from bokeh.models.annotations.labels import LabelSet
 from bokeh.models.annotations.legends import Legend, LegendItem
 from bokeh.plotting import figure
 
+from ..cost.costs import COSTS
 from ..search.pareto import non_dominated
-from .plots import BLUE, GREEN, ORANGE, RED, macs_label
+from .plots import BLUE, GREEN, ORANGE, RED
 
-#: Costs by their column: title, label of the axis, and the factor from the tables' unit to the axis'.
-COSTS: dict[str, tuple[str, str, float]] = {
-    "macs": ("MACs", "millions of multiply-accumulates", 1e6),
-    "params": ("Parameters", "thousands of parameters", 1e3),
-    "memory": ("Peak memory", "megabytes of activations at the peak", 1e6),
-    "latency_ms": ("Latency", "milliseconds", 1.0),
-}
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#8C6D1F", "#3B3B3B")  # for any number of lines, in turn
 MOST_POINTS = 2_000  # of one series, so that the page stays small
 MOST_STEPS = 800  # of one curve
@@ -50,7 +44,7 @@ class Series:
 
     Attributes:
         label: in the legend and in the tooltips.
-        points: ``name``, ``score`` (a fraction), ``text`` (lines), and the known costs of :data:`COSTS`.
+        points: ``name``, ``score`` (a fraction), ``text`` (lines), and the known costs of :data:`supernet.cost.costs.COSTS`.
         colour: of marks and line.
         mark: shape of the marks.
         size: of the marks, pixels.
@@ -82,8 +76,9 @@ def score_tabs(series: Sequence[Series], metric: str, costs: Sequence[str]) -> T
     sources = [ColumnDataSource(_columns(one)) for one in series]
     panels = []
     for cost in costs:
-        title, unit, _ = COSTS[cost]
-        plot = _plot(height=520, x_axis_type="log", y_range=y_range, x_axis_label=unit, y_axis_label=f"{metric} (%)")
+        plot = _plot(
+            height=520, x_axis_type="log", y_range=y_range, x_axis_label=COSTS[cost].axis, y_axis_label=f"{metric} (%)"
+        )
         drawn = {
             one.label: _draw(plot, one, source, cost)
             for one, source in zip(series, sources, strict=True)
@@ -92,7 +87,7 @@ def score_tabs(series: Sequence[Series], metric: str, costs: Sequence[str]) -> T
         marks = [renderers[0] for renderers in drawn.values()]
         plot.add_tools(HoverTool(renderers=marks, tooltips=TIP, point_policy="snap_to_data", limit=1, visible=False))
         plot.add_layout(_legend(drawn), "below")
-        panels.append(TabPanel(child=plot, title=title))
+        panels.append(TabPanel(child=plot, title=COSTS[cost].title))
     return Tabs(tabs=panels, sizing_mode="stretch_width", stylesheets=[InlineStyleSheet(css=TAB_STYLE)])
 
 
@@ -185,7 +180,7 @@ def _columns(one: Series) -> dict[str, Any]:
     """The data of a series in the axes' units."""
     points = one.points
     known = [name for name in COSTS if name in points]
-    columns: dict[str, Any] = {name: (points[name] / COSTS[name][2]).to_numpy(dtype=float) for name in known}
+    columns: dict[str, Any] = {name: (points[name] / COSTS[name].axis_unit).to_numpy(dtype=float) for name in known}
     texts = [
         ", ".join(_with_unit(name, value) for name, value in zip(known, row, strict=True) if value == value)
         for row in points[known].itertuples(index=False)
@@ -200,15 +195,7 @@ def _columns(one: Series) -> dict[str, Any]:
 
 
 def _with_unit(name: str, value: float) -> str:
-    match name:
-        case "macs":
-            return macs_label(value)
-        case "params":
-            return f"{value / 1e6:.3g} M parameters"
-        case "memory":
-            return f"{value / 1e6:.3g} MB"
-        case _:
-            return f"{value:.3g} ms"
+    return f"{COSTS[name].text(value)} {COSTS[name].noun}".rstrip()
 
 
 def _stairs(points: pd.DataFrame, cost: str) -> tuple[Any, Any]:
@@ -216,4 +203,4 @@ def _stairs(points: pd.DataFrame, cost: str) -> tuple[Any, Any]:
     pairs = points[[cost, "score"]].to_numpy(dtype=float)
     best = pairs[non_dominated(pairs)]
     best = best[np.argsort(best[:, 0])]
-    return best[:, 0] / COSTS[cost][2], 100 * best[:, 1]
+    return best[:, 0] / COSTS[cost].axis_unit, 100 * best[:, 1]

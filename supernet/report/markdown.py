@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..cost.costs import COSTS, macs_label
 from ..io.files import write_atomically
-from .plots import macs_label
 from .tables import STAGES, read_comparison, read_front
 
 MOST_ROWS = 30  # of the front; the rest is in front.csv
@@ -83,7 +83,7 @@ def bullets(facts: Mapping[str, Any]) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A Markdown table: numbers right-aligned, MACs and parameters in readable units, missing values as empty cells."""
+    """A Markdown table: numbers right-aligned, costs in readable units, missing values as empty cells."""
     header = "| " + " | ".join(map(str, table.columns)) + " |"
     rule = "|" + "|".join("---:" if pd.api.types.is_numeric_dtype(table[name]) else "---" for name in table) + "|"
     rows = [
@@ -128,14 +128,14 @@ def _in_percent(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def cell(name: object, value: Any) -> str:
-    """A value as text of a table cell: MACs and parameters in readable units, nothing for a missing one."""
+    """A value as text of a table cell: costs in readable units, nothing for a missing one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if number and "macs" in str(name).lower():
         return macs_label(float(value))
-    if number and str(name).lower() == "params":
-        return f"{value / 1e6:.3g} M"
+    if number and str(name) in COSTS:
+        return COSTS[str(name)].text(float(value))
     if isinstance(value, (float, np.floating)):
         return f"{value:.1f}" if "(%)" in str(name) else f"{value:.4g}"
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):

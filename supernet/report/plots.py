@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from ..cost.costs import macs_label
 from ..io.files import write_atomically
 from ..search.pareto import non_dominated
 
@@ -183,11 +184,6 @@ def _dress(axes: Axes, metric: str, dataset: str) -> None:
 def _heading(axes: Axes, text: str) -> None:
     """A line of its own in the legend."""
     axes.plot([], [], linestyle="none", label=text)
-
-
-def macs_label(macs: float) -> str:
-    """``312 MMACs`` below a thousand million, ``1.2 GMACs`` from there on."""
-    return f"{macs / 1e9:.3g} GMACs" if macs >= 0.9995e9 else f"{macs / 1e6:.3g} MMACs"
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from ..cost.costs import COSTS
 from ..io.files import write_atomically
 from ..search.pareto import hypervolume
 from .html import Describe, as_table, points_of, render, select_subnets
-from .interactive import COLOURS, COSTS, Series, score_tabs
+from .interactive import COLOURS, Series, score_tabs
 from .markdown import cell, shown_comparison
 from .tables import read_comparison, read_front
 

@@ -13,11 +13,12 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import UserError
+
+if TYPE_CHECKING:  # a search takes no pandas
+    import pandas as pd
 
 A = TypeVar("A")
 FORMAT = 2
@@ -72,7 +73,7 @@ class Journal(Generic[A]):
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         *,
         space: str,
         seed: int,
@@ -80,7 +81,7 @@ class Journal(Generic[A]):
         to_json: Callable[[A], Any],
         may_differ: Collection[str] = (),
     ) -> None:
-        self.path = path
+        self.path = path = Path(path)
         self.to_json = to_json
         self._records: dict[tuple[str, str], Record] = {}
         header = {"format": FORMAT, "space": space, "seed": seed, "settings": dict(settings)}
@@ -176,6 +177,8 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[Record]]:
 
 def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     """A table of records: algorithm, stage, macs, other costs, metrics, seconds, arch (its canonical JSON)."""
+    import pandas as pd
+
     rows = [
         {
             "algorithm": r.algorithm,

@@ -51,7 +51,8 @@ def search_front(
         budget: how many architectures to score, whole generations.
 
     Returns:
-        What no other scored architecture beats: architecture, costs by name, score; the cheapest first.
+        What no other scored architecture dominates in score and objectives: architecture, costs by name, score; the cheapest
+        first. For an algorithm without objectives, the architecture of the best score.
 
     Raises:
         UserError: when a score is not finite.
@@ -64,8 +65,11 @@ def search_front(
         searcher.tell(codes, np.array(scores))
         found += list(zip(archs, searcher.costs(codes).tolist(), scores, strict=True))
     objectives = [names.index(name) for name in searcher.objectives]
-    points = np.array([[*(costs[objective] for objective in objectives), score] for _, costs, score in found])
-    front = [found[row] for row in np.flatnonzero(non_dominated(points))]
+    if objectives:
+        points = np.array([[*(costs[objective] for objective in objectives), score] for _, costs, score in found])
+        front = [found[row] for row in np.flatnonzero(non_dominated(points))]
+    else:
+        front = [max(found, key=lambda entry: entry[2])] if found else []
     return [
         (arch, dict(zip(names, costs, strict=True)), score) for arch, costs, score in sorted(front, key=lambda f: f[1])
     ]
@@ -99,8 +103,12 @@ def run_search(
         The records of the candidates, in the order in which they were asked.
 
     Raises:
-        UserError: when the metrics lack ``score_key`` or its value is not finite.
+        UserError: when the metrics lack ``score_key`` or its value is not finite, or the costs lack ``macs``.
     """
+    if "macs" not in searcher.costs.names:
+        raise UserError(
+            f"the journal records 'macs', the costs are {', '.join(searcher.costs.names)}; add 'macs' to them"
+        )
     done: list[Record] = []
 
     def scored(record: Record, position: int) -> None:

@@ -11,10 +11,12 @@ import zipfile
 from collections.abc import Iterator
 from configparser import ConfigParser
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from supernet.cli import command, main
 from tests.paths import ROOT
@@ -60,7 +62,23 @@ def test_the_console_script_and_its_programs_resolve() -> None:
 def test_only_tested_versions_of_python_are_declared() -> None:
     classifiers = declared()["metadata"]["classifiers"].splitlines()
     versions = [line.rpartition(":: ")[2] for line in classifiers if "Python :: 3" in line]
-    assert versions == ["3.11"] and declared()["options"]["python_requires"] == ">=3.11"
+    assert versions == ["3.11", "3.12", "3.13"] and declared()["options"]["python_requires"] == ">=3.11"
+
+
+def test_every_dependency_is_pinned() -> None:
+    """Also those that only this Python, or only this build of torch, has."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
+    found: set[tuple[str, frozenset[str]]] = set()
+    waiting = [("pose-supernet", frozenset({"dev"}))]
+    while waiting:
+        name, extras = waiting.pop()
+        found.add((name, extras))
+        for needed in map(Requirement, requires(name) or ()):
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                one = (canonicalize_name(needed.name), frozenset(needed.extras))
+                waiting += [one] * (one not in found)
+    assert len(found) > 60 and {name for name, _ in found} - pinned == {"pose-supernet"}
 
 
 def test_settings_are_found_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def build(arch: Arch) -> nn.Module:
 
 
 class Run:
-    """What costing reads of a setting."""
+    """What costing reads of a run."""
 
     space, build, family, source = SPACE, staticmethod(build), codec, CFG
 
@@ -88,7 +88,7 @@ def test_units_of_the_limits() -> None:
     [
         (
             ("COST.OBJECTIVES", "['mac']"),
-            r"COST.OBJECTIVES is \['mac'\]; write some of macs, params, memory, latency_ms",
+            r"COST.OBJECTIVES\[0\] is 'mac', not one of macs, params, memory, latency_ms",
         ),
         (("COST.OBJECTIVES", "[]"), "COST.OBJECTIVES is .*; write some of"),
         (("COST.OBJECTIVES", "['macs', 'macs']"), "each once"),
@@ -132,7 +132,7 @@ def test_limits_that_exclude_each_other(monkeypatch: pytest.MonkeyPatch, listed:
     with pytest.raises(
         UserError,
         match="COST.MAX_PARAMS 30 and COST.MAX_LATENCY_MS 1.5 can be met one by one, but by no architecture together; "
-        r'the nearest has PARAMS 50.00, LATENCY_MS 2.00: the architecture {.*"width":8.*}; raise one of them',
+        r'the nearest has PARAMS 50, LATENCY_MS 2.00: the architecture {.*"width":8.*}; raise one of them',
     ):
         check_limits(_opposed(SPACE))
 

@@ -12,10 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from supernet.cli import report as redraw
+from supernet.cost.costs import macs_label
 from supernet.errors import UserError
 from supernet.report import draw, pareto_figure, published_networks, save_figure, write_report
 from supernet.report.markdown import markdown_table
-from supernet.report.plots import _ticks, macs_label
+from supernet.report.plots import _ticks
 from supernet.report.tables import read_comparison, read_front
 from tests.page_run import in_percent
 from tests.paths import REFERENCE

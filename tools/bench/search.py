@@ -25,8 +25,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from search_spaces.space.space import Gene, Space, choice, repeat
+from supernet.cost.cost_model import CostTable
 from supernet.errors import UserError
-from supernet.pipeline.costs import CostTable
 from supernet.search.base import Searcher
 from supernet.search.evolution import Evolution
 from supernet.search.journal import read_journal, records_frame

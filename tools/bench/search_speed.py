@@ -18,8 +18,7 @@ from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 
 from search_spaces import litepose
-from supernet.cost.cost_model import CostModel
-from supernet.pipeline.costs import CostTable
+from supernet.cost.cost_model import CostModel, CostTable
 from supernet.search.evolution import Evolution
 from supernet.search.nsga2 import NSGA2
 from supernet.search.random_search import RandomSearch
