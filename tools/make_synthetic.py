@@ -1,17 +1,15 @@
-"""Draw a crowd in the layouts of COCO, CrowdPose and MPII."""
+"""Make the synthetic dataset: drawn people, annotated in the layouts of COCO, CrowdPose and MPII."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from supernet.cli.command import bare_parser
-from supernet.errors import UserError
+from supernet.cli.command import bare_parser, run_program
+from supernet.pipeline.progress import Progress
 from supernet.pose.synthetic.dataset import is_made, make_synthetic
 
 EXAMPLES = """  python tools/make_synthetic.py --root data/synthetic --train 2000 --val 200"""
@@ -24,12 +22,8 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _show(bar: Any, done: int) -> None:
-    bar.update(done - bar.n)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the program; returns the exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, draw what is not there yet, print the folder."""
     parser = bare_parser(__doc__, EXAMPLES)
     parser.add_argument("--root", type=Path, required=True, help="folder to make")
     parser.add_argument("--train", type=int, default=2000, metavar="N", help="training images (%(default)s)")
@@ -38,20 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--max-people", type=int, default=4, metavar="N", help="per image (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     args = parser.parse_args(arguments)
-    wanted = {"train": args.train, "val": args.val, "width": args.size[0], "height": args.size[1],
-              "max_people": args.max_people, "seed": args.seed}  # fmt: skip
+    wanted: dict[str, Any] = {"train": args.train, "val": args.val, "width": args.size[0], "height": args.size[1],
+                              "max_people": args.max_people, "seed": args.seed}  # fmt: skip
     if is_made(args.root, **wanted):
         print(f"{args.root}: already made")
-        return 0
-    try:
-        with tqdm(total=args.train + args.val, unit="image") as bar:
-            make_synthetic(args.root, **wanted, progress=lambda done, total: _show(bar, done))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+        return
+    with Progress(f"drawing the synthetic dataset into {args.root}", args.train + args.val) as progress:
+        make_synthetic(args.root, **wanted, progress=lambda done, _: progress.to(done))
     print(f"{args.root}: {args.train} training and {args.val} validation images")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

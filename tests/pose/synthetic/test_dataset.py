@@ -17,6 +17,7 @@ import scipy.io
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO as CocoReader
 
+from supernet.cli.command import run_program
 from supernet.errors import UserError
 from supernet.pose.keypoints import COCO, CROWDPOSE, MPII
 from supernet.pose.synthetic.dataset import is_made, make_synthetic
@@ -24,6 +25,7 @@ from supernet.pose.synthetic.figure import PARTS, sample_figure
 from supernet.pose.synthetic.figure_drawing import draw_figure, sample_look
 from supernet.pose.synthetic.records import crowd_index, mask_polygons
 from supernet.pose.synthetic.scene import Scene, sample_scene
+from tools import make_synthetic as program
 
 # pycocotools and numpy 2.4 disagree about __array__; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -281,3 +283,18 @@ def test_errors_name_the_thing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds something else than a synthetic dataset"):
         make_synthetic(tmp_path, train=1, val=1)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_the_program_makes_it_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--root", str(tmp_path / "made"), "--train", "2", "--val", "1", "--size", "96x64", "--max-people", "2"]
+    program.main(arguments)
+    assert capsys.readouterr().out == f"{tmp_path / 'made'}: 2 training and 1 validation images\n"
+    assert is_made(tmp_path / "made", train=2, val=1, width=96, height=64, max_people=2)
+    program.main(arguments)
+    assert capsys.readouterr().out == f"{tmp_path / 'made'}: already made\n"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(SystemExit) as stopped:
+        run_program(program.main, ["--root", str(tmp_path / "other"), "--train", "1", "--val", "1"])
+    assert stopped.value.code == 2
+    assert "other: holds something else than a synthetic dataset" in capsys.readouterr().err
