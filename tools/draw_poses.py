@@ -1,4 +1,4 @@
-"""Draw what a network finds on images of its test split: ground truth above, predictions below."""
+"""Draw the predictions of a network on images of its test split, below the annotations."""
 
 from __future__ import annotations
 
