@@ -1,4 +1,4 @@
-"""Draw a crowd in the layouts of COCO, CrowdPose and MPII."""
+"""Draw a synthetic dataset of people, with annotations in the formats of COCO, CrowdPose and MPII."""
 
 from __future__ import annotations
 
