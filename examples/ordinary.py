@@ -1,4 +1,4 @@
-"""An ordinary network, a dataset of shapes, a loss and an accuracy. Nothing here knows of supernets.
+"""An ordinary classification task: a network, images, a loss and a score. Nothing here knows of supernets.
 
 The network is a small one after He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy as loss
 
-__all__ = ["ResNet", "accuracy", "loss", "shapes"]
+__all__ = ["ResNet", "accuracy", "draw_images", "loss"]
 
 
 class Block(nn.Module):
@@ -34,7 +34,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """From images (B, 3, H, W) to a score for each class (B, classes).
+    """Classify images (B, 3, H, W): scores (B, classes).
 
     Args:
         widths: channels of each stage; every stage halves height and width.
@@ -60,16 +60,16 @@ class ResNet(nn.Module):
         return scores
 
 
-def shapes(number: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A disc, a square or a cross somewhere in noise: images (N, 3, 32, 32), and which it is (N,)."""
+def draw_images(number: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Draw a disc, a square or a cross somewhere in noise: images (N, 3, 32, 32) and classes (N,)."""
     kinds = rng.integers(3, size=number)
     x, y = np.abs(np.indices((32, 32))[:, None] - rng.uniform(8, 24, (2, number, 1, 1)))
-    drawn = np.stack([x**2 + y**2 < 50, np.maximum(x, y) < 6, (np.minimum(x, y) < 3) & (x + y < 10)])
-    images = drawn[kinds, range(number)][:, None] + rng.normal(0, 1, (number, 3, 32, 32))
+    shapes = np.stack([x**2 + y**2 < 50, np.maximum(x, y) < 6, (np.minimum(x, y) < 3) & (x + y < 10)])
+    images = shapes[kinds, range(number)][:, None] + rng.normal(0, 1, (number, 3, 32, 32))
     return torch.tensor(images, dtype=torch.float32), torch.tensor(kinds)
 
 
 @torch.no_grad()
 def accuracy(network: nn.Module, images: Tensor, kinds: Tensor) -> float:
-    """The part of the images whose class is the one of the highest score."""
+    """Fraction of the images that are classified correctly."""
     return float((network(images).argmax(1) == kinds).float().mean())

@@ -1,4 +1,4 @@
-"""Turn anybody's checkpoint of a known network into one of this project's, for other joints if asked.
+"""Convert the checkpoint of a published network into one of this project, on request for the joints of another dataset.
 
 The file is read as data only. Plain state dicts, mmpose's layouts, prefixes and wrappers, and LitePose's own supernet are
 understood. What is written holds ``state_dict``, the architecture, and the number of joints.
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="important channels first, the function unchanged, or as LitePose's own program does it to its supernet",
     )
     command.add_argument(
-        "--partial", action="store_true", help="accept a file without the head, and say what is missing"
+        "--partial", action="store_true", help="accept a file without the head, and name what is missing"
     )
     options = command.parse_args(arguments)
     if (options.network is None) == (options.superconfig is None) or bool(options.family) != bool(options.superconfig):

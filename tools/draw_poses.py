@@ -1,4 +1,4 @@
-"""Draw what a network finds on images of its test split: ground truth above, predictions below."""
+"""Draw the predictions of a network on images of its test split, below the annotations."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [[image.keypoints_PK3 for image in shown]] if annotated else []
     rows.append([found[image.id] for image in shown])
     pixels = [read_image(image.path) for image in shown]
-    drawn = [
-        draw_poses(image, people, run.skeleton) for row in rows for image, people in zip(pixels, row, strict=True)
-    ]
+    drawn = [draw_poses(image, people, run.skeleton) for row in rows for image, people in zip(pixels, row, strict=True)]
     save_image(options.out, contact_sheet(drawn, columns=len(shown), cell=options.cell))
     print(options.out)
 

@@ -1,4 +1,4 @@
-"""Make the synthetic dataset: drawn people, annotated in the layouts of COCO, CrowdPose and MPII."""
+"""Draw a synthetic dataset of people, with annotations in the formats of COCO, CrowdPose and MPII."""
 
 from __future__ import annotations
 

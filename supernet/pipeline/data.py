@@ -84,6 +84,10 @@ class Data:
     @property
     def detected(self) -> bool:
         """Whether people of the split to evaluate are in a detector's boxes."""
+        return self._wants_boxes and bool(self.cfg.TEST.COCO_BBOX_FILE)
+
+    @property
+    def _wants_boxes(self) -> bool:
         return self.approach == "top-down" and not self.kind.annotated_crops and not self.cfg.TEST.USE_GT_BBOX
 
     @property
@@ -100,7 +104,7 @@ class Data:
     @cached_property
     def test(self) -> KeypointDataset[Any]:
         """The split that is reported, and never searched on; people are in TEST.COCO_BBOX_FILE's boxes or their own."""
-        if self.detected:
+        if self._wants_boxes:
             return self.kind.detected_people(self.files("TEST"), self.boxes, self.cfg.TEST.IMAGE_THRE)
         return self._read("TEST")
 

@@ -270,10 +270,8 @@ def test_what_only_the_setting_knows(family: str, overrides: list[str], tmp_path
     assert found.tags["img"] == 2 * html_page.IMAGES
     assert next(row for row in found.rows if row[0] == "XS")[-4:] == ["63.4"] * 4
     assert {"poses", "diagrams", "deploy"} <= found.ids and found.tags["rect"] > 5
-    assert (
-        f"--superconfig {subnet / 'arch.json'}" in found.text
-        and f"TEST.MODEL_FILE {subnet / 'weights.pt'}" in found.text
-    )
+    for program in ("python tools/demo.py", "python tools/export.py", "python valid.py"):
+        assert f"{program} --weights {subnet / 'weights.pt'}" in found.text
 
 
 # --------------------------------------------------------------------------------------------------------- several runs

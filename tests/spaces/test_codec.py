@@ -74,14 +74,9 @@ def test_the_family_that_contributing_shows() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     source = re.findall(r"```python\n(.*?)```", text.split("## Add a family in one file")[1], re.DOTALL)[0]
     module = types.ModuleType("tiny")
-    header = (
-        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import Any\nfrom torch import nn\n"
-        "from search_spaces import Space, choice, codec\nfrom search_spaces.published.catalogue import Published\n"
-        "from search_spaces.layers.convolutions import conv_bn\n"
-    )
     sys.modules["tiny"] = module
     try:
-        exec(header + source, module.__dict__)
+        exec(source, module.__dict__)
         family: Any = module
         largest = family.SPACES["small"].largest
         assert family.from_json(json.loads(json.dumps(family.to_json(largest)))) == largest
