@@ -17,8 +17,9 @@ from supernet.cli.command import bare_parser, run_program
 from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline.run import architecture_of
+from supernet.pose.datasets.kinds import skeletons
 from supernet.pose.joint_mapping import rehead
-from supernet.pose.keypoints import SKELETONS, Skeleton
+from supernet.pose.keypoints import Skeleton
 from supernet.sharing.channel_sorting import sort_channels
 
 EXAMPLES = """  python tools/convert_checkpoint.py --network litepose_XS_coco downloaded.pth --out litepose_XS_coco.pt
@@ -36,7 +37,7 @@ def load(build: Build, path: Path, strict: bool) -> tuple[nn.Module, int, checkp
         UserError: when it fits none.
     """
     content, refusal = checkpoint.read(path), None
-    for joints in sorted({skeleton.num_joints for skeleton in SKELETONS.values()}, reverse=True):
+    for joints in sorted({skeleton.num_joints for skeleton in skeletons().values()}, reverse=True):
         network = build(joints)
         try:
             return network, joints, checkpoint.load_checkpoint(network, content, strict=strict)
@@ -48,7 +49,7 @@ def load(build: Build, path: Path, strict: bool) -> tuple[nn.Module, int, checkp
 
 def skeleton_of(joints: int) -> Skeleton:
     """The dataset with so many joints."""
-    return next(skeleton for skeleton in SKELETONS.values() if skeleton.num_joints == joints)
+    return next(skeleton for skeleton in skeletons().values() if skeleton.num_joints == joints)
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--network", help="published network, see tools/profile.py --published")
     command.add_argument("--family", choices=list(FAMILIES), help="with --superconfig: the family of the architecture")
     command.add_argument("--superconfig", help="architecture: a JSON file, or a name that the family has published")
-    command.add_argument("--joints", choices=list(SKELETONS), help="the dataset to convert to")
+    command.add_argument("--joints", choices=list(skeletons()), help="the dataset to convert to")
     command.add_argument(
         "--sort-channels",
         choices=("same_function", "litepose"),
@@ -95,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.sort_channels == "same_function":
         sort_channels(network, (1, 3, *arch.input_hw))
     weights: dict[str, Any] = dict(network.state_dict())
-    if options.joints and SKELETONS[options.joints].num_joints != joints:
-        target = SKELETONS[options.joints]
+    if options.joints and skeletons()[options.joints].num_joints != joints:
+        target = skeletons()[options.joints]
         weights = rehead(weights, shapes(network), shapes(build(target.num_joints)), skeleton_of(joints), target)
         joints = target.num_joints
     content = {"state_dict": checkpoint.packed(weights), "arch": family.to_json(arch), "joints": joints}

@@ -96,5 +96,3 @@ MPII = Skeleton(
         (13, 14), (14, 15),
     ),
 )  # fmt: skip
-
-SKELETONS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE, MPII)}

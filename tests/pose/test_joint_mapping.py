@@ -11,8 +11,9 @@ import search_spaces
 from search_spaces import litepose
 from supernet import load_checkpoint
 from supernet.errors import UserError
+from supernet.pose.datasets.kinds import skeletons
 from supernet.pose.joint_mapping import joint_sources, rehead
-from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, SKELETONS, Skeleton
+from supernet.pose.keypoints import COCO, CROWDPOSE, MPII, Skeleton
 from tools import convert_checkpoint
 
 
@@ -30,8 +31,8 @@ def test_a_joint_is_made_of_itself_or_of_its_stand_ins() -> None:
         COCO.joints.index("right_shoulder"),
     )
     assert sources[CROWDPOSE.joints.index("head")] == (COCO.joints.index("nose"),)
-    for target in SKELETONS.values():
-        for source in SKELETONS.values():
+    for target in skeletons().values():
+        for source in skeletons().values():
             assert len(joint_sources(target, source)) == target.num_joints
         assert joint_sources(target, target) == tuple((index,) for index in range(target.num_joints))
     with pytest.raises(UserError, match="nothing in coco stands for the joint tail of cat"):

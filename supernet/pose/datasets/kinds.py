@@ -7,12 +7,18 @@ from supernet.pose.datasets.coco import Coco
 from supernet.pose.datasets.crowdpose import CrowdPose
 from supernet.pose.datasets.kind import DatasetKind
 from supernet.pose.datasets.mpii import Mpii
+from supernet.pose.keypoints import Skeleton
 
 KINDS: list[DatasetKind] = [
     Coco(),
     CrowdPose(),
     Mpii(),
 ]
+
+
+def skeletons() -> dict[str, Skeleton]:
+    """The keypoints of every kind, by its name."""
+    return {kind.name: kind.skeleton for kind in KINDS}
 
 
 def kind_of(name: str) -> DatasetKind:

@@ -145,7 +145,8 @@ class TopDownTask(Task[PersonInstance]):
     ) -> Iterator[tuple[int, float]]:
         """Position and score of each person that is reported, image by image."""
         if self.suppression is None:
-            yield from ((position, float(np.mean(joints[2::3]))) for position, joints in enumerate(found))
+            for position, (_, joints) in enumerate(zip(people, found, strict=True)):
+                yield position, float(np.mean(joints[2::3]))
             return
         joints_NK3 = np.array(found, np.float32).reshape(len(found), self.skeleton.num_joints, 3)
         box_scores = np.array([person.score for person in people], np.float64)

@@ -244,3 +244,13 @@ def test_the_file_of_another_data_set_is_refused_in_one_line(tmp_path: Path) -> 
     savemat(tmp_path / "gt_valid.mat", {"jnt_missing": np.zeros((16, 1))}, do_compression=True)
     with pytest.raises(UserError, match=r"gt_valid\.mat: not text in UTF-8"):
         PoseDataset(tmp_path / "gt_valid.mat", tmp_path, COCO)
+
+
+def test_content_made_from_another_format_is_read_like_a_file(tmp_path: Path) -> None:
+    """A reader of another format hands over what a COCO-format file would say; messages name its own file."""
+    raw, source = raw_file(images=3), tmp_path / "joints.mat"
+    of_file, made = PoseDataset(write(tmp_path, raw), tmp_path, COCO), PoseDataset(source, tmp_path, COCO, raw)
+    assert made.source == source and made.image_ids == of_file.image_ids
+    assert made.ground_truth() == of_file.ground_truth()
+    with pytest.raises(UserError, match=r"joints.mat: its list 'images' is empty"):
+        PoseDataset(source, tmp_path, COCO, raw | {"images": []})
