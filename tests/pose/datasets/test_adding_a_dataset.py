@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -177,3 +178,7 @@ def test_a_wrong_unit_is_refused() -> None:
         Score("Mean").checked(metrics)
     with pytest.raises(UserError, match="the metric has no 'AP', it has Mean: correct the dataset's score"):
         Score("AP").checked({"Mean": 0.5})
+
+
+def test_contributing_shows_the_example() -> None:
+    assert f"```python\n{inspect.getsource(Infants)}```" in (ROOT / "CONTRIBUTING.md").read_text()
