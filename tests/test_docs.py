@@ -39,7 +39,8 @@ DOCUMENTS = {
 #: The demo on ten images, with eight architectures and two steps of training.
 SMALL = shlex.split(
     "THREADS 1 DATASET.SYNTHETIC.TRAIN 8 DATASET.SYNTHETIC.VAL 2 DATASET.SEARCH_IMAGES 2 DATASET.CALIBRATION_IMAGES 2 "
-    "SEARCH.EVALUATIONS 4 SEARCH.POPULATION 2 SEARCH.RANDOM_BASELINE 0 TRAIN.IMAGES_PER_GPU 2 RETRAIN.EPOCHS 1 SEARCH.BUDGETS '{XS: 1e9, S: 1e9, M: 1e9, L: 1e9}' "
+    "SEARCH.EVALUATIONS 4 SEARCH.POPULATION 2 SEARCH.RANDOM_BASELINE 0 TRAIN.IMAGES_PER_GPU 2 RETRAIN.EPOCHS 1 "
+    "SEARCH.BUDGETS '{XS: 1e9, S: 1e9, M: 1e9, L: 1e9}' "
     "SUPERNET.STAGES '[{name: all, open: [kernel, depth, expansion, width, deconv_width], steps: 2}]'"
 )
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

@@ -187,3 +187,7 @@ def test_a_wrong_unit_is_refused() -> None:
         Score("Mean").checked(metrics)
     with pytest.raises(UserError, match="the metric has no 'AP', it has Mean: correct the dataset's score"):
         Score("AP").checked({"Mean": 0.5})
+
+
+def test_contributing_shows_the_example() -> None:
+    assert f"```python\n{inspect.getsource(Infants)}```" in (ROOT / "CONTRIBUTING.md").read_text()
