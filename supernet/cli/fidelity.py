@@ -19,10 +19,10 @@ from ..io.files import sha256, write_atomically
 from ..io.lock import locked
 from ..pipeline import inputs
 from ..pipeline.candidates import subnet
+from ..pipeline.keys import provenance
 from ..pipeline.progress import Progress, say
 from ..pipeline.run import Run
 from ..pipeline.standalone import standalone_table
-from ..pipeline.steps import provenance
 from ..pipeline.train import load_supernet
 from ..report import write_csv
 from ..report.markdown import bullets, environment, markdown_table

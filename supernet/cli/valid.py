@@ -11,9 +11,9 @@ from pathlib import Path
 from ..io.run_folder import WEIGHTS
 from ..pipeline import inputs
 from ..pipeline.evaluation import Evaluation
+from ..pipeline.keys import provenance
 from ..pipeline.process_group import process_group
 from ..pipeline.progress import say
-from ..pipeline.steps import provenance
 from ..pipeline.training import place
 from ..pipeline.weights import network_of
 from .command import parser, run_of, run_program

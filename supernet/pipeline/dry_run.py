@@ -31,10 +31,11 @@ from ..training.stages import audit
 from ..training.trainer import Trainer
 from . import inputs
 from .extraction import calibrated
+from .keys import changes, provenance
 from .progress import say
 from .provenance import Made
 from .run import Run
-from .steps import NetworkTraining, SupernetTraining, changes, provenance
+from .steps import NetworkTraining, SupernetTraining
 from .subnets import STAGES
 from .training import new_supernet, phases_of, place, schedule_of, trainer_of
 

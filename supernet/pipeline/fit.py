@@ -23,10 +23,10 @@ from ..pose.task import Task
 from ..training.schedule import Plan, Step
 from ..training.trainer import Trainer
 from .corrupt_images import CorruptImages
+from .keys import changes
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import Progress, say
 from .provenance import check, tidy
-from .steps import changes
 from .training_log import TrainingLog
 
 LOG_STEPS = 20

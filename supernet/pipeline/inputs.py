@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..io.files import sha256
-from . import steps
+from . import keys, steps
 from .run import Run
 
 
@@ -31,16 +31,16 @@ def optimisation(run: Run, processes: int = 1, images: int = 0) -> steps.Optimis
     images = images or train.IMAGES_PER_GPU
     if images < 1 or train.ACCUMULATE < 1:
         raise UserError("TRAIN.IMAGES_PER_GPU and TRAIN.ACCUMULATE have to be at least 1")
-    return steps.read(steps.Optimisation, run.cfg, batch=images * train.ACCUMULATE * processes)
+    return keys.read(steps.Optimisation, run.cfg, batch=images * train.ACCUMULATE * processes)
 
 
 def supernet_training(run: Run, processes: int = 1) -> steps.SupernetTraining:
     """The training of the run's supernet."""
     supernet = run.cfg.SUPERNET
-    return steps.read(
+    return keys.read(
         steps.SupernetTraining,
         run.cfg,
-        space=steps.read(steps.SearchSpace, run.cfg, family=run.family_name),
+        space=keys.read(steps.SearchSpace, run.cfg, family=run.family_name),
         data=run.training_data,
         samples=run.samples,
         optimisation=optimisation(run, processes),
@@ -109,25 +109,25 @@ def standalone_training(run: Run, arch: Any, seed: int) -> steps.NetworkTraining
 
 def calibration(run: Run) -> steps.Calibration:
     """Which images BatchNorm statistics come from."""
-    return steps.read(steps.Calibration, run.cfg, data=run.training_data)
+    return keys.read(steps.Calibration, run.cfg, data=run.training_data)
 
 
 def search(run: Run, supernet: Path) -> steps.Search:
     """The search in the supernet of a file."""
-    return steps.read(
+    return keys.read(
         steps.Search, run.cfg, supernet=digest(supernet), calibration=calibration(run), inference=run.inference
     )
 
 
 def extracted(run: Run, arch: Any, supernet: Path) -> str:
     """What the extracted weights of an architecture are known by: all that they follow from."""
-    made_with = json.dumps(steps.provenance(transfer(run, arch, supernet)), sort_keys=True)
+    made_with = json.dumps(keys.provenance(transfer(run, arch, supernet)), sort_keys=True)
     return hashlib.sha256(made_with.encode()).hexdigest()[:16]
 
 
 def transfer(run: Run, arch: Any, supernet: Path) -> steps.Transfer:
     """The extraction of an architecture from the supernet of a file."""
-    return steps.read(
+    return keys.read(
         steps.Transfer,
         run.cfg,
         supernet=digest(supernet),

@@ -1,6 +1,6 @@
 """What results were made with: checked before a step goes on, and archived by search.py where it differs.
 
-Every step keeps its inputs (:func:`.steps.provenance`) beside what it makes::
+Every step keeps its inputs (:func:`.keys.provenance`) beside what it makes::
 
     supernet/      in weights.pt and in the checkpoints
     search/        in the header of journal.jsonl
@@ -23,8 +23,9 @@ from ..errors import UserError
 from ..io import checkpoint
 from ..io.run_folder import CHECKPOINT, WEIGHTS, RunFolder
 from ..search.journal import read_journal
+from .keys import changes, provenance
 from .progress import say
-from .steps import BATCH, changes, provenance
+from .steps import BATCH
 
 Changes = Mapping[str, tuple[Any, Any]]  # key -> (old, new)
 SHOWN = 60  # characters of a value

@@ -24,7 +24,7 @@ from ..io.run_folder import RunFolder
 from ..pose.keypoints import Skeleton
 from ..pose.protocols import Evaluator, KeypointDataset
 from ..pose.task import Task
-from . import steps
+from . import keys, steps
 from .costs import latency_of
 from .data import Data
 from .models import MODEL, architecture_of_model, family_name
@@ -209,22 +209,22 @@ class Run:
     def samples(self) -> steps.Samples:
         """What training samples and their loss follow from."""
         if self.data.approach == "top-down":
-            return steps.read(steps.TopDownSamples, self.cfg)
+            return keys.read(steps.TopDownSamples, self.cfg)
         data = self.cfg.DATASET
         strides = tuple(data.INPUT_SIZE // size for size in data.OUTPUT_SIZE[: len(self.cfg.LOSS.WITH_HEATMAPS_LOSS)])
-        return steps.read(steps.BottomUpSamples, self.cfg, strides=strides)
+        return keys.read(steps.BottomUpSamples, self.cfg, strides=strides)
 
     @cached_property
     def inference(self) -> steps.Inference:
         """What results follow from, besides the network."""
         if self.data.approach == "top-down":
-            return steps.read(steps.TopDownInference, self.cfg)
-        return steps.read(steps.BottomUpInference, self.cfg)
+            return keys.read(steps.TopDownInference, self.cfg)
+        return keys.read(steps.BottomUpInference, self.cfg)
 
     @cached_property
     def training_data(self) -> steps.TrainingData:
         """Which images are trained on."""
-        return steps.read(
+        return keys.read(
             steps.TrainingData,
             self.cfg,
             dataset=self._dataset,
@@ -240,7 +240,7 @@ class Run:
             values = {"boxes": sha256(self.data.boxes), "lowest_box_score": self.cfg.TEST.IMAGE_THRE}
         if self.cfg.DATASET.MPII_GT:
             values["mpii_gt"] = sha256(Path(self.cfg.DATA_DIR) / self.cfg.DATASET.MPII_GT)
-        return steps.read(
+        return keys.read(
             steps.TestData,
             self.cfg,
             dataset=self._dataset,
@@ -255,7 +255,7 @@ class Run:
 
     @property
     def _synthetic(self) -> steps.SyntheticData | None:
-        return steps.read(steps.SyntheticData, self.cfg) if self.cfg.DATASET.SYNTHETIC.TRAIN else None
+        return keys.read(steps.SyntheticData, self.cfg) if self.cfg.DATASET.SYNTHETIC.TRAIN else None
 
     # -------------------------------------------------------------------------------------------------------- files
 

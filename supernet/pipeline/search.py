@@ -26,9 +26,9 @@ from . import inputs
 from .candidates import evaluate_of, losses_of
 from .cluster import leave
 from .costs import check_limits, costs_of, limits_of
+from .keys import provenance
 from .progress import Progress, say
 from .run import Run
-from .steps import provenance
 
 
 def search(run: Run, supernet: Supernet[Any], source: Path) -> tuple[list[Record], list[Record]]:

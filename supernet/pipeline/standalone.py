@@ -27,9 +27,9 @@ from ..report import write_csv
 from ..search.journal import Journal, canonical_key
 from ..search.ranking import spread
 from .inputs import evaluation, standalone_training
+from .keys import provenance
 from .progress import Progress, say
 from .run import Run
-from .steps import provenance
 from .subnets import loaded
 from .train import train_network
 from .training import steps_of

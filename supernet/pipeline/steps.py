@@ -1,73 +1,21 @@
 """What each step of a run uses: one frozen dataclass per step, read from the configuration here and nowhere else.
 
-A field with a :func:`key` is a value of the configuration; the others are given. :func:`provenance` turns a step into
-``{key: value}``, which is kept beside what the step makes: two results are comparable when these are equal. So a field here
-is an input of the result. Where data lies, devices, threads, workers and batch sizes of evaluation are none.
+A field with a :func:`~.keys.key` is a value of the configuration; the others are given. :func:`~.keys.provenance` turns a step
+into ``{key: value}``, which is kept beside what the step makes: two results are comparable when these are equal. So a field
+here is an input of the result. Where data lies, devices, threads, workers and batch sizes of evaluation are none.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from yacs.config import CfgNode
 
-from ..config.loading import plain
-
-S = TypeVar("S")
-When = Callable[[CfgNode], bool]
+from .keys import given, key
 
 #: Images of an optimiser step: the product counts, its factors do not.
 BATCH = "TRAIN.IMAGES_PER_GPU x TRAIN.ACCUMULATE x processes"
-
-
-def key(name: str, when: When | None = None) -> Any:
-    """A field that is this key of the configuration; None where ``when`` says that it is not used."""
-    return field(metadata={"key": name, "when": when})
-
-
-def given(name: str, default: Any = ...) -> Any:
-    """A field that is no key; ``name`` is what messages call it."""
-    if default is ...:
-        return field(metadata={"key": name})
-    return field(metadata={"key": name}, default=default)
-
-
-def read(step: type[S], cfg: CfgNode, **values: Any) -> S:
-    """A step, or a part of one, from the configuration and what is given besides."""
-    for item in fields(step):  # type: ignore[arg-type]  # S is one of the dataclasses here
-        if item.name in values or "when" not in item.metadata:
-            continue
-        used = item.metadata["when"] is None or item.metadata["when"](cfg)
-        values[item.name] = value_of(cfg, item.metadata["key"]) if used else None
-    return step(**values)
-
-
-def value_of(cfg: Any, name: str) -> Any:
-    """The value of a key such as ``TRAIN.LR``, as plain Python values."""
-    for part in name.split("."):
-        cfg = cfg[part]
-    return plain(cfg)
-
-
-def provenance(step: Any) -> dict[str, Any]:
-    """The inputs of a step by key, as JSON values; parts are merged into it, and what is not used is left out."""
-    found: dict[str, Any] = {}
-    for item in fields(step):
-        value = getattr(step, item.name)
-        if is_dataclass(value):
-            found |= provenance(value)
-        elif value is not None:
-            found[item.metadata["key"]] = json.loads(json.dumps(value))
-    return found
-
-
-def changes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The inputs in which two results differ: key -> (found, wanted), sorted; None where one of them lacks it."""
-    names = sorted({*found, *wanted})
-    return {name: (found.get(name), wanted.get(name)) for name in names if found.get(name) != wanted.get(name)}
 
 
 # ------------------------------------------------------------------------------------------------------------------ data

@@ -18,10 +18,11 @@ from ..io.run_folder import SubnetFolder
 from ..sharing.supernet import Supernet
 from . import inputs
 from .extraction import calibrated, extract, write_subnet
+from .keys import changes, provenance
 from .progress import say
 from .provenance import Archive, Made, check
 from .run import Run
-from .steps import NetworkTraining, changes, provenance
+from .steps import NetworkTraining
 from .train import train_network
 from .training import place
 

@@ -22,11 +22,12 @@ from ..training.trainer import Trainer
 from . import inputs
 from .description import described
 from .fit import Keeping, fit
+from .keys import provenance
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import say
 from .provenance import finished
 from .run import Run
-from .steps import NetworkTraining, SupernetTraining, provenance
+from .steps import NetworkTraining, SupernetTraining
 from .training import new_supernet, phases_of, place, schedule_of, steps_of, trainer_of
 
 Step = SupernetTraining | NetworkTraining

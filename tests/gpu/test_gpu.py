@@ -23,8 +23,9 @@ from supernet.cost.latency import LatencyModel, LatencyTable
 from supernet.deploy.benchmark import place_of
 from supernet.errors import UserError
 from supernet.io import checkpoint
+from supernet.pipeline.keys import read
 from supernet.pipeline.run import Run
-from supernet.pipeline.steps import Optimisation, read
+from supernet.pipeline.steps import Optimisation
 from supernet.pipeline.training import optimizer
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan

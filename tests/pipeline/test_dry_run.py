@@ -13,8 +13,8 @@ from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline import dry_run, inputs
+from supernet.pipeline.keys import provenance
 from supernet.pipeline.run import Run
-from supernet.pipeline.steps import provenance
 from supernet.search.journal import Journal
 from tests.paths import ROOT
 

@@ -20,9 +20,10 @@ from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline import training
 from supernet.pipeline.corrupt_images import CorruptImages
+from supernet.pipeline.keys import read
 from supernet.pipeline.process_group import SINGLE_PROCESS, ProcessGroup, process_group
 from supernet.pipeline.run import Run
-from supernet.pipeline.steps import SupernetTraining, read
+from supernet.pipeline.steps import SupernetTraining
 from supernet.pipeline.train import check_synchronised
 from supernet.pipeline.training import new_supernet
 from tests.clean_processes import run_clean

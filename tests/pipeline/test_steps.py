@@ -14,7 +14,7 @@ from supernet.cli import train
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io import checkpoint
-from supernet.pipeline import inputs, steps
+from supernet.pipeline import inputs, keys, steps
 from supernet.pipeline.provenance import Made
 from supernet.pipeline.run import Run
 from supernet.pipeline.standalone import train_standalone
@@ -50,7 +50,7 @@ def run_of(cfg: Path, *overrides: str) -> Run:
 
 
 def made_with(cfg: Path, *overrides: str) -> dict[str, Any]:
-    return steps.provenance(inputs.supernet_training(run_of(cfg, *overrides)))
+    return keys.provenance(inputs.supernet_training(run_of(cfg, *overrides)))
 
 
 @pytest.mark.parametrize("cfg", [BOTTOM_UP, TOP_DOWN], ids=["bottom-up", "top-down"])
@@ -74,7 +74,7 @@ def test_what_changes_nothing_is_no_input(cfg: Path, key: str, value: str) -> No
     ],
 )
 def test_what_changes_the_weights_is_an_input(cfg: Path, key: str, value: str, name: str) -> None:
-    assert name in steps.changes(made_with(cfg), made_with(cfg, key, value))
+    assert name in keys.changes(made_with(cfg), made_with(cfg, key, value))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_images_of_a_step_count_as_their_product() -> None:
 def test_every_input_is_a_json_value() -> None:
     for cfg in (BOTTOM_UP, TOP_DOWN):
         run = run_of(cfg)
-        made = steps.provenance(inputs.network_training(run, run.space.smallest, initial=None))
+        made = keys.provenance(inputs.network_training(run, run.space.smallest, initial=None))
         assert json.loads(json.dumps(made)) == made
         assert "" not in made and made["architecture"] == run.family.to_json(run.space.smallest)
 
@@ -114,7 +114,7 @@ def test_every_key_is_of_the_schema() -> None:
     ):
         for item in step.__dataclass_fields__.values():
             if "when" in item.metadata:
-                assert not isinstance(steps.value_of(cfg, item.metadata["key"]), CfgNode)
+                assert not isinstance(keys.value_of(cfg, item.metadata["key"]), CfgNode)
 
 
 # ---------------------------------------------------------------------------------------------------------- in use
@@ -144,9 +144,9 @@ def test_a_retrained_network_remembers_how_it_was_distilled(trained: tuple[list[
     _, folder = trained
     run = Run(load_config(folder / "run.yaml", ["SUPERNET.DISTILLATION_WEIGHT", "0.25"]), folder / "run.yaml")
     step = inputs.network_training(run, run.space.smallest, initial=None, teacher="a supernet")
-    assert steps.provenance(step)["SUPERNET.DISTILLATION_WEIGHT"] == 0.25
+    assert keys.provenance(step)["SUPERNET.DISTILLATION_WEIGHT"] == 0.25
     alone = inputs.network_training(run, run.space.smallest, initial=None)
-    assert "SUPERNET.DISTILLATION_WEIGHT" not in steps.provenance(alone)
+    assert "SUPERNET.DISTILLATION_WEIGHT" not in keys.provenance(alone)
 
 
 def test_what_changes_nothing_leaves_finished_weights(
@@ -185,7 +185,7 @@ def test_other_annotations_are_other_data(trained: tuple[list[str], Path], tmp_p
 
     def data(place: Path) -> dict[str, Any]:
         cfg = load_config(folder / "run.yaml", [*own, "DATASET.ROOT", str(place)])
-        return steps.provenance(Run(cfg, folder / "run.yaml").training_data)
+        return keys.provenance(Run(cfg, folder / "run.yaml").training_data)
 
     assert data(root / name) == data(tmp_path / "copy")
     annotations = Run(
@@ -194,7 +194,7 @@ def test_other_annotations_are_other_data(trained: tuple[list[str], Path], tmp_p
     content = json.loads(annotations.read_text())
     content["annotations"] = content["annotations"][:-1]
     annotations.write_text(json.dumps(content))
-    assert list(steps.changes(data(root / name), data(tmp_path / "copy"))) == ["annotations of DATASET.TRAIN (SHA-256)"]
+    assert list(keys.changes(data(root / name), data(tmp_path / "copy"))) == ["annotations of DATASET.TRAIN (SHA-256)"]
 
 
 def test_stand_alone_trainings_know_their_settings(trained: tuple[list[str], Path], tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_a_batch_of_several_processes_is_known_to_one(trained: tuple[list[str], 
     """A supernet that four processes trained is found finished by search.py, which is one; not so another batch."""
     _, folder = trained
     run = Run(load_config(folder / "run.yaml", ["OUTPUT_DIR", str(tmp_path)]), folder / "run.yaml")
-    made = steps.provenance(inputs.supernet_training(run, processes=4))
+    made = keys.provenance(inputs.supernet_training(run, processes=4))
     checkpoint.save(run.paths.supernet_weights, {"state_dict": {}, "settings": made, "processes": 4})
-    assert Made.of(run.paths.supernet).changes(steps.provenance(inputs.supernet_training(run))) == {}
-    other = {**steps.provenance(inputs.supernet_training(run)), steps.BATCH: 1}
+    assert Made.of(run.paths.supernet).changes(keys.provenance(inputs.supernet_training(run))) == {}
+    other = {**keys.provenance(inputs.supernet_training(run)), steps.BATCH: 1}
     assert list(Made.of(run.paths.supernet).changes(other)) == [steps.BATCH]

@@ -22,9 +22,9 @@ from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.pipeline import inputs
 from supernet.pipeline.candidates import scores_of
+from supernet.pipeline.keys import provenance
 from supernet.pipeline.progress import Progress
 from supernet.pipeline.run import Run
-from supernet.pipeline.steps import provenance
 from supernet.pipeline.train import load_supernet, train_supernet
 from supernet.report import write_csv
 from supernet.search.journal import Journal
