@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import types
 from collections import Counter
@@ -36,12 +38,12 @@ DOCUMENTS = {
         *ROOT.glob("docs/*.md"),
     )
 }
-#: The demo on ten images, with eight architectures and two steps of training.
+#: The demo on ten images, with a few steps and evaluations, and networks that find somebody everywhere.
 SMALL = shlex.split(
     "THREADS 1 DATASET.SYNTHETIC.TRAIN 8 DATASET.SYNTHETIC.VAL 2 DATASET.SEARCH_IMAGES 2 DATASET.CALIBRATION_IMAGES 2 "
-    "SEARCH.EVALUATIONS 4 SEARCH.POPULATION 2 SEARCH.RANDOM_BASELINE 0 TRAIN.IMAGES_PER_GPU 2 RETRAIN.EPOCHS 1 "
-    "SEARCH.BUDGETS '{XS: 1e9, S: 1e9, M: 1e9, L: 1e9}' "
-    "SUPERNET.STAGES '[{name: all, open: [kernel, depth, expansion, width, deconv_width], steps: 2}]'"
+    "SEARCH.EVALUATIONS 4 SEARCH.POPULATION 2 SEARCH.RANDOM_BASELINE 0 SEARCH.BUDGETS '{XS: 1e9, S: 1e9, M: 1e9, L: 1e9}' "
+    "SUPERNET.STAGES '[{name: all, open: [kernel, depth, expansion, width, deconv_width], steps: 2}]' "
+    "TRAIN.IMAGES_PER_GPU 2 RETRAIN.EPOCHS 1 TEST.DETECTION_THRESHOLD 0"
 )
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -184,12 +186,12 @@ def test_the_checker_finds_a_file_that_nothing_makes() -> None:
 
 @pytest.fixture(scope="module")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which ``make demo`` has run, on few images, and with a network that finds somebody everywhere."""
+    """A folder in which ``make demo`` has run, made small."""
     folder = tmp_path_factory.mktemp("clone")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(search, "write_reports", lambda *_: [])
-        search.main(["--cfg", "experiments/synthetic/litepose.yaml", *SMALL, "TEST.DETECTION_THRESHOLD", "0"])
+        search.main(["--cfg", "experiments/synthetic/litepose.yaml", *SMALL])
     subnets = folder / "output" / "synthetic" / "litepose" / "subnets"
     shutil.copytree(subnets / "XS", subnets / "S")  # the one that serves all budgets has the name of the smallest
     return folder
@@ -205,6 +207,29 @@ def test_the_python_of_the_readme_runs(
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102
     assert len(capsys.readouterr().out.splitlines()) > 14  # a person: score, box, and 14 joints
     assert isinstance(names["network"], nn.Module) and isinstance(names["subnet"], nn.Module)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run(demo_run: Path) -> None:
+    """Those of a user, in the folder of the small demo, where a search has few images and a latency table few networks."""
+    less = {
+        "search.py": SMALL,
+        "latency.py": "--measure 8 --check 2 --repeats 2".split(),
+        "export.py": ["--no-compile"],
+    }
+    ran = []
+    for command in commands(README):
+        _, script, *words = [*shlex.split(command), ""]
+        if not command.startswith("python ") or script.startswith(("-m", "tools/bench", "examples")):
+            continue
+        extra = [] if "DATASET.ROOT" in words else less.get(Path(script).name, [])
+        done = subprocess.run(
+            [sys.executable, ROOT / script, *words[:-1], *extra],
+            cwd=demo_run, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}: {done.stderr[-1000:]}"
+        ran.append(script)
+    assert len(ran) >= 9
 
 
 # ------------------------------------------------------------------------------------------------- generated documents

@@ -34,7 +34,7 @@ def test_the_example_in_miniature(
 ) -> None:
     """It asserts itself that every extracted network computes what the supernet computed."""
     text = EXAMPLE.read_text()
-    for whole, part in (('"steps": 80', '"steps": 2'), ("evaluate, 32)", "evaluate, 8)"), ("shapes(500", "shapes(50")):
+    for whole, part in (('"steps": 80', '"steps": 2'), ("evaluate, 32)", "evaluate, 8)"), ("images(500", "images(50")):
         assert whole in text
         text = text.replace(whole, part)
     (tmp_path / "short.py").write_text(text)
