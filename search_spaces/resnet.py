@@ -178,7 +178,7 @@ def from_json(data: Any) -> ResNetPose:
 
 
 def check(backbone: ResNet, resolution: tuple[int, int]) -> None:
-    """Whether the backbone exists and takes such images, as far as types cannot say it.
+    """Check what types cannot say: that the backbone can be built and takes images of this size.
 
     Raises:
         ArchitectureError: when not; one line that names the field.

@@ -104,7 +104,7 @@ def fuse_layers(
     depthwise: bool = False,
     upsample: Literal["nearest", "bilinear"] = "nearest",
 ) -> nn.ModuleList:
-    """The exchange between branches: ``layers[i][j]`` brings branch j to the width and resolution of branch i.
+    """Multi-resolution fusion: ``layers[i][j]`` brings branch j to the width and resolution of branch i.
 
     To a lower resolution: i - j convolutions of stride 2, the last of which changes the width and has no activation; to a
     higher one: 1×1 convolution, BatchNorm and upsampling; for i = j nothing.

@@ -51,7 +51,7 @@ class PoseNet(nn.Module):
         self.keypoint_head = head.network(cast("tuple[int, ...]", self.backbone.widths), joints)
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
-        """Images (B, 3, H, W) to what the head says of them."""
+        """Images (B, 3, H, W) to the outputs of the head."""
         outputs: Tensor | list[Tensor] = self.keypoint_head(self.backbone(images))
         return outputs
 
@@ -74,7 +74,7 @@ class SimpleHead:
 
 @dataclass(frozen=True)
 class BottomUpSimpleHead:
-    """A simple head that says of each heatmap, in a tag map, whose joint it is (Newell et al., NeurIPS 2017)."""
+    """A simple head with a tag map for each heatmap: associative embedding (Newell et al., NeurIPS 2017)."""
 
     deconv_width: tuple[int, ...]
 

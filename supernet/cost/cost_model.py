@@ -36,12 +36,12 @@ LayerFactors = Callable[[nn.Module, tuple[int, ...], Mapping[str, str]], Mapping
 
 
 def image_batch(arch: Any) -> tuple[int, ...]:
-    """One RGB image of the architecture's input size: ``(1, 3, *arch.input_hw)``."""
+    """Shape of a batch of one RGB image of the architecture's input size: ``(1, 3, *arch.input_hw)``."""
     return (1, 3, *arch.input_hw)
 
 
 def names_in_largest(network: nn.Module) -> dict[str, str]:
-    """Of the parameters and buffers that have another name in the largest network, that name by their own."""
+    """Map the parameters and buffers that have another name in the largest network to that name."""
     return {
         f"{own}.{key}": f"{canonical}.{key}"
         for canonical, own, module in canonical_modules(network)

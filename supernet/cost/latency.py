@@ -41,7 +41,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Place:
-    """Where latency is measured.
+    """Place of a latency measurement: device, runtime, threads, batch size, machine.
 
     Attributes:
         device: of PyTorch, ``cpu`` or ``cuda:0``.
@@ -60,7 +60,7 @@ class Place:
 
 @dataclass
 class LatencyTable:
-    """Measurements: codes of architectures and their milliseconds; ``checked`` are never fitted."""
+    """Latency measurements of architectures, milliseconds by their codes; ``checked`` are never fitted."""
 
     space: str  # fingerprint
     place: Place
@@ -99,7 +99,7 @@ class LatencyTable:
 
 
 class LatencyModel(Generic[A]):
-    """Predicts the latency of architectures of a space by a table.
+    """Predict the latency of every architecture of a space from a table of measurements.
 
     Args:
         build: from an architecture to its network.

@@ -138,7 +138,7 @@ def parameter_factors(module: nn.Module, names: Mapping[str, str] = OWN_NAMES) -
 def operations(
     module: nn.Module, input_shape: tuple[int, ...], names: Mapping[str, str] = OWN_NAMES
 ) -> list[Operation]:
-    """What one forward pass in evaluation mode executes, in order; arguments as for :func:`run_on_meta`."""
+    """List the operations of one forward pass in evaluation mode, in order; arguments as for :func:`run_on_meta`."""
     return run_on_meta(module, input_shape, _Recorder, names)[0].operations
 
 
@@ -148,7 +148,7 @@ def run_on_meta(
     observer: Callable[[dict[str, Tensor]], M],
     names: Mapping[str, str] = OWN_NAMES,
 ) -> tuple[M, Tensor, Any]:
-    """One forward pass on the meta device, in evaluation mode and without gradients, under an observer.
+    """Run one forward pass on the meta device, in evaluation mode and without gradients, under an observer.
 
     Args:
         module: any network that takes one tensor; it is not changed, and may lie on any device.

@@ -54,7 +54,7 @@ def peak_memory(module: nn.Module, input_shape: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class Activations:
-    """The tensors of one forward pass and when they are there.
+    """Lifetimes of the tensors of one forward pass.
 
     An operator goes by the last weight that was used, its kind and a number; a tensor by the operator that made it.
 
@@ -118,7 +118,7 @@ def activations(module: nn.Module, input_shape: tuple[int, ...], names: Mapping[
 
 @dataclass
 class _Life:
-    """When a tensor is there: from the operator that made it to the last one that reads it."""
+    """Lifetime of a tensor: from the operator that made it to the last one that reads it."""
 
     name: str
     dims: Factors

@@ -25,13 +25,13 @@ _MS = 1e3
 
 
 def place_of(device: torch.device, runtime: str, threads: int, batch: int) -> Place:
-    """This machine, with its name."""
+    """Describe this machine as the place of a measurement."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return Place(str(device), runtime, threads, batch, name)
 
 
 def latency_ms(call: Callable[[Tensor], Any], images: Tensor, threads: int, repeats: int = 20) -> float:
-    """How long one call takes: median of ``repeats`` after a warm-up, milliseconds, the device's work included.
+    """Measure the latency of one call: median of ``repeats`` after a warm-up, milliseconds, the device's work included.
 
     On one CPU thread it is that thread's own time, so that other programs disturb less; else it is what a clock shows.
     """
@@ -49,7 +49,7 @@ def latency_ms(call: Callable[[Tensor], Any], images: Tensor, threads: int, repe
 def measure(
     build: Callable[[A], nn.Module], space: SupportsSpace[A], code: Sequence[int], place: Place, repeats: int = 20
 ) -> float:
-    """The latency of one architecture with random weights, milliseconds; the median of ``repeats``.
+    """Measure the latency of one architecture with random weights: median of ``repeats``, milliseconds.
 
     Raises:
         UserError: the runtime cannot run here.

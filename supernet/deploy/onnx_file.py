@@ -28,7 +28,7 @@ _LAYERS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 
 
 def check_installed() -> None:
-    """Refuse to go on without the packages of the extra ``export``.
+    """Check that the packages of the extra ``export`` are installed.
 
     Raises:
         UserError: one is missing.
@@ -39,7 +39,7 @@ def check_installed() -> None:
 
 
 def session(source: Path | bytes, threads: int, device: str = "cpu") -> Any:
-    """Onnxruntime's session of a file or of its content, on so many threads of the CPU or on ``cuda``.
+    """Open an onnxruntime session of a file or of its content, on so many threads of the CPU or on ``cuda``.
 
     Raises:
         UserError: onnxruntime is missing or cannot run on the device.
@@ -59,7 +59,7 @@ def session(source: Path | bytes, threads: int, device: str = "cpu") -> Any:
 
 
 def model_of(network: nn.Module, images: Tensor, **options: Any) -> Any:
-    """A network as an ONNX model, exported without the warnings of the exporter's own libraries.
+    """Export a network as an ONNX model in memory, without the warnings of the exporter's own libraries.
 
     Args:
         network: in evaluation mode.
@@ -116,7 +116,7 @@ def write_onnx(
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file as a network: images (B, 3, H, W) in, a tensor or the list of outputs out, as what it was exported from.
+    """Module that runs an ONNX file: images (B, 3, H, W) in, a tensor or the list of outputs out, as the exported network.
 
     Where the file takes one number of images only, a batch is cut into such parts.
 
@@ -175,7 +175,7 @@ class OnnxNetwork(nn.Module):
 
 
 def quantise(source: Path, target: Path, batches: Iterable[Tensor]) -> None:
-    """Write an exported network with 8-bit weights and activations, whose ranges are those met on ``batches``.
+    """Quantise an exported network to 8-bit weights and activations, whose ranges are those met on ``batches``.
 
     Weights are symmetric and have a scale for each output channel, activations have a zero point (Jacob et al., CVPR 2018,
     and Krishnamoorthi, arXiv 1806.08342). The last layers, which make the maps, stay in float32: their positions hang on

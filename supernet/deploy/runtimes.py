@@ -19,7 +19,7 @@ RUNTIMES = ("eager", "compile", "onnxruntime")
 
 
 def runner(network: nn.Module, images: Tensor, runtime: str, threads: int) -> Callable[[Tensor], Any]:
-    """A function from a batch like ``images`` (B, 3, H, W) to the network's output, under a runtime of RUNTIMES.
+    """Prepare a network for a runtime of RUNTIMES: a function from a batch like ``images`` (B, 3, H, W) to its output.
 
     Args:
         network: on the device of ``images``; it is put into evaluation mode.

@@ -21,7 +21,7 @@ WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` to a temporary name, flush it to the disk, and rename it to ``path``."""
+    """Save a checkpoint atomically: write it under a temporary name, flush it to the disk, rename it to ``path``."""
     with replacing(path) as temporary:
         _write(temporary, content)
 
@@ -32,12 +32,12 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def previous(path: Path) -> Path:
-    """Where :func:`save_beside_previous` puts what was at ``path``: ``checkpoint.previous.pt``."""
+    """Path of the checkpoint before the newest (:func:`save_beside_previous`): ``checkpoint.previous.pt``."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def save_beside_previous(path: Path, content: Mapping[str, Any]) -> None:
-    """As :func:`save`, and the file that was at ``path`` is kept beside it. At every moment one of the two is whole."""
+    """Save a checkpoint atomically and keep the one before it. At every moment one of the two is whole."""
     with replacing(path) as temporary:
         _write(temporary, content)
         if path.exists():
@@ -45,7 +45,7 @@ def save_beside_previous(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def newest(path: Path, keys: Sequence[str] = ()) -> tuple[dict[str, Any] | None, str]:
-    """What :func:`save_beside_previous` wrote last, or the time before where that is damaged.
+    """Load the newest checkpoint of :func:`save_beside_previous`, or the one before where that is damaged.
 
     Args:
         path: the newest file.
@@ -71,7 +71,7 @@ def newest(path: Path, keys: Sequence[str] = ()) -> tuple[dict[str, Any] | None,
 
 
 def _whole(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """The content of a checkpoint, its check sums compared, which torch does not do."""
+    """Read a checkpoint and verify its check sums, which torch does not do."""
     content = read(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -84,7 +84,7 @@ def _whole(path: Path, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights on the CPU, contiguous, in one storage per type: hundreds of small ones are slow to write."""
+    """Pack weights on the CPU into one contiguous storage per type: hundreds of small ones are slow to write."""
     result: dict[str, Tensor] = {}
     for dtype in dict.fromkeys(tensor.dtype for tensor in weights.values()):
         chosen = {name: tensor for name, tensor in weights.items() if tensor.dtype == dtype}
@@ -95,7 +95,7 @@ def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read(path: Path) -> Any:
-    """What a checkpoint holds: tensors and plain values. Nothing in it is ever executed.
+    """Read a checkpoint as data only: tensors and plain values. No pickled code is ever executed.
 
     Raises:
         UserError: when the file is missing, damaged, not a checkpoint, or holds more than data.
@@ -118,7 +118,7 @@ def read(path: Path) -> Any:
 
 
 def state_dict_of(content: Any, source: str) -> dict[str, Tensor]:
-    """The state dict within a checkpoint: unwrapped, and without the prefixes that training programs put before names.
+    """Extract the state dict from a checkpoint: unwrapped, without the prefixes that training programs put before names.
 
     Raises:
         UserError: when there is none.
@@ -141,7 +141,7 @@ def state_dict_of(content: Any, source: str) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a checkpoint lacked and what it had besides."""
+    """Missing and unexpected names of a checkpoint that was loaded."""
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -157,7 +157,7 @@ LAYOUTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 
 
 def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], *, strict: bool = True) -> Loaded:
-    """Load weights of our files, or of the authors', into a network.
+    """Load weights into a network, from our checkpoints or those of mmpose and of the papers' authors.
 
     Understood are a plain state dict, one within ``state_dict`` or ``model``, names behind ``module.`` or ``1.``, the layouts
     of mmpose 0.x and 1.x, and whatever the network's own ``from_authors`` turns into its names.
@@ -203,7 +203,7 @@ def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], 
 
 
 def in_layout_of(own: Container[str], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under the names of the network ``own``, by the layout that fits most of them."""
+    """Rename weights to the names ``own`` of a network, by the layout that fits most of them."""
 
     def renamed(key: str, removed: tuple[str, ...], added: tuple[str, ...]) -> str:
         bare = next((key.removeprefix(prefix) for prefix in removed if key.startswith(prefix)), None)

@@ -17,7 +17,7 @@ _CHUNK_BYTES = 1 << 20
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of ``path``; what the block wrote there takes the place of ``path`` when it ends.
+    """Replace a file atomically: what the block writes under the temporary name takes the place of ``path`` when it ends.
 
     A reader, or a run that goes on after a power cut, sees the old file or the new one, never a part. If the block
     raises, or the disk is full, the old file is untouched and the temporary one is gone. Missing folders are made; a
@@ -47,19 +47,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write ``content`` (text as UTF-8) to ``path``, whole or not at all; see :func:`replacing`."""
+    """Write a file atomically (text as UTF-8), whole or not at all; see :func:`replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what programs that were killed in the middle of :func:`replacing` left in a folder that is no one else's."""
+    """Remove temporary files of programs that were killed in :func:`replacing`, from a folder that is no one else's."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
 def read_json(path: Path, max_bytes: int = 64 * 2**20) -> object:
-    """The value in a JSON file.
+    """Read a JSON file.
 
     Args:
         path: The file, in UTF-8.
@@ -86,7 +86,7 @@ def read_json(path: Path, max_bytes: int = 64 * 2**20) -> object:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as 64 hexadecimal digits.
+    """Hash a file: the SHA-256 of its bytes, as 64 hexadecimal digits.
 
     Raises:
         UserError: The file is missing or unreadable.

@@ -69,7 +69,7 @@ def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
         def sort() -> None:
             shape = (1, 3, *run.space.largest.input_hw)
             sort_channels(supernet.network, shape)
-            trainer.forget()
+            trainer.reset_optimizer()
 
         phases = phases_of(run, step, schedule, sort if step.sort_channels else None)
         extra = {"space": run.space.fingerprint, "network": described(run, run.space.largest)}

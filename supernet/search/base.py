@@ -47,7 +47,7 @@ class Searcher(Protocol[A]):
         """The costs that it minimises beside the score; none for an algorithm that looks at the score alone."""
 
     def ask(self) -> Codes:
-        """The next candidates (N, G), none of which was asked before; (0, G) when the space or the plan is exhausted."""
+        """The next candidates (N, G), none of which was asked before; (0, G) when the space or the iterations are exhausted."""
 
     def drop(self, rows: Sequence[int] | IntArray) -> None:
         """Which of the candidates asked last will get no score; they are never asked again."""

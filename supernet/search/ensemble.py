@@ -22,7 +22,7 @@ NOISES = (1e-3, 1e-2, 1e-1, 1.0)  # variance of the noise, of a signal of varian
 
 
 class Ensemble:
-    """Scores as a function of features.
+    """Ensemble of Gaussian processes that predicts scores from features.
 
     Args:
         features: (N, F), N at least 2 · FOLDS.

@@ -17,7 +17,7 @@ A = TypeVar("A")
 
 
 class Evolution(PopulationSearch[A]):
-    """LitePose's evolution: the best score within the limits. It looks at the score alone, so it has no objectives.
+    """Evolutionary search for the best score within the limits. Costs are limits here, never objectives.
 
     Args:
         space: where the architectures come from.

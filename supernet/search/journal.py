@@ -52,12 +52,12 @@ class Record:
 
 
 def canonical_key(arch: Any) -> str:
-    """The one spelling of a JSON value: sorted keys, no spaces."""
+    """Canonical JSON of a value: sorted keys, no spaces."""
     return json.dumps(arch, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class Journal(Generic[A]):
-    """The records of one space under one set of settings; several algorithms may share it.
+    """Journal of a search: the records of one space under one set of settings. Several algorithms may share it.
 
     Args:
         path: the file. It is created with its header when missing, otherwise read and continued.
@@ -144,7 +144,7 @@ class Journal(Generic[A]):
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[Record]]:
-    """Header and records of a journal, without changing the file; a torn last line is left out.
+    """Read header and records of a journal, without changing the file; a torn last line is left out.
 
     Raises:
         UserError: when the file is missing, or a line is not what a journal holds.

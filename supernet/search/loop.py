@@ -25,7 +25,7 @@ Evaluate = Callable[[Sequence[A]], Iterator[tuple[int, Mapping[str, float], floa
 
 
 def one_by_one(function: Callable[[A], Mapping[str, float]]) -> Evaluate[A]:
-    """Evaluation in this process, one architecture after the other.
+    """Evaluate in this process, one architecture after the other, for :func:`run_search`.
 
     Args:
         function: the metrics of one architecture.

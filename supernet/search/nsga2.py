@@ -14,7 +14,7 @@ A = TypeVar("A")
 
 
 class NSGA2(PopulationSearch[A]):
-    """The whole front of score against the objectives. Survival and tournament are Deb's, the variation is the space's.
+    """NSGA-II: the whole front of score against the objectives. Survival and tournament are Deb's, variation is the space's.
 
     The start is random but for the smallest and the largest architecture that the limits allow: the ends of the front.
 

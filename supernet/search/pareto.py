@@ -47,7 +47,7 @@ def non_dominated(points_NK: ArrayLike) -> BoolArray:
 
 
 def front_ranks(points_NK: FloatArray, wanted: int | None = None) -> IntArray:
-    """Front of each point, (N,): 0 where nothing dominates it, 1 where only front 0 does, and so on; minimise.
+    """Non-dominated sorting: the front of each point, (N,): 0 where nothing dominates it, 1 where only front 0 does, …; minimise.
 
     Args:
         points_NK: what is ranked.

@@ -25,7 +25,7 @@ INNER_POPULATION, INNER_GENERATIONS = 100, 20
 
 @dataclass(frozen=True)
 class Fit:
-    """How good the predictor was when it proposed a generation.
+    """Quality of the predictor when it proposed a generation, by cross-validation.
 
     Attributes:
         evaluated: architectures it was fitted to.
@@ -45,7 +45,7 @@ class Fit:
 
 
 class PredictorSearch(NSGA2[A]):
-    """NSGA-II on predictions, checked against real scores generation by generation.
+    """Predictor-guided search: NSGA-II on predicted scores, corrected by real ones generation by generation.
 
     Args:
         space: where the architectures come from.

@@ -11,7 +11,7 @@ A = TypeVar("A")
 
 
 class RandomSearch(PopulationSearch[A]):
-    """Random architectures, the baseline of every other algorithm. Arguments as :class:`.base.PopulationSearch`."""
+    """Random search within the limits. Arguments as :class:`.base.PopulationSearch`."""
 
     name = "random"
 

@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def read_standalone(path: Path) -> pd.DataFrame:
-    """A table of trainings: one line per (architecture as JSON, seed), with scores on the search and the test split.
+    """Read a table of stand-alone trainings: one line per (architecture as JSON, seed), with scores on search and test split.
 
     Raises:
         UserError: when it is missing, lacks a column of :data:`STANDALONE`, or holds a training twice.
@@ -56,7 +56,7 @@ def read_standalone(path: Path) -> pd.DataFrame:
 
 
 def mean_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """One line per architecture, in the table's order: its scores are the means over its trainings."""
+    """Average the scores of each architecture over its trainings; one line each, in the table's order."""
     grouped = table.groupby("arch", sort=False)
     return grouped.agg(
         {"macs": "first", "params": "first", "seed": "count", "search": "mean", "test": "mean"}
@@ -64,7 +64,7 @@ def mean_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(costs: npt.ArrayLike, count: int) -> list[int]:
-    """Rows whose costs cover the range from the cheapest to the dearest, none twice.
+    """Choose rows whose costs cover the range from the cheapest to the dearest, none twice.
 
     The targets are those of van der Corput's sequence in base 2 (halves, quarters, eighths …), so every beginning of the
     list is spread out too, and a longer list begins with the shorter one.
@@ -183,7 +183,7 @@ def _ratio(products: Floats, squares: Floats) -> Floats:
 
 
 def bands(costs: npt.ArrayLike, count: int) -> Integers:
-    """The band of each architecture, 0 for the cheapest: ``count`` bands of nearly as many architectures each.
+    """Divide architectures into bands of cost, 0 for the cheapest: ``count`` bands of nearly as many architectures each.
 
     Equal costs lie in one band.
     """

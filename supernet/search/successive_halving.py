@@ -48,7 +48,7 @@ class Halving(Generic[A]):
             raise UserError(f"halving keeps {self.keep:g} of a generation; give a part above 0 and at most 1")
 
     def survivors(self, losses: FloatArray, costs: FloatArray) -> IntArray:
-        """Who goes on, as ascending rows.
+        """Choose the survivors of a generation, as ascending rows.
 
         Args:
             losses: (N,).

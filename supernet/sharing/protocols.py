@@ -112,7 +112,7 @@ class SupportsCosts(Protocol):
     """What architectures cost, many at once, in the quantities that a search minimises or limits.
 
     Attributes:
-        names: of ``macs``, ``params``, ``memory`` (bytes) and ``latency_ms``, in the order of the columns.
+        names: such as those of :data:`supernet.cost.costs.COSTS`, in the order of the columns.
     """
 
     names: tuple[str, ...]

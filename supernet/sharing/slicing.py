@@ -38,7 +38,7 @@ class SharingError(UserError):
 
 @dataclass(frozen=True)
 class TensorSlice:
-    """``tensor[index]`` of the largest network's tensor ``key``; ``whole`` where that is all of it."""
+    """Slice of a tensor of the largest network: ``tensor[index]`` of the one called ``key``; ``whole`` where that is all."""
 
     index: Index
     whole: bool
@@ -63,7 +63,7 @@ class TensorSlice:
 
 @torch.inference_mode(False)  # the slices outlive the mode that they are first made in
 def slices_of(small: nn.Module, big: nn.Module) -> dict[str, TensorSlice]:
-    """For every parameter and buffer of ``small`` (of tied ones by the first name), the part of ``big``'s tensors.
+    """Find the slice of ``big``'s tensors for every parameter and buffer of ``small`` (tied ones by their first name).
 
     Raises:
         SharingError: when a module is missing in ``big``, differs in type, or cannot be cut out of it, or when tied tensors
@@ -115,7 +115,7 @@ def _check_tied(first: str, one: TensorSlice, second: str, other: TensorSlice) -
 
 
 def canonical_modules(module: nn.Module, canonical: str = "", name: str = "") -> Iterator[tuple[str, str, nn.Module]]:
-    """Every module with the name that it would have in the largest network, and its own."""
+    """Iterate over modules, each with the name that it would have in the largest network, and its own."""
     yield canonical, name, module
     renamed: dict[str, str] = getattr(module, "canonical", {})
     for key, child in module.named_children():
@@ -133,7 +133,7 @@ def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 @singledispatch
 def share(small: nn.Module, big: nn.Module) -> dict[str, Index]:
-    """Index into each tensor of ``big`` for each tensor of ``small``; by default they have to be equal in shape."""
+    """Slicing rule of a module type: the index into each tensor of ``big`` for ``small``'s; by default equal shapes."""
     mine, theirs = _own_tensors(small), _own_tensors(big)
     for name, tensor in mine.items():
         if name in theirs and tensor.shape != theirs[name].shape:

@@ -24,7 +24,7 @@ A = TypeVar("A")
 
 
 class Supernet(nn.Module, Generic[A]):
-    """Weights of ``space.largest``, shared by every architecture of the space.
+    """Supernet: the weights of ``space.largest``, shared by every architecture of the space.
 
     Args:
         build: from an architecture to its network, a plain ``nn.Module``.
@@ -55,7 +55,7 @@ class Supernet(nn.Module, Generic[A]):
         self._meta_networks: OrderedDict[A, _MetaNetwork] = OrderedDict()
 
     def forward(self, images: Tensor, arch: A) -> Any:
-        """Run ``arch`` on the shared weights.
+        """Run an architecture on the shared weights.
 
         In training mode BatchNorm uses the batch's statistics; running statistics are written by the largest architecture
         alone, because a part of them would be the statistics of no network. Evaluate extracted, calibrated networks.
@@ -66,7 +66,7 @@ class Supernet(nn.Module, Generic[A]):
         return call_with(meta.module, self._tensors(meta.slices, scratch), meta.places, images)
 
     def extract(self, arch: A) -> nn.Module:
-        """``arch`` as an ordinary module with weights of its own, in this supernet's mode (train or eval).
+        """Extract an architecture as an ordinary module with weights of its own, in this supernet's mode (train or eval).
 
         Raises:
             ArchitectureError: when ``arch`` is outside of the space.

@@ -28,7 +28,7 @@ POOL = 16  # architectures drawn for every candidate: the nearest in cost are ab
 
 
 class Sampler(Generic[A]):
-    """Draws the architectures of a step from a space.
+    """Sample the architectures of a training step from a space.
 
     Args:
         space: what is open in this stage of the training.

@@ -34,7 +34,7 @@ class Phase(Generic[A]):
 
 @dataclass(frozen=True)
 class Step(Generic[A]):
-    """What one step does, known before any data is read."""
+    """One training step as planned: its architectures, images and learning rate, before any data is read."""
 
     number: int
     phase: Phase[A]
@@ -82,7 +82,7 @@ def multi_step(
 
 @dataclass
 class Plan(Generic[A]):
-    """The steps of a training, each computed from its number alone.
+    """Training plan: every step, computed from its number alone.
 
     Attributes:
         phases: one after another.

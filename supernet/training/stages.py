@@ -30,7 +30,7 @@ class RestrictableSpace(SupportsSpace[A], Protocol[A]):
 
 @dataclass(frozen=True)
 class Stage(Generic[A]):
-    """Some training on the part of the space that is open by then; its length is in steps, or else in epochs."""
+    """One stage of progressive shrinking: training on the part of the space that is open by then, for steps or epochs."""
 
     name: str
     space: RestrictableSpace[A]
@@ -40,7 +40,7 @@ class Stage(Generic[A]):
 
 
 def stages(space: RestrictableSpace[A], settings: Sequence[Mapping[str, Any]]) -> list[Stage[A]]:
-    """The stages of a training from their settings.
+    """Make the stages of progressive shrinking from their settings.
 
     Args:
         space: the whole space.

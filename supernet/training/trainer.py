@@ -182,7 +182,7 @@ class Trainer(Generic[A]):
 
     @torch.no_grad()
     def _chosen(self, step: Step[A], batch: Mapping[str, Any]) -> list[A]:
-        """What the sampler takes of each group of candidates, by their losses on this batch of this process."""
+        """Choose an architecture of each group of candidates by its loss on this batch of this process."""
 
         def loss(arch: A) -> float:
             with self._numbers():
@@ -208,8 +208,8 @@ class Trainer(Generic[A]):
             else:
                 self.average[name].copy_(tensor)
 
-    def forget(self) -> None:
-        """Drop the optimiser's and the average's memory of the weights, after they were changed from outside."""
+    def reset_optimizer(self) -> None:
+        """Reset the optimiser's state and the averaged weights, after the weights were changed from outside."""
         self.optimizer.state.clear()
         if self.average is not None:
             self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
@@ -219,7 +219,7 @@ class Trainer(Generic[A]):
         return self.average if self.average is not None else dict(self.model.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that ``load_state_dict`` needs to go on exactly."""
+        """State to restore by ``load_state_dict``, so that the training goes on exactly."""
         return {
             "done": self.done,
             "model": dict(self.model.state_dict()),
@@ -229,7 +229,7 @@ class Trainer(Generic[A]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.done = int(state["done"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

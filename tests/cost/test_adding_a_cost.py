@@ -11,7 +11,7 @@ import pandas as pd
 
 from tests.paths import ROOT
 
-#: ``supernet/cost/weights_mb.py``; its entry in ``supernet/cost/costs.py`` is ``WEIGHTS_MB``.
+#: A file of ``supernet/cost``; its entry in ``supernet/cost/costs.py`` is ``WEIGHTS_MB``.
 EXAMPLE = """from .description import Cost
 
 WEIGHTS_MB = Cost(
@@ -68,8 +68,7 @@ print([line for line in reference().splitlines() if "COST.OBJECTIVES" in line][0
 
 
 def test_contributing_shows_the_example() -> None:
-    document = (ROOT / "CONTRIBUTING.md").read_text()
-    assert f"```python\n{EXAMPLE}```" in document
+    assert f"```python\n{EXAMPLE}```" in (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def test_a_new_cost_is_an_objective_a_limit_a_column_and_a_tab(tmp_path: Path) -> None:

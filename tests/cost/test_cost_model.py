@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 from search_spaces import litepose
 from search_spaces.space import Space, choice, repeat
 from supernet.cost.cost_model import CostModel
-from supernet.cost.macs import count
+from supernet.cost.costs import COSTS
+from supernet.cost.macs import count, operations
 from supernet.errors import UserError
 from supernet.sharing.meta import meta_network
 from tests import reference
@@ -209,3 +212,31 @@ def test_codes_that_are_none_are_refused() -> None:
     codes[1, 1] = 2
     with pytest.raises(UserError, match=r"for stride, its options are 0 to 1, and -1 where it is absent"):
         model.params(codes)
+
+
+def activation_factors(
+    network: nn.Module, input_shape: tuple[int, ...], names: Mapping[str, str]
+) -> dict[str, tuple[int, ...]]:
+    """Positions and channels of the output of every convolution ("activations" of Radosavovic et al., CVPR 2020)."""
+    convolutions = [o for o in operations(network, input_shape, names) if o.kind == "conv"]
+    return {o.layer: (o.positions, o.weight[0]) for o in convolutions}
+
+
+def test_any_other_sum_over_layers_is_tabulated() -> None:
+    """As exact as the others, and once."""
+    model, codes = CostModel(Branches, SPACE), SPACE.sample_codes(40, np.random.default_rng(5))
+    activations = model.sum_of(activation_factors)
+    for code, found in zip(codes, activations(codes).tolist(), strict=True):
+        arch = SPACE.decode(code)
+        shape = (1, 3, *arch.input_hw)
+        assert found == sum(prod(factors) for factors in activation_factors(Branches(arch), shape, {}).values())
+    assert model.sum_of(activation_factors).func is activations.func  # type: ignore[attr-defined]
+
+
+def test_every_cost_has_names_of_its_own() -> None:
+    limits = [cost.limit for cost in COSTS.values()]
+    assert list(COSTS)[0] == "macs" and len(set(limits)) == len(COSTS)
+    assert all(name == cost.name and cost.title and cost.axis and cost.text(1.0) for name, cost in COSTS.items())
+    assert [COSTS[name].in_limit_units(2_500_000) for name in ("macs", "memory", "latency_ms")] == [
+        "2,500,000", "2.50", "2,500,000.00"
+    ]  # fmt: skip

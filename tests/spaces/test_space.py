@@ -80,7 +80,7 @@ def test_variation_stays_inside(space: Space[object]) -> None:
 
 @pytest.mark.parametrize("space", [SPACE, litepose.SMALL], ids=repr)
 def test_variation_of_many_is_valid_and_distributed_as_that_of_one(space: Space[object]) -> None:
-    """Every row decodes; a row among many has the distribution of a row alone."""
+    """Every row decodes; a row among many has the distribution of a single row."""
     rng = np.random.default_rng(0)
     one, two = space.sample_codes(1, rng), space.sample_codes(1, rng)
     first, second = space.decode(one[0]), space.decode(two[0])
@@ -89,8 +89,8 @@ def test_variation_of_many_is_valid_and_distributed_as_that_of_one(space: Space[
     assert (many != one).any(axis=1).all() and len({tuple(row) for row in many}) > 4
     assert np.abs((many == one).mean(axis=0) - (single == one).mean(axis=0)).max() < 0.1
     children = space.crossover_codes(np.tile(one, (600, 1)), np.tile(two, (600, 1)), rng)
-    alone = np.stack([space.encode(space.crossover(first, second, rng)) for _ in range(600)])
-    assert np.abs((children == one).mean(axis=0) - (alone == one).mean(axis=0)).max() < 0.1
+    single = np.stack([space.encode(space.crossover(first, second, rng)) for _ in range(600)])
+    assert np.abs((children == one).mean(axis=0) - (single == one).mean(axis=0)).max() < 0.1
     for row in [*many[:100], *children[:100]]:
         assert (space.encode(space.decode(row)) == row).all()
 

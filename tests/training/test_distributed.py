@@ -77,17 +77,17 @@ def apart(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
 @pytest.mark.parametrize(("make", "size", "accumulate"), [(build, 2, 1), (frozen, 2, 1), (frozen, 2, 2), (build, 4, 1)])
 def test_processes_train_as_one(tmp_path: Path, make: Callable[[Arch], nn.Module], size: int, accumulate: int) -> None:
     """BatchNorm synchronised or frozen: weights, running statistics, averages and losses of one process, to 1e-10."""
-    alone = train(0, 1, make=make)
+    single = train(0, 1, make=make)
     for found in together(tmp_path, partial(train, make=make, accumulate=accumulate), size):
-        assert apart(found["weights"], alone["weights"]) < 1e-10
-        assert found["losses"] == pytest.approx(alone["losses"], rel=1e-6)
+        assert apart(found["weights"], single["weights"]) < 1e-10
+        assert found["losses"] == pytest.approx(single["losses"], rel=1e-6)
 
 
 def test_unsynchronised_statistics_are_another_training(tmp_path: Path) -> None:
     """The comparison above can fail: without the exchange of statistics the weights differ."""
-    alone = train(0, 1)
+    single = train(0, 1)
     for found in together(tmp_path, partial(train, make=partial(build))):
-        assert apart(found["weights"], alone["weights"]) > 1e-4
+        assert apart(found["weights"], single["weights"]) > 1e-4
 
 
 def test_different_architectures_on_every_process(tmp_path: Path) -> None:
@@ -117,13 +117,13 @@ def gradients(rank: int, size: int) -> dict[str, Tensor]:
 
 def test_different_architectures_give_the_mean_of_their_gradients(tmp_path: Path) -> None:
     """Of one step of two processes: what each finds alone, where a weight that an architecture lacks counts as zero."""
-    alone = [gradients(rank, 2) for rank in range(2)]
-    assert not torch.equal(alone[0].pop("architecture"), alone[1].pop("architecture"))
-    only_one = [name for name in alone[0] if not torch.equal(alone[0][name] != 0, alone[1][name] != 0)]
+    single = [gradients(rank, 2) for rank in range(2)]
+    assert not torch.equal(single[0].pop("architecture"), single[1].pop("architecture"))
+    only_one = [name for name in single[0] if not torch.equal(single[0][name] != 0, single[1][name] != 0)]
     assert only_one  # one is wider, the other has the larger kernel
     for found in together(tmp_path, gradients):
-        assert apart({name: found[name] for name in alone[0]}, {
-            name: (gradient + alone[1][name]) / 2 for name, gradient in alone[0].items()
+        assert apart({name: found[name] for name in single[0]}, {
+            name: (gradient + single[1][name]) / 2 for name, gradient in single[0].items()
         }) < 1e-12  # fmt: skip
 
 
@@ -140,9 +140,9 @@ def statistics(rank: int, size: int, counts: tuple[int, ...]) -> dict[str, Tenso
 @pytest.mark.parametrize(("size", "counts"), [(2, (8, 8, 4)), (4, (8, 8))])
 def test_calibration_pools_over_processes(tmp_path: Path, size: int, counts: tuple[int, ...]) -> None:
     """Statistics of one process over all batches, to 1e-12, though some process has fewer of them or none."""
-    alone = statistics(0, 1, counts)
+    single = statistics(0, 1, counts)
     for found in together(tmp_path, partial(statistics, counts=counts), size):
-        assert apart(found, alone) < 1e-12
+        assert apart(found, single) < 1e-12
 
 
 def without_images(rank: int, size: int) -> str:
