@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import re
-import runpy
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,11 +77,20 @@ def reference() -> str:
         main = importlib.import_module(f"supernet.cli.{name}").main
         parts.append(_section(name, f"`pose-supernet {name}` or `python {script}`", parser_of(main, script)))
     for name in TOOLS:
-        parser = parser_of(runpy.run_path(str(ROOT / "tools" / f"{name}.py"))["main"], f"tools/{name}.py")
+        parser = parser_of(_tool(name).main, f"tools/{name}.py")
         does = _sentence(str(parser.description))
         overview.append({"program": f"[`{name}`](#{name})", "script": f"`tools/{name}.py`", "what it does": does})
         parts.append(_section(name, f"`python tools/{name}.py`", parser))
     return "\n".join([HEAD, markdown_table(pd.DataFrame(overview)), "", *parts])
+
+
+def _tool(name: str) -> Any:
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _sentence(text: str) -> str:

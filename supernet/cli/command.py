@@ -65,7 +65,8 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's own, with options and positional arguments in any order."""
         given = sys.argv[1:] if args is None else args
-        if not given and any(action.required and action.nargs != "*" for action in self._actions):
+        needed = any((action.required and action.nargs != "*") or action.dest == "weights" for action in self._actions)
+        if not given and needed:
             does, example = str(self.description).strip().partition("\n")[0], _first(str(self.epilog))
             self.exit(2, f"{does}\nBegin with: {example}   (all options: --help)\n")
         return self.parse_intermixed_args(given, namespace)

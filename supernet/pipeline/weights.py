@@ -69,7 +69,9 @@ def network_of(run: Run, given: str | None = None) -> tuple[nn.Module, Any]:
     superconfig, found = superconfig_of(run.cfg, given), description_of(path)
     if found is not None:
         _check(run, found, path)
-    if found is None and superconfig is None:
+    elif path.suffix == SUFFIX:
+        raise UserError(f"{path}: does not say its architecture; write it with tools/export.py")
+    elif superconfig is None:
         raise UserError(f"--superconfig is needed: the architecture of {path}")
     arch = run.architecture(superconfig) if superconfig is not None else None
     if found is not None:

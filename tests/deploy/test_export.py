@@ -345,7 +345,9 @@ def test_files_that_are_no_such_network(made: Place, capsys: pytest.CaptureFixtu
     other.write_text(json.dumps(hrnet.to_json(replace(NETWORKS["people"][1], resolution=(128, 96)))))
     assert "is of another architecture than --superconfig" in line("people", people, "--superconfig", other)
     crowdpose = ["DATASET.DATASET", "crowdpose", "MODEL.NUM_JOINTS", 14]
-    assert "people.onnx: is for 17 joints, DATASET.DATASET crowdpose has 14" in line("people", people, *crowdpose)
+    assert "people.onnx: is for 17 joints, coco's; DATASET.DATASET crowdpose has 14" in line(
+        "people", people, *crowdpose
+    )
     stranger = onnx.load(crowd)
     del stranger.metadata_props[:]
     onnx.save(stranger, tmp_path / "stranger.onnx")

@@ -21,6 +21,7 @@ from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline.fit import Keeping, fit
 from supernet.pipeline.provenance import finished
+from supernet.pipeline.steps import BATCH
 from supernet.pose.datasets.images import read_image
 from supernet.pose.datasets.loader import load
 from tests.io.test_files import full_disk
@@ -49,7 +50,7 @@ def go(folder: Path, act: Act = lambda number: None, **changes: Any) -> None:
     trainer, plan = training(STEPS)
     for name, value in changes.items():
         setattr(plan if name == "batch" else trainer, name, value)
-    fit(folder, "tiny", trainer, plan, task, [], {"SEED": 1}, {}, keeping)
+    fit(folder, "tiny", trainer, plan, task, [], {"SEED": 1, BATCH: plan.batch}, {}, keeping)
 
 
 def at(step: int, act: Callable[[], Any]) -> Act:
@@ -143,7 +144,9 @@ def test_resuming_can_be_switched_off(
 
 def test_another_number_of_images(stopped: Path) -> None:
     """As another number of processes would have it."""
-    with pytest.raises(UserError, match="was made with 4 images a step, now there are 8; start as many processes as"):
+    with pytest.raises(
+        UserError, match=r"was made with TRAIN.IMAGES_PER_GPU x .* 4, now it is 8; start as many processes as"
+    ):
         go(stopped, batch=8)
 
 
@@ -292,11 +295,11 @@ def test_a_killed_data_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_finished_training_is_known_again(tmp_path: Path) -> None:
     """By its settings."""
-    assert not finished(tmp_path, {"SEED": 1})
+    assert not finished(tmp_path, {"SEED": 1, BATCH: 4})
     go(tmp_path)
-    assert finished(tmp_path, {"SEED": 1})
+    assert finished(tmp_path, {"SEED": 1, BATCH: 4})
     with pytest.raises(UserError, match="was made with SEED 1, now it is 2"):
-        finished(tmp_path, {"SEED": 2})
+        finished(tmp_path, {"SEED": 2, BATCH: 4})
 
 
 @pytest.mark.slow
