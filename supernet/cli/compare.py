@@ -13,6 +13,7 @@ from search_spaces.space import codec
 
 from ..config.loading import load_config, plain
 from ..errors import UserError
+from ..io.run_folder import RunFolder
 from ..pipeline.reports import dataset_name
 from ..pipeline.run import Run
 from ..report.runs import Run as RunTables
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(folder: Path) -> Run:
-    config = folder / "config.yaml"
+    config = RunFolder(folder).config
     if not config.is_file():
         raise UserError(f"{folder}: no run folder, it has no config.yaml; give a folder that search.py made")
     return Run(load_config(config), config)

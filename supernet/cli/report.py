@@ -10,6 +10,7 @@ import yaml
 
 from ..config.loading import load_config
 from ..errors import UserError
+from ..io.run_folder import RunFolder
 from ..pipeline.html_page import PUBLISHED
 from ..pipeline.reports import write_documents
 from ..pipeline.run import Run
@@ -43,7 +44,7 @@ def score_of(folder: Path) -> Score:
 
 
 def _dataset_node(folder: Path) -> dict[str, Any]:
-    path = folder / "config.yaml"
+    path = RunFolder(folder).config
     try:
         dataset: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]
         kind_of(dataset["DATASET"])
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         published=options.published,
         approach=None if options.approach == "all" else options.approach,
     )
-    if (options.run / "subnets").is_dir():
+    if RunFolder(options.run).subnets.is_dir():
         run = _run(options.run)
         tables = (read_evaluated(options.run, which, run.score, percent=score.percent) for which in ("found", "random"))
         files = [*files, *write_documents(run, *(0 if table is None else len(table) for table in tables))]
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(folder: Path) -> Run:
     """The setting of a run folder, which may have been moved."""
     run = Run(
-        load_config(folder / "config.yaml"), settings_file(f"experiments/{folder.parent.name}/{folder.name}.yaml")
+        load_config(RunFolder(folder).config), settings_file(f"experiments/{folder.parent.name}/{folder.name}.yaml")
     )
     run.folder = folder
     return run

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..io.run_folder import ARCHITECTURE
 from ..pipeline.inputs import digest, network_training
 from ..pipeline.models import MODEL, superconfig_of
 from ..pipeline.process_group import ProcessGroup, process_group
@@ -46,7 +47,7 @@ def _show_plan(run: Run, options: argparse.Namespace) -> None:
 def _folder_of(run: Run, superconfig: str) -> Path:
     """Where one architecture is trained; search.py and weight_transfer.py call every one's file arch.json."""
     path = Path(superconfig)
-    name = path.resolve().parent.name if path.name == "arch.json" else path.stem
+    name = path.resolve().parent.name if path.name == ARCHITECTURE else path.stem
     return run.paths.trained(name)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-WEIGHTS, CHECKPOINT, ARCHITECTURE = "weights.pt", "checkpoint.pt", "arch.json"
+WEIGHTS, CHECKPOINT, ARCHITECTURE, LOG = "weights.pt", "checkpoint.pt", "arch.json", "log.csv"
 
 
 @dataclass(frozen=True)

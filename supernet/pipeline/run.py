@@ -261,7 +261,7 @@ class Run:
 
     def keep_config(self, folder: Path) -> None:
         """Write the resolved configuration into the folder of what it makes."""
-        write_atomically(folder / "config.yaml", dump(self.cfg))
+        write_atomically(RunFolder(folder).config, dump(self.cfg))
 
 
 def architecture_of(family: ModuleType, name: str) -> Any:

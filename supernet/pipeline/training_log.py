@@ -11,6 +11,7 @@ from types import TracebackType
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ..io.files import write_atomically
+from ..io.run_folder import LOG
 
 
 class TrainingLog:
@@ -22,7 +23,7 @@ class TrainingLog:
     """
 
     def __init__(self, folder: Path, done: int) -> None:
-        path = folder / "log.csv"
+        path = folder / LOG
         rows: list[dict[str, str]] = []
         if path.exists() and done:
             with path.open(newline="") as file:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from ..cost.costs import COSTS
 from ..io.files import read_json, sha256, write_atomically
+from ..io.run_folder import LOG, RunFolder
 from ..search.journal import canonical_key
 from .architecture_text import architecture_lines
 from .diagram import LABEL, Network, draw_diagrams, legend
@@ -98,7 +99,7 @@ def write_html(
     plots |= {"costs": score_tabs(series, metric, [name for name in COSTS if name in front])}
     if fidelity is not None:
         plots["agreement"] = agreement_figure(fidelity[0], metric)
-    config = folder / "config.yaml"
+    config = RunFolder(folder).config
     content = {
         "title": title or folder.name,
         "subtitle": _subtitle(metric, front, comparison),
@@ -121,7 +122,7 @@ def write_html(
         "environment": as_facts({**environment(), **_versions()}),
         "config": config.read_text(encoding="utf-8") if config.is_file() else "",
     }
-    path = folder / "report.html"
+    path = RunFolder(folder).report("html")
     write_atomically(path, render("report.html", plots, content))
     return path
 
@@ -174,7 +175,7 @@ def select_subnets(folder: Path, front: pd.DataFrame, comparison: pd.DataFrame, 
     by_arch: dict[str, Any] = {canonical_key(json.loads(row["arch"])): row for _, row in front.iterrows()}
     rows = []
     for _, row in comparison.iterrows():
-        file = folder / "subnets" / str(row["name"]) / "arch.json"
+        file = RunFolder(folder).subnet(str(row["name"])).architecture
         arch = read_json(file) if file.is_file() else None
         origin = by_arch.get(canonical_key(arch), {})
         text = text_of(arch, describe) if arch is not None else ""
@@ -218,12 +219,12 @@ def _series(
 
 def _curves(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """The loss of the supernet by stage, and that of each subnet's retraining."""
-    plots = {}
-    log = _optional(folder / "supernet" / "log.csv", "step", "stage", "loss")
+    run, plots = RunFolder(folder), {}
+    log = _optional(run.supernet / LOG, "step", "stage", "loss")
     if log is not None:
         stages = [(str(stage), log[log["stage"] == stage]) for stage in log["stage"].unique()]
         plots["supernet-loss"] = curve_figure(stages, "loss")
-    logs = [(name, _optional(folder / "subnets" / name / "retrained" / "log.csv", "step", "loss")) for name in names]
+    logs = [(name, _optional(run.subnet(name).retrained / LOG, "step", "loss")) for name in names]
     retrained = [(name, log) for name, log in logs if log is not None]
     if retrained:
         plots["subnet-loss"] = curve_figure(retrained, "loss")
@@ -232,10 +233,10 @@ def _curves(folder: Path, names: Sequence[str]) -> dict[str, Any]:
 
 def _fidelity(folder: Path, percent: bool) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Scores and rank correlations of the run's supernet, where tools/fidelity.py measured them."""
-    weights = folder / "supernet" / "weights.pt"
+    weights = RunFolder(folder).supernet_weights
     if not weights.is_file():
         return None
-    mine = folder / "fidelity" / sha256(weights)[:12]
+    mine = RunFolder(folder).fidelity / sha256(weights)[:12]
     scores = _optional(mine / "scores.csv", "supernet", "test", "macs")
     table = _optional(mine / "correlations.csv", "evaluated on", "predictor", "band", "kendall", "spearman")
     if scores is None or table is None:
@@ -250,7 +251,7 @@ def _fidelity(folder: Path, percent: bool) -> tuple[pd.DataFrame, pd.DataFrame] 
 
 def _predictor(folder: Path, percent: bool) -> pd.DataFrame | None:
     """How good the search's predictor was, by generation, with errors in percent of the score; None where there was none."""
-    table = _optional(folder / "search" / "predictor.csv", "evaluated")
+    table = _optional(RunFolder(folder).predictor, "evaluated")
     if table is None:
         return None
     errors = {name: f"{name} (%)" for name in ("error", "deviation") if name in table}

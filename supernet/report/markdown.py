@@ -15,6 +15,7 @@ import torch
 
 from ..cost.costs import COSTS, macs_label
 from ..io.files import write_atomically
+from ..io.run_folder import RunFolder
 from .tables import STAGES, read_comparison, read_front
 
 MOST_ROWS = 30  # of the front; the rest is in front.csv
@@ -60,7 +61,7 @@ def write_report(
     parts += ["## The searched front", *_front(front, metric)]
     if commands:
         parts += ["## Next", "```sh\n" + "\n".join(commands) + "\n```"]
-    path = folder / "report.md"
+    path = RunFolder(folder).report("md")
     write_atomically(path, "\n\n".join(parts) + "\n")
     return path
 

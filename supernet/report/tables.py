@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..errors import UserError
 from ..io.files import write_atomically
+from ..io.run_folder import RunFolder
 
 FRONT_COLUMNS = ("name", "macs", "params", "resolution", "arch")
 STAGES = {
@@ -52,7 +53,7 @@ def read_front(folder: Path, metric: str, *, percent: bool = False) -> pd.DataFr
     Raises:
         UserError: when it is missing, empty, or lacks a column.
     """
-    table = read_table(folder / "front.csv", (*FRONT_COLUMNS, metric), "run search.py first")
+    table = read_table(RunFolder(folder).front, (*FRONT_COLUMNS, metric), "run search.py first")
     if table.empty:
         raise UserError(f"{folder / 'front.csv'}: no architectures; run search.py again with more SEARCH.EVALUATIONS")
     return as_fractions(table, [metric], percent).sort_values("macs", ignore_index=True)
@@ -68,7 +69,7 @@ def read_comparison(folder: Path, *, percent: bool = False) -> pd.DataFrame:
     Raises:
         UserError: when it is missing or lacks a column.
     """
-    path = folder / "comparison.csv"
+    path = RunFolder(folder).comparison
     if path.is_file() and not path.read_text(encoding="utf-8").strip():
         return pd.DataFrame(columns=list(COMPARISON_COLUMNS))  # a run without budgets compares nothing
     table = read_table(path, COMPARISON_COLUMNS, "run search.py first").sort_values("macs", ignore_index=True)
@@ -87,7 +88,7 @@ def read_evaluated(folder: Path, which: str, metric: str, *, percent: bool = Fal
     Raises:
         UserError: when the file lacks a column.
     """
-    path = folder / "search" / f"{which}.csv"
+    path = RunFolder(folder).evaluated(which)
     if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         return None
     return as_fractions(read_table(path, ("macs", metric), "run search.py again"), [metric], percent)
