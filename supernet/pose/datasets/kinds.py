@@ -8,11 +8,13 @@ from supernet.pose.datasets.crowdpose import CrowdPose
 from supernet.pose.datasets.kind import DatasetKind
 from supernet.pose.datasets.mpii import Mpii
 from supernet.pose.keypoints import Skeleton
+from supernet.pose.datasets.own_keypoints import OwnKeypoints
 
 KINDS: list[DatasetKind] = [
     Coco(),
     CrowdPose(),
     Mpii(),
+    OwnKeypoints(),
 ]
 
 
