@@ -18,7 +18,8 @@ from ..pose.datasets.own_keypoints import OwnKeypoints
 from ..pose.keypoints import Skeleton
 from ..pose.protocols import Approach, Evaluator, KeypointDataset
 from ..pose.skeleton_file import KEYS, skeleton_of, summary
-from ..pose.synthetic.dataset import LAYOUTS, is_made, make_synthetic
+from ..pose.synthetic.dataset import LAYOUTS, PEOPLE, is_made, make_synthetic
+from ..pose.synthetic.objects import LAYOUT as OBJECTS
 from .progress import Progress, say
 
 
@@ -94,7 +95,14 @@ class Data:
         data, name = self.cfg.DATASET, self.kind.name
         root = self._path(data.ROOT)
         if data.SYNTHETIC.TRAIN:
-            if name not in LAYOUTS:
+            subject = data.SYNTHETIC.SUBJECT
+            folder = OBJECTS if subject != PEOPLE else "coco" if self.kind.own_skeleton else name
+            if subject != PEOPLE and not self.kind.own_skeleton:
+                raise UserError(
+                    f"DATASET.SYNTHETIC.SUBJECT {subject} has joints of its own: set DATASET.DATASET to keypoints or "
+                    "keypoints_bottom_up"
+                )
+            if folder not in (*LAYOUTS, OBJECTS):
                 raise UserError(
                     f"the synthetic dataset has no annotations of {name}, only {', '.join(LAYOUTS)}: set "
                     "DATASET.SYNTHETIC.TRAIN to 0"
@@ -107,11 +115,12 @@ class Data:
                 "height": made.SIZE[1],
                 "max_people": made.MAX_PEOPLE,
                 "seed": made.SEED,
+                "subject": subject,
             }
             if not is_made(root, **wanted):
                 with Progress(f"drawing the synthetic dataset into {root}", made.TRAIN + made.VAL) as progress:
                     make_synthetic(root, **wanted, progress=lambda done, _: progress.to(done))
-            return root / name
+            return root / folder
         if not root.is_dir() or not data.ROOT:
             raise UserError(f"DATASET.ROOT {str(root)!r} is not a folder; set it to where {name} lies")
         return root

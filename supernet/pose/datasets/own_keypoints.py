@@ -77,8 +77,26 @@ class OwnKeypoints(CocoKind):
     def images(self, files: Files) -> PoseDataset:
         """The images of a split, with everybody on them."""
         skeleton = self.skeleton  # which may read the file
-        return PoseDataset(*files, skeleton, self._contents.pop(files.annotations, None))
+        content = self._contents.pop(files.annotations, None)
+        if content is None and files.annotations.is_file():
+            content = read_json(files.annotations, max_bytes=_LARGEST_FILE)
+        return PoseDataset(*files, skeleton, _named(content, skeleton))
 
     def compare_joint_names(self, dataset: KeypointDataset[Any]) -> None:
         """Refuse a file whose joints are not those of the skeleton."""
         compare_joint_names(dataset, self.skeleton, "give files with the same joints in the same order")
+
+
+def _named(content: Any, skeleton: Skeleton) -> Any:
+    """The content of a file; where no category names joints, those with annotated keypoints have the skeleton's."""
+    if not isinstance(content, dict) or categories_of(content.get("categories")):
+        return content
+    annotations = content.get("annotations")
+    entries = [entry for entry in annotations if isinstance(entry, dict)] if isinstance(annotations, list) else []
+    used = {entry["category_id"] for entry in entries if "keypoints" in entry and isinstance(entry.get("category_id"), int)}
+    if not used:
+        return content
+    posed = [{"id": id, "name": skeleton.name, "keypoints": list(skeleton.joints)} for id in sorted(used)]
+    others = content.get("categories")
+    kept = [entry for entry in others if isinstance(entry, dict) and entry.get("id") not in used] if isinstance(others, list) else []
+    return {**content, "categories": [*posed, *kept]}
