@@ -15,11 +15,13 @@ from ..io.files import read_json
 from ..pose.datasets.kind import DatasetKind, Files
 from ..pose.datasets.kinds import kind_of
 from ..pose.datasets.own_keypoints import OwnKeypoints
-from ..pose.keypoints import Skeleton
+from ..pose.keypoints import COCO, Skeleton
 from ..pose.protocols import Approach, Evaluator, KeypointDataset
 from ..pose.skeleton_file import KEYS, skeleton_of, summary
 from ..pose.synthetic.dataset import LAYOUTS, PEOPLE, is_made, make_synthetic
 from ..pose.synthetic.objects import LAYOUT as OBJECTS
+from ..pose.synthetic.records import category
+from ..pose.synthetic.subjects import SUBJECTS
 from .progress import Progress, say
 
 
@@ -55,8 +57,13 @@ class Data:
     def _own_skeleton(self) -> Skeleton:
         """The skeleton of DATASET.SKELETON, and of the annotation file for what that leaves out."""
         values, source = self._skeleton_values()
+        made = self.cfg.DATASET.SYNTHETIC
         if "joints" in values:
             skeleton = skeleton_of(values, source)
+        elif made.TRAIN:  # known without drawing anything
+            drawn = COCO if made.SUBJECT == PEOPLE else SUBJECTS[made.SUBJECT][0]
+            named = category(drawn, "person" if made.SUBJECT == PEOPLE else drawn.name)
+            skeleton, source = skeleton_of(values, source, named), "the synthetic dataset"
         else:
             assert isinstance(self.kind, OwnKeypoints)
             train, test = self.files("TRAIN").annotations, self.files("TEST").annotations
