@@ -108,6 +108,14 @@ def mirrored_pairs(joints: Sequence[str]) -> tuple[Pair, ...]:
     return tuple(dict.fromkeys(pairs.values()))
 
 
+def unpaired(joints: Sequence[str]) -> tuple[str, ...]:
+    """The joints whose names say left or right, and that have no partner of the other side by their names."""
+    paired = {index for pair in mirrored_pairs(joints) for index in pair}
+    return tuple(
+        joint for index, joint in enumerate(joints) if index not in paired and {"left", "right"} & set(_words(joint))
+    )
+
+
 def spelled_alike(first: str, second: str) -> bool:
     """Whether two names differ at most in case and in what stands between words: ``Left Eye`` and ``left_eye``."""
     return plain_name(first) == plain_name(second)

@@ -17,13 +17,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import UserError
-from .keypoints import Pair, Skeleton
+from .keypoints import Pair, Skeleton, unpaired
 
 #: The OKS constant of a joint of which nothing is known. COCO's lie between 0.025 (eyes) and 0.107 (hips). With this one OKS
 #: falls to 0.5 at a distance of 12 % of the square root of the area.
 SIGMA = 0.05
 KEYS = ("name", "joints", "limbs", "flip_pairs", "sigmas", "upper_body")
 _MOST = 1000
+_SHOWN = 20  # pairs, in the line that says what is meant
 
 
 def skeleton_of(values: Mapping[str, Any], source: str, category: Mapping[str, Any] | None = None) -> Skeleton:
@@ -74,9 +75,12 @@ def to_json(skeleton: Skeleton) -> dict[str, Any]:
 
 def summary(skeleton: Skeleton, source: str) -> str:
     """One line that says what is meant by a skeleton: joints, flip pairs, sigmas."""
-    pairs = ", ".join(f"{skeleton.joints[left]}/{skeleton.joints[right]}" for left, right in skeleton.flip_pairs)
-    known = "" if skeleton.pairs is not None else " by their names"
-    flips = f"mirroring exchanges{known} {pairs}" if pairs else f"mirroring exchanges{known} no joints"
+    shown = [f"{skeleton.joints[left]}/{skeleton.joints[right]}" for left, right in skeleton.flip_pairs]
+    more = f" and {len(shown) - _SHOWN} more pairs" if len(shown) > _SHOWN else ""
+    guessed = skeleton.pairs is None
+    flips = f"mirroring exchanges{' by their names' if guessed else ''} {', '.join(shown[:_SHOWN]) or 'no joints'}{more}"
+    if guessed and (alone := unpaired(skeleton.joints)):
+        flips += f" ({', '.join(alone[:_SHOWN])}: no partner)"
     sigmas = set(skeleton.sigmas)
     oks = f"OKS sigma {min(sigmas):g}"
     oks += " for all" if len(sigmas) == 1 else f" to {max(sigmas):g}"

@@ -36,6 +36,13 @@ def test_a_file_sets_what_it_names() -> None:
     assert "OKS sigma 0.05 to 0.1 (" in summary(skeleton, "x") and "by their names" not in summary(skeleton, "x")
 
 
+def test_the_line_names_who_has_no_partner_and_stays_short() -> None:
+    joints = ["left_eye", "right_ear", "tail"]
+    assert "by their names no joints (left_eye, right_ear: no partner); " in summary(skeleton_of({"joints": joints}, "x"), "x")
+    many = [f"{side}_{number}" for side in ("left", "right") for number in range(50)]
+    assert "left_19/right_19 and 30 more pairs; OKS" in summary(skeleton_of({"joints": many}, "x"), "x")
+
+
 def test_what_is_written_is_read_back_whole() -> None:
     skeleton = skeleton_of({}, "cats.json", CATEGORY)
     again = skeleton_of(json.loads(json.dumps(to_json(skeleton))), "weights")
