@@ -82,7 +82,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "DATASET": {
         "ROOT": "",  # the dataset's folder
-        "DATASET": "coco_kpt",  # bottom-up: coco_kpt, crowd_pose_kpt, keypoints_bottom_up; top-down: coco, crowdpose, mpii, keypoints (own joints)
+        "DATASET": "coco_kpt",  # coco_kpt, crowd_pose_kpt, keypoints_bottom_up; top-down: coco, crowdpose, mpii, keypoints (own)
         "DATASET_TEST": "coco",  # read only; DATASET.DATASET says whose metric it is
         "NUM_JOINTS": 17,  # read only; see MODEL.NUM_JOINTS
         "MAX_NUM_PEOPLE": 30,  # people an image at most, in targets and in decoding
@@ -113,7 +113,7 @@ DEFAULTS: dict[str, Any] = {
         "NUM_JOINTS_HALF_BODY": 8,  # fewest joints for that
         "COLOR_RGB": False,  # top-down: RGB images, not BGR
         # From here on, this toolkit's own.
-        "SKELETON": "",  # own joints: a JSON file, or its keys here: flip_pairs, sigmas, limbs, upper_body; '' = as the annotations say
+        "SKELETON": "",  # own joints: JSON file, or its keys here: flip_pairs, sigmas, limbs, upper_body; '' = annotations'
         "JOINT_NAMES": "compare",  # a file whose joints have other names than the skeleton's is refused; or ignore
         "SYNTHETIC": {  # with TRAIN > 0 the dataset is drawn into ROOT on first use; it wants FLIP 0 (coloured pads)
             "TRAIN": 0,  # training images

@@ -39,8 +39,8 @@ class Data:
             return OwnKeypoints(self._own_skeleton)
         if self.cfg.DATASET.SKELETON:
             raise UserError(
-                f"DATASET.SKELETON is for own joints, and DATASET.DATASET {self.cfg.DATASET.DATASET} has fixed ones: leave it out, "
-                "or set DATASET.DATASET to keypoints or keypoints_bottom_up"
+                f"DATASET.SKELETON is for own joints, and DATASET.DATASET {self.cfg.DATASET.DATASET} has fixed ones: leave it "
+                "out, or set DATASET.DATASET to keypoints or keypoints_bottom_up"
             )
         return kind
 
@@ -137,7 +137,10 @@ class Data:
 
     def files(self, part: str) -> Files:
         """Where DATASET.TRAIN or DATASET.TEST lies: in its usual place, or where ANNOTATIONS and IMAGES say."""
-        data, root = self.cfg.DATASET, self.root
+        data = self.cfg.DATASET
+        if data.ANNOTATIONS[part] and data.IMAGES[part] and not data.ROOT:
+            return Files(self._path(data.ANNOTATIONS[part]), self._path(data.IMAGES[part]))
+        root = self.root
         usual = self.kind.files(root, data[part])
         return Files(
             root / data.ANNOTATIONS[part] if data.ANNOTATIONS[part] else usual.annotations,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..io import checkpoint
@@ -34,6 +34,7 @@ def load_pretrained(network: nn.Module, build: Build, path: Path | str, skeleton
     """
     content = checkpoint.read(Path(path))
     source = _described_skeleton(content)
+    content = _of_supernet(checkpoint.state_dict_of(content, str(path)))
     if source is not None and _alike(source, skeleton):
         source = None
     if source is None:
@@ -50,11 +51,22 @@ def load_pretrained(network: nn.Module, build: Build, path: Path | str, skeleton
         raise UserError(f"{path}: {str(error).removeprefix('checkpoint: ')}") from None
     fresh = network.state_dict()
     mapped = rehead(
-        theirs.state_dict(), _shapes(theirs), _shapes(network), source, skeleton, fresh=fresh, probe=_probe(build, source)
+        theirs.state_dict(),
+        _shapes(theirs),
+        _shapes(network),
+        source,
+        skeleton,
+        fresh=fresh,
+        probe=_probe(build, source),
     )
     network.load_state_dict(mapped)
     _tell(path, loaded)
     say(_mapping(path, source, skeleton))
+
+
+def _of_supernet(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a supernet's largest network under that network's own names; others as they are."""
+    return {name.removeprefix("network."): tensor for name, tensor in weights.items()}
 
 
 def _tell(path: Path | str, loaded: checkpoint.Loaded) -> None:
@@ -65,7 +77,9 @@ def _tell(path: Path | str, loaded: checkpoint.Loaded) -> None:
 def _mapping(path: Path | str, source: Skeleton, skeleton: Skeleton) -> str:
     """What became of each joint, in one line."""
     own = [plain_name(joint) for joint in source.joints]
-    kept, others, fresh = [], [], []
+    kept: list[str] = []
+    others: list[str] = []
+    fresh: list[str] = []
     for joint, sources in zip(skeleton.joints, joint_sources(skeleton, source, lenient=True), strict=True):
         group = fresh if not sources else kept if plain_name(joint) in own else others
         group.append(joint)
@@ -74,7 +88,8 @@ def _mapping(path: Path | str, source: Skeleton, skeleton: Skeleton) -> str:
         parts.append(f"{', '.join(others)} begin with their neighbours'")
     if fresh:
         parts.append(f"{'all' if len(fresh) == skeleton.num_joints else ', '.join(fresh)} begin fresh")
-    return f"{path}: the body is loaded, and the head of {source.num_joints} joints made one of {skeleton.num_joints}: {', '.join(parts)}"
+    numbers = f"{source.num_joints} joints made one of {skeleton.num_joints}"
+    return f"{path}: the body is loaded, and the head of {numbers}: {', '.join(parts)}"
 
 
 def _described_skeleton(content: Any) -> Skeleton | None:

@@ -154,7 +154,7 @@ def backend_of(run: Run) -> str:
 
 
 def _load_pretrained(run: Run, network: nn.Module, arch: Any, path: Path | str) -> None:
-    load_pretrained(network, lambda joints: run.family.build(arch, joints=joints), path, run.skeleton)  # type: ignore[no-any-return]
+    load_pretrained(network, lambda joints: run.family.build(arch, joints=joints), path, run.skeleton)
 
 
 def _finished(run: Run, folder: Path, step: Step, processes: ProcessGroup) -> bool:

@@ -78,7 +78,9 @@ def summary(skeleton: Skeleton, source: str) -> str:
     shown = [f"{skeleton.joints[left]}/{skeleton.joints[right]}" for left, right in skeleton.flip_pairs]
     more = f" and {len(shown) - _SHOWN} more pairs" if len(shown) > _SHOWN else ""
     guessed = skeleton.pairs is None
-    flips = f"mirroring exchanges{' by their names' if guessed else ''} {', '.join(shown[:_SHOWN]) or 'no joints'}{more}"
+    flips = (
+        f"mirroring exchanges{' by their names' if guessed else ''} {', '.join(shown[:_SHOWN]) or 'no joints'}{more}"
+    )
     if guessed and (alone := unpaired(skeleton.joints)):
         flips += f" ({', '.join(alone[:_SHOWN])}: no partner)"
     sigmas = set(skeleton.sigmas)

@@ -25,7 +25,9 @@ SKELETONS = {"corners": CORNERS, "hands": HAND, "animals": ANIMAL}
 COMMON: dict[str, Any] = {
     "DEVICE": "cpu", "WORKERS": 0, "THREADS": 1, "RETRAIN": {"EPOCHS": 1},
     "SEARCH": {"EVALUATIONS": 3, "POPULATION": 2, "BUDGETS": {"S": 60_000_000}},
-    "DATASET": {"SYNTHETIC": {"TRAIN": 7, "VAL": 2, "SIZE": [96, 96], "MAX_PEOPLE": 1}, "SEARCH_IMAGES": 2, "CALIBRATION_IMAGES": 3},
+    "DATASET": {
+        "SYNTHETIC": {"TRAIN": 7, "VAL": 2, "SIZE": [96, 96], "MAX_PEOPLE": 1}, "SEARCH_IMAGES": 2, "CALIBRATION_IMAGES": 3,
+    },
 }  # fmt: skip
 TOP_DOWN: dict[str, Any] = {
     "SPACE": {"FAMILY": "hrnet", "NAME": "small", "RESTRICT": {"resolution": [[96, 64]], "width": [8], "modules": [1]}},
@@ -35,7 +37,11 @@ TOP_DOWN: dict[str, Any] = {
 }
 BOTTOM_UP: dict[str, Any] = yaml.safe_load((ROOT / "experiments" / "synthetic" / "litepose.yaml").read_text())
 BOTTOM_UP |= {
-    "SPACE": {"FAMILY": "litepose", "NAME": "small", "RESTRICT": {"resolution": [128], "depth": [1], "kernel": [3], "expansion": [2]}},
+    "SPACE": {
+        "FAMILY": "litepose",
+        "NAME": "small",
+        "RESTRICT": {"resolution": [128], "depth": [1], "kernel": [3], "expansion": [2]},
+    },
     "SUPERNET": {"STAGES": [{"name": "all", "open": ["deconv_width", "width"], "steps": 1, "lr": 0.005}]},
     "TRAIN": {"IMAGES_PER_GPU": 2},
 }
@@ -46,7 +52,14 @@ def settings(folder: Path, way: str, subject: str, **data: Any) -> list[str]:
     content = {**(TOP_DOWN if way == "keypoints" else BOTTOM_UP)}
     for node, values in COMMON.items():
         content[node] = {**content.get(node, {}), **values} if isinstance(values, dict) else values
-    content["DATASET"] |= {"DATASET": way, "TRAIN": "train2017", "TEST": "val2017", "ROOT": str(folder / "data"), "FLIP": 0.5, **data}
+    content["DATASET"] |= {
+        "DATASET": way,
+        "TRAIN": "train2017",
+        "TEST": "val2017",
+        "ROOT": str(folder / "data"),
+        "FLIP": 0.5,
+        **data,
+    }
     content["DATASET"]["SYNTHETIC"] = {**content["DATASET"]["SYNTHETIC"], "SUBJECT": subject}
     content["OUTPUT_DIR"] = str(folder / "output")
     content["MODEL"] = {}
@@ -78,7 +91,10 @@ def test_the_whole_loop(tmp_path: Path, way: str, subject: str, capsys: pytest.C
     arguments, expected = settings(tmp_path, way, subject, SKELETON={"sigmas": 0.06}), SKELETONS[subject]
     search.main(arguments)
     printed = capsys.readouterr().out
-    assert f"skeleton: {expected.name}, {expected.num_joints} joints of " in printed and "OKS sigma 0.06 for all" in printed
+    assert (
+        f"skeleton: {expected.name}, {expected.num_joints} joints of " in printed
+        and "OKS sigma 0.06 for all" in printed
+    )
     folder = tmp_path / "output" / tmp_path.name / "run"
     comparison = pd.read_csv(folder / "comparison.csv")
     assert comparison[["ap_transferred", "ap_calibrated", "ap_retrained"]].notna().all(axis=None)
@@ -96,7 +112,19 @@ def test_the_whole_loop(tmp_path: Path, way: str, subject: str, capsys: pytest.C
     people = estimator.predict(np.full((96, 96, 3), 90, np.uint8))
     assert all(person.keypoints.shape == (expected.num_joints, 3) for person in people)
     capsys.readouterr()
-    export.main(["--weights", str(weights), "--out", str(tmp_path / "net.onnx"), "--no-compile", "--repeats", "0", "DEVICE", "cpu"])
+    export.main(
+        [
+            "--weights",
+            str(weights),
+            "--out",
+            str(tmp_path / "net.onnx"),
+            "--no-compile",
+            "--repeats",
+            "0",
+            "DEVICE",
+            "cpu",
+        ]
+    )
     facts = OnnxNetwork(tmp_path / "net.onnx").facts
     assert facts["joints"] == str(expected.num_joints)
     assert json.loads(facts["pose_supernet"])["keypoints"]["joints"] == list(expected.joints)

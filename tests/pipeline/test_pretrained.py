@@ -79,7 +79,11 @@ def test_equally_many_joints_with_other_names_are_moved(
     found, own = outputs(ours), outputs(theirs)
     for joint, source in ((1, 1), (2, 0), (3, 2)):
         assert difference(found[0][:, joint], own[0][:, source]) < 1e-4
-    heads = [name for name, tensor in before.items() if name.endswith("weight") and tensor.shape[0] in (4, 8) and "final" in name]
+    heads = [
+        name
+        for name, tensor in before.items()
+        if name.endswith("weight") and tensor.shape[0] in (4, 8) and "final" in name
+    ]
     for name in heads:  # the tail's own row is that of the fresh network
         assert torch.equal(ours.state_dict()[name][0], before[name][0])
     assert heads and "tail begin fresh" in capsys.readouterr().out
@@ -92,6 +96,14 @@ def test_the_same_joints_are_loaded_as_they_are(
     load_pretrained(ours, build, write(tmp_path, theirs, ("Tail", "left_eye", "nose", "right_eye")), CAT)
     assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
     assert capsys.readouterr().out == ""
+
+
+def test_a_supernets_file_is_its_largest_networks(tmp_path: Path, build: Callable[[int], nn.Module]) -> None:
+    theirs, ours = build(4), build(4)
+    weights = {f"network.{name}": tensor for name, tensor in theirs.state_dict().items()}
+    checkpoint.save(tmp_path / "supernet.pt", {"state_dict": weights})
+    load_pretrained(ours, build, tmp_path / "supernet.pt", CAT)
+    assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
 
 
 def test_nothing_in_common_and_neighbours(

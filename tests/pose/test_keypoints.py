@@ -26,7 +26,9 @@ def test_left_and_right_are_read_in_every_spelling(joints: tuple[str, str]) -> N
     assert skeleton.sides == ("middle", "left", "right")
 
 
-@pytest.mark.parametrize("joints", [("lip", "rip"), ("left_eye", "nose"), ("bright", "blight"), ("ankle", "rankle"), ("L",)])
+@pytest.mark.parametrize(
+    "joints", [("lip", "rip"), ("left_eye", "nose"), ("bright", "blight"), ("ankle", "rankle"), ("L",)]
+)
 def test_other_names_are_no_pair(joints: tuple[str, ...]) -> None:
     assert mirrored_pairs(joints) == ()
 

@@ -16,7 +16,9 @@ CATEGORY = {"name": "cat", "keypoints": ["nose", "L_ear", "R_ear", "tail"], "ske
 def test_the_category_alone_is_enough() -> None:
     skeleton = skeleton_of({}, "cats.json", CATEGORY)
     assert skeleton.joints == ("nose", "L_ear", "R_ear", "tail") and skeleton.limbs == ((0, 1), (0, 2))
-    assert skeleton.flip_index == (0, 2, 1, 3) and skeleton.sigmas == (SIGMA,) * 4 and skeleton.upper_body == (0, 1, 2, 3)
+    assert (
+        skeleton.flip_index == (0, 2, 1, 3) and skeleton.sigmas == (SIGMA,) * 4 and skeleton.upper_body == (0, 1, 2, 3)
+    )
     assert summary(skeleton, "cats.json") == (
         "skeleton: cat, 4 joints of cats.json; mirroring exchanges by their names L_ear/R_ear; OKS sigma 0.05 for all "
         "(DATASET.SKELETON sets others)"
@@ -38,7 +40,9 @@ def test_a_file_sets_what_it_names() -> None:
 
 def test_the_line_names_who_has_no_partner_and_stays_short() -> None:
     joints = ["left_eye", "right_ear", "tail"]
-    assert "by their names no joints (left_eye, right_ear: no partner); " in summary(skeleton_of({"joints": joints}, "x"), "x")
+    assert "by their names no joints (left_eye, right_ear: no partner); " in summary(
+        skeleton_of({"joints": joints}, "x"), "x"
+    )
     many = [f"{side}_{number}" for side in ("left", "right") for number in range(50)]
     assert "left_19/right_19 and 30 more pairs; OKS" in summary(skeleton_of({"joints": many}, "x"), "x")
 
@@ -79,7 +83,9 @@ def test_what_is_wrong_is_one_line(values: dict[str, Any], message: str) -> None
 
 @pytest.mark.parametrize("limbs", [[[0, 1]], [[1, 5]], [[1]], [["nose", "tail"]], [3]])
 def test_limbs_of_a_category_count_from_one(limbs: Any) -> None:
-    with pytest.raises(UserError, match="no two numbers of joints from 1 to 4; correct it, or give limbs in DATASET.SKELETON"):
+    with pytest.raises(
+        UserError, match="no two numbers of joints from 1 to 4; correct it, or give limbs in DATASET.SKELETON"
+    ):
         skeleton_of({}, "cats.json", CATEGORY | {"skeleton": limbs})
     assert skeleton_of({"limbs": []}, "cats.json", CATEGORY | {"skeleton": limbs}).limbs == ()
 

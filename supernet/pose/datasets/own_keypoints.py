@@ -93,10 +93,16 @@ def _named(content: Any, skeleton: Skeleton) -> Any:
         return content
     annotations = content.get("annotations")
     entries = [entry for entry in annotations if isinstance(entry, dict)] if isinstance(annotations, list) else []
-    used = {entry["category_id"] for entry in entries if "keypoints" in entry and isinstance(entry.get("category_id"), int)}
+    used = {
+        entry["category_id"] for entry in entries if "keypoints" in entry and isinstance(entry.get("category_id"), int)
+    }
     if not used:
         return content
     posed = [{"id": id, "name": skeleton.name, "keypoints": list(skeleton.joints)} for id in sorted(used)]
     others = content.get("categories")
-    kept = [entry for entry in others if isinstance(entry, dict) and entry.get("id") not in used] if isinstance(others, list) else []
+    kept = (
+        [entry for entry in others if isinstance(entry, dict) and entry.get("id") not in used]
+        if isinstance(others, list)
+        else []
+    )
     return {**content, "categories": [*posed, *kept]}

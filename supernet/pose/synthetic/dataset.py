@@ -152,10 +152,9 @@ def make_synthetic(
     subject: str = PEOPLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Draw a crowd and write it under ``root/coco``, ``root/crowdpose`` and ``root/mpii`` in those layouts, or other things
-    under ``root/keypoints`` in COCO's format.
+    """Draw a crowd and write it under ``root/coco``, ``root/crowdpose`` and ``root/mpii`` in those layouts.
 
-    Returns at once when ``root`` already holds the data set of these arguments. Otherwise it is made in a folder beside
+    Other subjects than people are written under ``root/keypoints`` in COCO's format. Returns at once when ``root`` already holds the data set of these arguments. Otherwise it is made in a folder beside
     ``root`` and moved there when finished, so nothing half-made is ever found at ``root``. The same arguments give the
     same bytes of JSON and JPEG (the .mat file carries the time at which it was written).
 

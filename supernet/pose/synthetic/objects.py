@@ -56,7 +56,9 @@ def sample_things(rng: np.random.Generator, subject: str, width: int, height: in
         size = min(width, height) * rng.uniform(0.45, 0.8) * (0.8 if count > 2 else 1.0)
         angle = np.radians(rng.uniform(-rotation, rotation))
         matrix = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        spots = rng.uniform([0.35 * size] * 2, [max(width - 0.35 * size, 0.36 * size), max(height - 0.35 * size, 0.36 * size)], (8, 2))
+        spots = rng.uniform(
+            [0.35 * size] * 2, [max(width - 0.35 * size, 0.36 * size), max(height - 0.35 * size, 0.36 * size)], (8, 2)
+        )
         nearest = [min((float(np.hypot(*(spot - centre))) for centre in centres), default=0.0) for spot in spots]
         centre = spots[int(np.argmax(nearest))]  # away from the others
         centres = np.vstack([centres, centre])

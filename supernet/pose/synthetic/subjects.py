@@ -117,7 +117,10 @@ def sample_animal(rng: np.random.Generator) -> Drawing:
     joints = {f"{side}_eye": eye, f"{far}_eye": eye + [-0.015, -0.01], "nose": nose, "neck": neck, "root_of_tail": tail}
     shapes = []
     for leg, shift, shade in ((far, 0.07, 0.55), (side, 0.0, 0.85)):
-        for names, top in ((("shoulder", "elbow", "front_paw"), [-0.27, 0.02]), (("hip", "knee", "back_paw"), [0.3, 0.0])):
+        for names, top in (
+            (("shoulder", "elbow", "front_paw"), [-0.27, 0.02]),
+            (("hip", "knee", "back_paw"), [0.3, 0.0]),
+        ):
             first = np.array(top) + [shift, 0.0]
             second = first + [rng.uniform(-0.08, 0.08), 0.2]
             third = second + [rng.uniform(-0.08, 0.08), 0.2]
@@ -125,7 +128,10 @@ def sample_animal(rng: np.random.Generator) -> Drawing:
             shapes.append(Shape(np.array([first, second, third]), shade, 0.085))
             shapes.append(Shape(third[None], shade * 0.6, 0.1))
     body = Shape(np.array([[-0.25, -0.05], [0.3, -0.04]]), 1.0, 0.3)
-    head = [Shape(np.array([[-0.28, -0.08], neck, nose + [0.14, 0.0]]), 1.0, 0.16), Shape(np.array([nose, nose + [0.14, 0.0]]), 1.0, 0.1)]
+    head = [
+        Shape(np.array([[-0.28, -0.08], neck, nose + [0.14, 0.0]]), 1.0, 0.16),
+        Shape(np.array([nose, nose + [0.14, 0.0]]), 1.0, 0.1),
+    ]
     marks = [Shape(nose[None], 0.35, 0.06), Shape(eye[None], 0.2, 0.045)]
     ending = Shape(np.array([tail, tail + [0.16, rng.uniform(-0.1, 0.2)]]), 0.7, 0.05)
     drawing = Drawing(

@@ -40,7 +40,12 @@ def make(root: Path, names: list[str] | None, split: str = "train", category: in
              "keypoints": np.column_stack([xy, np.full(joints, 2)]).ravel().tolist(), "num_keypoints": joints}
         )  # fmt: skip
     named = {} if names is None else {"keypoints": names}
-    content = {"images": images, "annotations": things, "categories": [{"id": category, "name": "cat", **named}], **changes}
+    content = {
+        "images": images,
+        "annotations": things,
+        "categories": [{"id": category, "name": "cat", **named}],
+        **changes,
+    }
     file = root / "annotations" / f"{split}.json"
     file.write_text(json.dumps(content))
     return file
@@ -75,7 +80,12 @@ def test_results_carry_the_files_own_category(tmp_path: Path, way: str) -> None:
         found = run.task.detect_all(network, dataset, arch.input_hw)
         assert found and {result["category_id"] for result in found} == {0}
         truth = [
-            {"image_id": entry["image_id"], "category_id": found[0]["category_id"], "keypoints": entry["keypoints"], "score": 1.0}
+            {
+                "image_id": entry["image_id"],
+                "category_id": found[0]["category_id"],
+                "keypoints": entry["keypoints"],
+                "score": 1.0,
+            }
             for entry in dataset.ground_truth()["annotations"]
         ]
         assert run.evaluator(dataset).evaluate(truth)["AP"] == pytest.approx(1.0)
@@ -86,7 +96,9 @@ def test_results_of_people_carry_it_too(tmp_path: Path) -> None:
     file = ("DATASET.ANNOTATIONS.TEST", "annotations/train.json", "DATASET.IMAGES.TEST", "images/train")
     run = run_of(tmp_path, "coco", *file)
     arch = small(run)
-    assert {result["category_id"] for result in run.task.detect_all(run.build(arch).eval(), run.test, arch.input_hw)} == {0}
+    assert {
+        result["category_id"] for result in run.task.detect_all(run.build(arch).eval(), run.test, arch.input_hw)
+    } == {0}
 
 
 @pytest.mark.parametrize(
@@ -103,12 +115,27 @@ def test_where_files_lie(tmp_path: Path, file: str, folder: str) -> None:
     assert OwnKeypoints().files(tmp_path, "train") == (tmp_path / file, tmp_path / folder)
 
 
+def test_files_that_are_all_named_need_no_root(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        make(tmp_path, NAMES, split)
+    given: list[str] = []
+    for part, split in (("TRAIN", "train"), ("TEST", "val")):
+        given += [f"DATASET.ANNOTATIONS.{part}", str(tmp_path / "annotations" / f"{split}.json")]
+        given += [f"DATASET.IMAGES.{part}", str(tmp_path / "images" / split)]
+    run = run_of(Path(""), "keypoints", "DATASET.ROOT", "", *given)
+    assert len(run.train) == 4 and len(run.test) == 6
+    with pytest.raises(UserError, match="DATASET.ROOT '.*' is not a folder"):
+        run_of(tmp_path, "keypoints", "DATASET.ROOT", "", *given[:4]).test  # noqa: B018
+
+
 def test_the_test_file_tells_the_joints_where_there_is_no_other(tmp_path: Path) -> None:
     make(tmp_path, NAMES, "val")
     run = run_of(tmp_path, "keypoints")
     assert run.skeleton.joints == tuple(NAMES) and len(run.test) == 6
     (tmp_path / "annotations" / "val.json").unlink()
-    with pytest.raises(UserError, match="annotation file .*train.json does not exist: set DATASET.ROOT or DATASET.ANNOTATIONS"):
+    with pytest.raises(
+        UserError, match="annotation file .*train.json does not exist: set DATASET.ROOT or DATASET.ANNOTATIONS"
+    ):
         run_of(tmp_path, "keypoints").skeleton  # noqa: B018
 
 
@@ -143,14 +170,18 @@ def test_both_files_need_the_same_joints(tmp_path: Path) -> None:
     make(tmp_path, NAMES)
     make(tmp_path, ["nose", "R_ear", "L_ear", "tail"], "val")
     run = run_of(tmp_path, "keypoints")
-    with pytest.raises(UserError, match="val.json: joint 2 of category 'cat' is 'R_ear' where cat has 'L_ear': give files with"):
+    with pytest.raises(
+        UserError, match="val.json: joint 2 of category 'cat' is 'R_ear' where cat has 'L_ear': give files with"
+    ):
         run.test  # noqa: B018
 
 
 def test_categories_with_different_joints_are_refused(tmp_path: Path) -> None:
     two = [{"id": 1, "name": "cat", "keypoints": NAMES}, {"id": 2, "name": "dog", "keypoints": NAMES[::-1]}]
     make(tmp_path, NAMES, categories=two)
-    with pytest.raises(UserError, match="categories 'cat' and 'dog' have different joints, and a network has one skeleton"):
+    with pytest.raises(
+        UserError, match="categories 'cat' and 'dog' have different joints, and a network has one skeleton"
+    ):
         run_of(tmp_path, "keypoints").skeleton  # noqa: B018
 
 

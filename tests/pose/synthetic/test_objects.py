@@ -60,7 +60,10 @@ def test_an_animal_shows_its_left_side_where_it_faces_left() -> None:
 
 
 def test_hands_are_left_and_right_ones() -> None:
-    sides = {bool(drawing.joints["thumb4"][0] < drawing.joints["pinky_finger4"][0]) for drawing in drawn_from(SUBJECTS["hands"][1])}
+    sides = {
+        bool(drawing.joints["thumb4"][0] < drawing.joints["pinky_finger4"][0])
+        for drawing in drawn_from(SUBJECTS["hands"][1])
+    }
     assert sides == {True, False} and HAND.flip_pairs == ()
 
 
@@ -68,7 +71,9 @@ def test_the_program_writes_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixt
     given = ["--subject", "hands", "--train", "3", "--val", "1", "--size", "64x64", "--max-people", "2"]
     for name in ("first", "second"):
         assert program.main(["--root", str(tmp_path / name), *given]) == 0
-    first, second = (sorted(file for file in (tmp_path / name).rglob("*.*") if file.is_file()) for name in ("first", "second"))
+    first, second = (
+        sorted(file for file in (tmp_path / name).rglob("*.*") if file.is_file()) for name in ("first", "second")
+    )
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second] and len(first) == 7
     content = json.loads((tmp_path / "first/keypoints/annotations/train2017.json").read_text())
     assert content["categories"][0]["keypoints"] == list(HAND.joints) and len(content["images"]) == 3
