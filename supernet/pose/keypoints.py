@@ -92,7 +92,8 @@ class Skeleton:
 def mirrored_pairs(joints: Sequence[str]) -> tuple[Pair, ...]:
     """The flip pairs (left, right) that the names of joints tell.
 
-    ``left_eye`` and ``right_eye``, ``L-eye`` and ``R-eye``, ``eyeL`` and ``eyeR``, in any case where it is no mark. A joint whose name with left and right exchanged is no joint belongs to no pair.
+    ``left_eye`` and ``right_eye``, ``L-eye`` and ``R-eye``, ``eyeL`` and ``eyeR``, in any case where that is no mark. A joint
+    whose name with left and right exchanged is no joint belongs to no pair.
     """
     places = {joint.casefold(): index for index, joint in enumerate(joints)}
     pairs: dict[int, Pair] = {}

@@ -154,9 +154,10 @@ def make_synthetic(
 ) -> None:
     """Draw a crowd and write it under ``root/coco``, ``root/crowdpose`` and ``root/mpii`` in those layouts.
 
-    Other subjects than people are written under ``root/keypoints`` in COCO's format. Returns at once when ``root`` already holds the data set of these arguments. Otherwise it is made in a folder beside
-    ``root`` and moved there when finished, so nothing half-made is ever found at ``root``. The same arguments give the
-    same bytes of JSON and JPEG (the .mat file carries the time at which it was written).
+    Other subjects than people are written under ``root/keypoints`` in COCO's format. Returns at once when ``root`` already
+    holds the data set of these arguments. Otherwise it is made in a folder beside ``root`` and moved there when finished, so
+    nothing half-made is ever found at ``root``. The same arguments give the same bytes of JSON and JPEG (the .mat file
+    carries the time at which it was written).
 
     Args:
         root: folder of the data set; replaced if it holds another synthetic dataset.
