@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..io import checkpoint
+from ..pose.datasets.kinds import skeletons
 from ..pose.joint_mapping import joint_sources, rehead
-from ..pose.keypoints import SKELETONS, Skeleton, plain_name
+from ..pose.keypoints import Skeleton, plain_name
 from .progress import say
 
 Build = Callable[[int], nn.Module]
@@ -108,7 +109,7 @@ def _alike(first: Skeleton, second: Skeleton) -> bool:
 
 def _by_number(build: Build, content: Any, skeleton: Skeleton) -> Skeleton | None:
     """The dataset with so many joints as a file has."""
-    for known in SKELETONS.values():
+    for known in skeletons().values():
         if known.num_joints != skeleton.num_joints:
             try:
                 checkpoint.load_checkpoint(build(known.num_joints), content, strict=False)
