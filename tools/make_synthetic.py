@@ -1,4 +1,4 @@
-"""Draw a synthetic dataset of people, with annotations in the formats of COCO, CrowdPose and MPII."""
+"""Draw a synthetic dataset: people, with annotations in the formats of COCO, CrowdPose and MPII, or things with other joints."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 from supernet.cli.command import bare_parser, run_program
 from supernet.pipeline.progress import Progress
-from supernet.pose.synthetic.dataset import is_made, make_synthetic
+from supernet.pose.synthetic.dataset import PEOPLE, is_made, make_synthetic
+from supernet.pose.synthetic.subjects import SUBJECTS
 
-EXAMPLES = """  python tools/make_synthetic.py --root data/synthetic --train 2000 --val 200"""
+EXAMPLES = """  python tools/make_synthetic.py --root data/synthetic --train 2000 --val 200
+  python tools/make_synthetic.py --root data/hands --subject hands --train 500 --val 50"""
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -31,9 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=_size, default=(192, 192), metavar="WxH", help="in pixels (192x192)")
     parser.add_argument("--max-people", type=int, default=4, metavar="N", help="per image (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    subjects = "what is drawn: people, corners (4 joints), hands (21) or animals (17) (%(default)s)"
+    parser.add_argument("--subject", choices=(PEOPLE, *SUBJECTS), default=PEOPLE, help=subjects)
     args = parser.parse_args(arguments)
     wanted: dict[str, Any] = {"train": args.train, "val": args.val, "width": args.size[0], "height": args.size[1],
-                              "max_people": args.max_people, "seed": args.seed}  # fmt: skip
+                              "max_people": args.max_people, "seed": args.seed, "subject": args.subject}  # fmt: skip
     if is_made(args.root, **wanted):
         print(f"{args.root}: already made")
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, FREE, ITEMS
+from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, FILE_OR_NODE, FREE, ITEMS
 from supernet.errors import UserError
 
 _COMMAND_LINE = "command line"
@@ -125,7 +126,8 @@ def _override(key: str, text: str) -> dict[str, Any]:
             keys[depth + 1 :] = [".".join(keys[depth + 1 :])]
             break
     value = _decode(text)
-    if isinstance(example, str) and not isinstance(value, str):  # OUTPUT_DIR 2024 is text
+    node = key in FILE_OR_NODE and isinstance(value, Mapping)
+    if isinstance(example, str) and not isinstance(value, str) and not node:  # OUTPUT_DIR 2024 is text
         value = text
     nested: dict[str, Any] = {keys[-1]: value}
     for part in reversed(keys[:-1]):
@@ -182,6 +184,8 @@ def _coerce(value: Any, example: Any, name: str, source: str) -> Any:
         return _item(value, example, name, source)
     if isinstance(value, str) and not isinstance(example, str):
         value = _decode(value)
+    if name in FILE_OR_NODE and isinstance(value, Mapping):
+        value = json.dumps(plain(value))
     if isinstance(example, list):
         return _coerce_list(value, example, name, source)
     if isinstance(example, str) and value is None:

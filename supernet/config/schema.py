@@ -23,7 +23,7 @@ STAGE: dict[str, Any] = {  # one item of SUPERNET.STAGES
 DEFAULTS: dict[str, Any] = {
     "OUTPUT_DIR": "output",  # folder for checkpoints, fronts and reports
     "LOG_DIR": "log",  # read only; TensorBoard curves lie in the run folder
-    "DATA_DIR": "",  # put before relative paths of data (DATASET.ROOT, TEST.COCO_BBOX_FILE, DATASET.MPII_GT)
+    "DATA_DIR": "",  # put before relative paths of data (DATASET.ROOT, DATASET.SKELETON, TEST.COCO_BBOX_FILE, DATASET.MPII_GT)
     "GPUS": [0],  # read only; torchrun decides which devices are used
     "WORKERS": 4,  # processes that load images
     "PRINT_FREQ": 20,  # read only; one progress line is renewed
@@ -48,7 +48,7 @@ DEFAULTS: dict[str, Any] = {
         "NAME": "pose_multi_resolution_net_v16",  # the family, as the published files call it
         "INIT_WEIGHTS": True,  # read only; MODEL.PRETRAINED decides
         "PRETRAINED": "",  # file of weights to start from; what it lacks begins fresh
-        "NUM_JOINTS": 17,  # those of DATASET.DATASET; anything else is refused
+        "NUM_JOINTS": 0,  # 0 = those of the dataset; any other number than theirs is refused, for own joints not read
         "TAG_PER_JOINT": True,  # one tag map per joint, not one for all joints
         "SYNC_BN": False,  # BatchNorm statistics over all processes
         "TARGET_TYPE": "gaussian",  # top-down heatmap targets: gaussian on whole cells, or unbiased (DARK) between them
@@ -82,7 +82,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "DATASET": {
         "ROOT": "",  # the dataset's folder
-        "DATASET": "coco_kpt",  # bottom-up: coco_kpt or crowd_pose_kpt; top-down: coco, crowdpose or mpii
+        "DATASET": "coco_kpt",  # coco_kpt, crowd_pose_kpt, keypoints_bottom_up; top-down: coco, crowdpose, mpii, keypoints (own)
         "DATASET_TEST": "coco",  # read only; DATASET.DATASET says whose metric it is
         "NUM_JOINTS": 17,  # read only; see MODEL.NUM_JOINTS
         "MAX_NUM_PEOPLE": 30,  # people an image at most, in targets and in decoding
@@ -113,12 +113,15 @@ DEFAULTS: dict[str, Any] = {
         "NUM_JOINTS_HALF_BODY": 8,  # fewest joints for that
         "COLOR_RGB": False,  # top-down: RGB images, not BGR
         # From here on, this toolkit's own.
+        "SKELETON": "",  # own joints: JSON file, or its keys here: flip_pairs, sigmas, limbs, upper_body; '' = annotations'
+        "JOINT_NAMES": "compare",  # a file whose joints have other names than the skeleton's is refused; or ignore
         "SYNTHETIC": {  # with TRAIN > 0 the dataset is drawn into ROOT on first use; it wants FLIP 0 (coloured pads)
             "TRAIN": 0,  # training images
             "VAL": 0,  # images to evaluate on
             "SIZE": [192, 192],  # pixels: width, height
             "MAX_PEOPLE": 3,  # people an image at most
             "SEED": 0,  # of the drawing
+            "SUBJECT": "people",  # what is drawn; corners, hands, animals are for own joints (keypoints)
         },
         "ANNOTATIONS": {"TRAIN": "", "TEST": ""},  # annotation files; '' = the dataset's usual place under ROOT
         "IMAGES": {"TRAIN": "", "TEST": ""},  # image folders; '' = the dataset's usual place under ROOT
@@ -286,12 +289,17 @@ LATER = (
 #: Keys that never say anything about a result.
 INDIFFERENT = ("DATASET.MAX_BROKEN",)
 
+#: Text keys that are the name of a file, or in place of it what such a file would hold, kept as JSON text.
+FILE_OR_NODE = ("DATASET.SKELETON",)
+
 #: Text keys with few right answers.
 CHOICES = {
     "FP16.DTYPE": ("float16", "bfloat16"),
     "SUPERNET.RANK_ARCHITECTURES": ("same", "different"),
     "SUPERNET.SCHEDULE": ("cosine", "multi_step"),
     "MODEL.TARGET_TYPE": ("gaussian", "unbiased"),
+    "DATASET.JOINT_NAMES": ("compare", "ignore"),
+    "DATASET.SYNTHETIC.SUBJECT": ("people", "corners", "hands", "animals"),
     "TEST.ASSIGNMENT": ("parity", "fast"),
     "SUPERNET.SAMPLING": ("sandwich", "single_path", "best_up", "worst_up"),
     "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,18 @@ from typing import Any
 from yacs.config import CfgNode
 
 from ..errors import UserError
+from ..io.files import read_json
 from ..pose.datasets.kind import DatasetKind, Files
 from ..pose.datasets.kinds import kind_of
-from ..pose.keypoints import Skeleton
+from ..pose.datasets.own_keypoints import OwnKeypoints
+from ..pose.keypoints import COCO, Skeleton
 from ..pose.protocols import Approach, Evaluator, KeypointDataset
-from ..pose.synthetic.dataset import LAYOUTS, is_made, make_synthetic
-from .progress import Progress
+from ..pose.skeleton_file import KEYS, skeleton_of, summary
+from ..pose.synthetic.dataset import LAYOUTS, PEOPLE, is_made, make_synthetic
+from ..pose.synthetic.objects import LAYOUT as OBJECTS
+from ..pose.synthetic.records import category
+from ..pose.synthetic.subjects import SUBJECTS
+from .progress import Progress, say
 
 
 @dataclass
@@ -24,10 +31,18 @@ class Data:
 
     cfg: CfgNode
 
-    @property
+    @cached_property
     def kind(self) -> DatasetKind:
         """What DATASET.DATASET means."""
-        return kind_of(self.cfg.DATASET.DATASET)
+        kind = kind_of(self.cfg.DATASET.DATASET)
+        if kind.own_skeleton:
+            return OwnKeypoints(self._own_skeleton)
+        if self.cfg.DATASET.SKELETON:
+            raise UserError(
+                f"DATASET.SKELETON is for own joints, and DATASET.DATASET {self.cfg.DATASET.DATASET} has fixed ones: leave it "
+                "out, or set DATASET.DATASET to keypoints or keypoints_bottom_up"
+            )
+        return kind
 
     @property
     def approach(self) -> Approach:
@@ -36,8 +51,48 @@ class Data:
 
     @property
     def skeleton(self) -> Skeleton:
-        """The keypoints."""
+        """The keypoints: those of the dataset kind, or for own joints of the annotation file and DATASET.SKELETON."""
         return self.kind.skeleton
+
+    def _own_skeleton(self) -> Skeleton:
+        """The skeleton of DATASET.SKELETON, and of the annotation file for what that leaves out."""
+        values, source = self._skeleton_values()
+        made = self.cfg.DATASET.SYNTHETIC
+        if "joints" in values:
+            skeleton = skeleton_of(values, source)
+        elif made.TRAIN:  # known without drawing anything
+            drawn = COCO if made.SUBJECT == PEOPLE else SUBJECTS[made.SUBJECT][0]
+            named = category(drawn, "person" if made.SUBJECT == PEOPLE else drawn.name)
+            skeleton, source = skeleton_of(values, source, named), "the synthetic dataset"
+        else:
+            assert isinstance(self.kind, OwnKeypoints)
+            train, test = self.files("TRAIN").annotations, self.files("TEST").annotations
+            file = train if train.is_file() or not test.is_file() else test
+            skeleton = skeleton_of(values, source if values else str(file), self.kind.category(file))
+            source = str(file)
+        if any(key not in values for key in KEYS):  # something was guessed
+            say(summary(skeleton, source))
+        return skeleton
+
+    def _skeleton_values(self) -> tuple[dict[str, Any], str]:
+        """What DATASET.SKELETON says, and what messages call it."""
+        text = self.cfg.DATASET.SKELETON
+        if not text:
+            return {}, "DATASET.SKELETON"
+        if text.startswith("{"):
+            source = "DATASET.SKELETON"
+            try:
+                values = json.loads(text)
+            except (ValueError, RecursionError):
+                raise UserError("DATASET.SKELETON is neither a file's name nor JSON: give one of them") from None
+        else:
+            source = str(self._path(text))
+            if not Path(source).is_file():
+                raise UserError(f"DATASET.SKELETON {source}: no such file; give a JSON file, or its keys as a node")
+            values = read_json(Path(source))
+        if not isinstance(values, dict):
+            raise UserError(f"{source}: is no JSON object; give flip_pairs, sigmas, limbs or upper_body as its keys")
+        return values, source
 
     # ------------------------------------------------------------------------------------------------------------- files
 
@@ -47,7 +102,14 @@ class Data:
         data, name = self.cfg.DATASET, self.kind.name
         root = self._path(data.ROOT)
         if data.SYNTHETIC.TRAIN:
-            if name not in LAYOUTS:
+            subject = data.SYNTHETIC.SUBJECT
+            folder = OBJECTS if subject != PEOPLE else "coco" if self.kind.own_skeleton else name
+            if subject != PEOPLE and not self.kind.own_skeleton:
+                raise UserError(
+                    f"DATASET.SYNTHETIC.SUBJECT {subject} has joints of its own: set DATASET.DATASET to keypoints or "
+                    "keypoints_bottom_up"
+                )
+            if folder not in (*LAYOUTS, OBJECTS):
                 raise UserError(
                     f"the synthetic dataset has no annotations of {name}, only {', '.join(LAYOUTS)}: set "
                     "DATASET.SYNTHETIC.TRAIN to 0"
@@ -60,11 +122,12 @@ class Data:
                 "height": made.SIZE[1],
                 "max_people": made.MAX_PEOPLE,
                 "seed": made.SEED,
+                "subject": subject,
             }
             if not is_made(root, **wanted):
                 with Progress(f"drawing the synthetic dataset into {root}", made.TRAIN + made.VAL) as progress:
                     make_synthetic(root, **wanted, progress=lambda done, _: progress.to(done))
-            return root / name
+            return root / folder
         if not root.is_dir() or not data.ROOT:
             raise UserError(f"DATASET.ROOT {str(root)!r} is not a folder; set it to where {name} lies")
         return root
@@ -74,7 +137,10 @@ class Data:
 
     def files(self, part: str) -> Files:
         """Where DATASET.TRAIN or DATASET.TEST lies: in its usual place, or where ANNOTATIONS and IMAGES say."""
-        data, root = self.cfg.DATASET, self.root
+        data = self.cfg.DATASET
+        if data.ANNOTATIONS[part] and data.IMAGES[part] and not data.ROOT:
+            return Files(self._path(data.ANNOTATIONS[part]), self._path(data.IMAGES[part]))
+        root = self.root
         usual = self.kind.files(root, data[part])
         return Files(
             root / data.ANNOTATIONS[part] if data.ANNOTATIONS[part] else usual.annotations,
@@ -105,13 +171,20 @@ class Data:
     def test(self) -> KeypointDataset[Any]:
         """The split that is reported, and never searched on; people are in TEST.COCO_BBOX_FILE's boxes or their own."""
         if self._wants_boxes:
-            return self.kind.detected_people(self.files("TEST"), self.boxes, self.cfg.TEST.IMAGE_THRE)
+            files = self.files("TEST")
+            return self._compared(self.kind.detected_people(files, self.boxes, self.cfg.TEST.IMAGE_THRE))
         return self._read("TEST")
 
     def _read(self, part: str) -> KeypointDataset[Any]:
         """A split: its images, or the people annotated on them."""
         files = self.files(part)
-        return self.kind.people(files) if self.approach == "top-down" else self.kind.images(files)
+        return self._compared(self.kind.people(files) if self.approach == "top-down" else self.kind.images(files))
+
+    def _compared(self, dataset: KeypointDataset[Any]) -> KeypointDataset[Any]:
+        """The dataset, unless its joints have other names than the skeleton's."""
+        if self.cfg.DATASET.JOINT_NAMES == "compare":
+            self.kind.compare_joint_names(dataset)
+        return dataset
 
     @cached_property
     def _parts(self) -> dict[str, KeypointDataset[Any]]:

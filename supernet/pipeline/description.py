@@ -6,6 +6,7 @@ and :class:`.estimator.PoseEstimator` need the file alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from ..config.loading import load_config, plain
 from ..errors import UserError
 from ..pose.inputs import MEAN, STD
+from ..pose.skeleton_file import to_json
 from .run import Run
 
 FORMAT = 1
@@ -96,6 +98,8 @@ def described(run: Run, arch: Any) -> dict[str, Any]:
     skeleton = run.skeleton
     config = {name: value for name, value in plain(run.cfg).items() if name not in _OF_THE_MACHINE}
     config["TEST"] = {**config["TEST"], "MODEL_FILE": ""}
+    if run.data.kind.own_skeleton:  # whole, so that neither annotations nor skeleton file are needed
+        config["DATASET"] = {**config["DATASET"], "SKELETON": json.dumps(to_json(skeleton))}
     source = run.source.resolve()
     return asdict(
         Description(

@@ -107,10 +107,11 @@ class Run:
 
     @cached_property
     def build(self) -> Callable[[Any], nn.Module]:
-        """From an architecture to its network for MODEL.NUM_JOINTS joints."""
-        if self.cfg.MODEL.NUM_JOINTS != self.skeleton.num_joints:
+        """From an architecture to its network for the skeleton's joints."""
+        wanted = 0 if self.data.kind.own_skeleton else self.cfg.MODEL.NUM_JOINTS
+        if wanted not in (0, self.skeleton.num_joints):
             raise UserError(
-                f"MODEL.NUM_JOINTS is {self.cfg.MODEL.NUM_JOINTS}, DATASET.DATASET {self.cfg.DATASET.DATASET} has "
+                f"MODEL.NUM_JOINTS is {wanted}, DATASET.DATASET {self.cfg.DATASET.DATASET} has "
                 f"{self.skeleton.num_joints} joints; make them equal"
             )
         return partial(self.family.build, joints=self.skeleton.num_joints)
@@ -145,7 +146,7 @@ class Run:
 
     @property
     def skeleton(self) -> Skeleton:
-        """Joints of the training data."""
+        """The keypoints."""
         return self.data.skeleton
 
     @property
@@ -209,7 +210,9 @@ class Run:
     def samples(self) -> steps.Samples:
         """What training samples and their loss follow from."""
         if self.data.approach == "top-down":
-            return keys.read(steps.TopDownSamples, self.cfg)
+            halves = self._own_skeleton is not None and self.cfg.DATASET.PROB_HALF_BODY > 0
+            upper = self.skeleton.upper_body if halves else None
+            return keys.read(steps.TopDownSamples, self.cfg, upper_body=upper)
         data = self.cfg.DATASET
         strides = tuple(data.INPUT_SIZE // size for size in data.OUTPUT_SIZE[: len(self.cfg.LOSS.WITH_HEATMAPS_LOSS)])
         return keys.read(steps.BottomUpSamples, self.cfg, strides=strides)
@@ -217,9 +220,10 @@ class Run:
     @cached_property
     def inference(self) -> steps.Inference:
         """What results follow from, besides the network."""
+        sigmas = None if self._own_skeleton is None else self.skeleton.sigmas
         if self.data.approach == "top-down":
-            return keys.read(steps.TopDownInference, self.cfg)
-        return keys.read(steps.BottomUpInference, self.cfg)
+            return keys.read(steps.TopDownInference, self.cfg, sigmas=sigmas)
+        return keys.read(steps.BottomUpInference, self.cfg, sigmas=sigmas)
 
     @cached_property
     def training_data(self) -> steps.TrainingData:
@@ -230,6 +234,7 @@ class Run:
             dataset=self._dataset,
             annotations=None if self._synthetic else sha256(self.data.files("TRAIN")[0]),
             synthetic=self._synthetic,
+            skeleton=self._own_skeleton,
         )
 
     @cached_property
@@ -246,12 +251,20 @@ class Run:
             dataset=self._dataset,
             annotations=None if self._synthetic else sha256(self.data.files("TEST")[0]),
             synthetic=self._synthetic,
+            skeleton=self._own_skeleton,
             **values,
         )
 
     @property
     def _dataset(self) -> str:
         return f"{self.data.kind.name}, {self.data.approach}"
+
+    @property
+    def _own_skeleton(self) -> Any:
+        """Of own joints, what samples follow from; the dataset kind says it for fixed ones."""
+        if not self.data.kind.own_skeleton:
+            return None
+        return {"joints": self.skeleton.joints, "flip_index": self.skeleton.flip_index}
 
     @property
     def _synthetic(self) -> steps.SyntheticData | None:

@@ -29,6 +29,9 @@ class SyntheticData:
     size: list[int] = key("DATASET.SYNTHETIC.SIZE")
     max_people: int = key("DATASET.SYNTHETIC.MAX_PEOPLE")
     seed: int = key("DATASET.SYNTHETIC.SEED")
+    subject: str | None = key(
+        "DATASET.SYNTHETIC.SUBJECT", when=lambda cfg: cfg.DATASET.SYNTHETIC.SUBJECT != "people"
+    )  # None: as the first results were kept
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class TrainingData:
     synthetic: SyntheticData | None = given("DATASET.SYNTHETIC")
     search_images: int = key("DATASET.SEARCH_IMAGES")
     split_seed: int = key("DATASET.SPLIT_SEED")
+    skeleton: Any = given("DATASET.SKELETON", None)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class TestData:
     boxes: str | None = given("boxes of TEST.COCO_BBOX_FILE (SHA-256)", None)
     lowest_box_score: float | None = given("TEST.IMAGE_THRE", None)
     mpii_gt: str | None = given("DATASET.MPII_GT (SHA-256)", None)
+    skeleton: Any = given("DATASET.SKELETON", None)
 
 
 # ----------------------------------------------------------------------------------------------------------- the two ways
@@ -110,6 +115,7 @@ class BottomUpInference:
     project_to_image: bool = key("TEST.PROJECT2IMAGE")
     with_heatmaps: list[bool] = key("TEST.WITH_HEATMAPS")
     with_tags: list[bool] = key("TEST.WITH_AE")
+    sigmas: tuple[float, ...] | None = given("DATASET.SKELETON sigmas", None)
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,7 @@ class TopDownSamples:
     weigh_joints: bool = key("LOSS.USE_DIFFERENT_JOINTS_WEIGHT")
     hardest: int | None = key("LOSS.TOPK", when=lambda cfg: cfg.LOSS.USE_OHKM)
     foreground: float = key("LOSS.FOREGROUND_WEIGHT")
+    upper_body: tuple[int, ...] | None = given("DATASET.SKELETON upper_body", None)
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,7 @@ class TopDownInference:
     lowest_joint: float = key("TEST.IN_VIS_THRE")
     oks: float = key("TEST.OKS_THRE")
     soft_nms: bool = key("TEST.SOFT_NMS")
+    sigmas: tuple[float, ...] | None = given("DATASET.SKELETON sigmas", None)
 
 
 Samples = BottomUpSamples | TopDownSamples

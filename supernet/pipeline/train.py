@@ -23,6 +23,7 @@ from . import inputs
 from .description import described
 from .fit import Keeping, fit
 from .keys import provenance
+from .pretrained import load_pretrained
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import say
 from .provenance import finished
@@ -53,7 +54,7 @@ def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
 
         supernet = new_supernet(run)
         if run.cfg.MODEL.PRETRAINED:
-            _load_part(supernet.network, run.cfg.MODEL.PRETRAINED)
+            _load_pretrained(run, supernet.network, run.space.largest, run.cfg.MODEL.PRETRAINED)
         place(supernet, run)
         teacher = _teacher(run) if step.distillation == "teacher" else None
         trainer = trainer_of(
@@ -108,7 +109,7 @@ def train_network(
         if initial is not None and whole:
             checkpoint.load_checkpoint(network, initial)
         elif initial is not None:
-            _load_part(network, initial)
+            _load_pretrained(run, network, arch, initial)
         place(network, run)
         trainer = trainer_of(
             run,
@@ -152,11 +153,8 @@ def backend_of(run: Run) -> str:
     return f"cpu:gloo,cuda:{run.cfg.DIST_BACKEND}" if run.device.type == "cuda" else "gloo"
 
 
-def _load_part(network: nn.Module, path: Path | str) -> None:
-    """Load what a file has of a network, and say what it lacks."""
-    loaded = checkpoint.load_checkpoint(network, path, strict=False)
-    if loaded.missing or loaded.unexpected:
-        say(f"{path}: loaded; {len(loaded.missing)} tensors begin fresh, {len(loaded.unexpected)} left out")
+def _load_pretrained(run: Run, network: nn.Module, arch: Any, path: Path | str) -> None:
+    load_pretrained(network, lambda joints: run.family.build(arch, joints=joints), path, run.skeleton)
 
 
 def _finished(run: Run, folder: Path, step: Step, processes: ProcessGroup) -> bool:

@@ -1,26 +1,52 @@
 """Skeletons: the joints of each dataset, once, for reading, augmenting, drawing and evaluating.
 
-Joint order is the dataset's own. ``left``/``right`` are the person's, not the image's.
+Joint order is the dataset's own. ``left``/``right`` are the person's, not the image's. Skeletons of own datasets are read by
+``skeleton_file.py``.
 Sources: COCO and CrowdPose evaluation programs (``sigmas`` are their OKS constants), MPII annotation page.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+Pair = tuple[int, int]
+Side = Literal["left", "right", "middle"]
+
+#: What says in a name on which side a joint is, the surest first: left and right anywhere; a lone letter (``l_eye``,
+#: ``L-eye``, ``eye_l``, ``L1``); a capital before or behind a word (``LEye``, ``eyeL``).
+_SIDES = (
+    re.compile("left|right", re.IGNORECASE),
+    re.compile("(?<![A-Za-z])[LRlr](?![A-Za-z])"),
+    re.compile("(?<![A-Za-z])[LR](?=[A-Z][a-z])|(?<=[a-z])[LR](?![A-Za-z])"),
+)
+_OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_LOWER = {"pelvis", "hip", "hips", "knee", "ankle", "foot", "heel", "toe", "toes"}
+_WEIGHTS = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
 
 
 @dataclass(frozen=True)
 class Skeleton:
     """Names and geometry of one dataset's joints.
 
-    ``flip_index[k]`` is the joint that joint ``k`` becomes in a mirrored image; ``limbs`` are pairs of joint
-    indices to draw; ``sigmas`` are the OKS falloff constants (empty where the dataset is not evaluated by OKS).
+    Attributes:
+        name: of the skeleton, in messages.
+        joints: their names, in the order of the annotations.
+        limbs: pairs of joint indices to draw.
+        sigmas: the OKS falloff constants (empty where the dataset is not evaluated by OKS).
+        pairs: the joints that change places in a mirrored image, (left, right); None guesses them from the names.
+        upper: the joints of the upper body; None guesses them from the names.
     """
 
     name: str
     joints: tuple[str, ...]
-    limbs: tuple[tuple[int, int], ...]
+    limbs: tuple[Pair, ...]
     sigmas: tuple[float, ...] = ()
+    pairs: tuple[Pair, ...] | None = None
+    upper: tuple[int, ...] | None = None
 
     @property
     def num_joints(self) -> int:
@@ -32,24 +58,77 @@ class Skeleton:
         """``sigmas`` to the last bit as official programs have them: they write tenths, and 0.26 / 10 is not 0.026."""
         return tuple(round(sigma * 10, 10) / 10 for sigma in self.sigmas)
 
-    @property
+    @cached_property
+    def flip_pairs(self) -> tuple[Pair, ...]:
+        """The joints that change places in a mirrored image, (left, right) of each pair."""
+        return mirrored_pairs(self.joints) if self.pairs is None else self.pairs
+
+    @cached_property
     def flip_index(self) -> tuple[int, ...]:
         """Index of the joint with left and right exchanged, for every joint."""
-        swapped = {"left": "right", "right": "left"}
-        mirrored = ["_".join(swapped.get(word, word) for word in joint.split("_")) for joint in self.joints]
-        return tuple(self.joints.index(joint) for joint in mirrored)
+        other = {left: right for left, right in self.flip_pairs} | {right: left for left, right in self.flip_pairs}
+        return tuple(other.get(joint, joint) for joint in range(self.num_joints))
 
-    @property
+    @cached_property
+    def sides(self) -> tuple[Side, ...]:
+        """The side of every joint: the person's own left or right, or the middle."""
+        side: dict[int, Side] = {left: "left" for left, _ in self.flip_pairs}
+        side |= {right: "right" for _, right in self.flip_pairs}
+        return tuple(side.get(joint, "middle") for joint in range(self.num_joints))
+
+    @cached_property
     def upper_body(self) -> tuple[int, ...]:
         """The joints above the hips: one of the two halves of HRNet's half-body augmentation."""
-        lower = {"pelvis", "hip", "knee", "ankle"}
-        return tuple(index for index, joint in enumerate(self.joints) if joint.split("_")[-1] not in lower)
+        if self.upper is not None:
+            return self.upper
+        return tuple(index for index, joint in enumerate(self.joints) if not _LOWER & set(_words(joint)))
 
     @property
     def joint_weights(self) -> tuple[float, ...]:
         """Weight of each joint under LOSS.USE_DIFFERENT_JOINTS_WEIGHT: HRNet's, the ends of the limbs count more."""
-        weights = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
-        return tuple(weights.get(joint.split("_")[-1], 1.0) for joint in self.joints)
+        return tuple(max([_WEIGHTS.get(word, 1.0) for word in _words(joint)], default=1.0) for joint in self.joints)
+
+
+def mirrored_pairs(joints: Sequence[str]) -> tuple[Pair, ...]:
+    """The flip pairs (left, right) that the names of joints tell.
+
+    ``left_eye`` and ``right_eye``, ``L-eye`` and ``R-eye``, ``eyeL`` and ``eyeR``, in any case where that is no mark. A joint
+    whose name with left and right exchanged is no joint belongs to no pair.
+    """
+    places = {joint.casefold(): index for index, joint in enumerate(joints)}
+    pairs: dict[int, Pair] = {}
+    for index, joint in enumerate(joints):
+        for pattern in _SIDES:
+            marks = pattern.findall(joint)
+            other = places.get(pattern.sub(lambda mark: _OTHER[mark[0].lower()], joint).casefold()) if marks else None
+            if other is None or other == index or index in pairs or other in pairs:
+                continue
+            pair = (index, other) if marks[0].lower().startswith("l") else (other, index)
+            pairs[index] = pairs[other] = pair
+    return tuple(dict.fromkeys(pairs.values()))
+
+
+def unpaired(joints: Sequence[str]) -> tuple[str, ...]:
+    """The joints whose names say left or right, and that have no partner of the other side by their names."""
+    paired = {index for pair in mirrored_pairs(joints) for index in pair}
+    return tuple(
+        joint for index, joint in enumerate(joints) if index not in paired and {"left", "right"} & set(_words(joint))
+    )
+
+
+def spelled_alike(first: str, second: str) -> bool:
+    """Whether two names differ at most in case and in what stands between words: ``Left Eye`` and ``left_eye``."""
+    return plain_name(first) == plain_name(second)
+
+
+def plain_name(joint: str) -> str:
+    """The letters and digits of a name, in small letters."""
+    return "".join(filter(str.isalnum, joint.casefold()))
+
+
+def _words(joint: str) -> list[str]:
+    """The words of a name in small letters: ``left_hip``, ``LHip`` and ``hip-L`` all have ``hip``."""
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", joint)]
 
 
 COCO = Skeleton(

@@ -161,7 +161,7 @@ def _side(skeleton: Skeleton, start: int, end: int) -> str:
 
     A limb from the middle to one side (neck to shoulder) belongs to that side.
     """
-    sides = {skeleton.joints[joint].split("_")[0] for joint in (start, end)} & {"left", "right"}
+    sides = {skeleton.sides[joint] for joint in (start, end)} - {"middle"}
     return sides.pop() if len(sides) == 1 else "middle"
 
 

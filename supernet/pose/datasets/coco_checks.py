@@ -62,6 +62,7 @@ def pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]
         if len(entry["keypoints"]) != skeleton.num_joints:
             raise UserError(
                 f"{file}: category '{entry.get('name')}' has {len(entry['keypoints'])} keypoints, but skeleton "
-                f"'{skeleton.name}' has {skeleton.num_joints}: set DATASET.DATASET to the dataset of this file"
+                f"'{skeleton.name}' has {skeleton.num_joints}: set DATASET.DATASET to the dataset of this file, or to keypoints "
+                "(keypoints_bottom_up) for the file's own joints"
             )
     return {entry["id"] for entry in posed}

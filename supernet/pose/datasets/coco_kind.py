@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from supernet.pose.datasets.coco_format import PoseDataset
+from supernet.pose.datasets.joint_names import compare_joint_names
 from supernet.pose.datasets.kind import DatasetKind, Files, refuse_crowdposetools
 from supernet.pose.datasets.people import PeopleDataset
 from supernet.pose.datasets.people_of_images import annotated_people, detected_people
@@ -37,6 +38,11 @@ class CocoKind(DatasetKind):
     def detected_people(self, files: Files, boxes: Path, lowest_score: float) -> PeopleDataset:
         """The people of a split in a detector's boxes."""
         return detected_people(self.images(files), boxes, lowest_score)
+
+    def compare_joint_names(self, dataset: KeypointDataset[Any]) -> None:
+        """Refuse a file whose category names other joints."""
+        own = "keypoints, or keypoints_bottom_up for a network that sees the whole image"
+        compare_joint_names(dataset, self.skeleton, f"set DATASET.DATASET to use the file's own joints ({own})")
 
     def withheld(self, dataset: KeypointDataset[Any], split: str) -> bool:
         """Whether the file lists images only."""

@@ -32,7 +32,7 @@ class DatasetKind(ABC):
     Attributes:
         name: by which published scores, and the folder of its synthetic form, are found.
         approaches: the values of DATASET.DATASET that mean this kind, and what a network is shown then.
-        skeleton: the keypoints.
+        own_skeleton: the joints are those that the annotation file names.
         score: by which networks are compared.
         annotated_crops: people have their own crops also in testing, so that a detector's boxes are not used.
         one_result_each: the metric wants one result for each person of the dataset, in order; otherwise people of an image
@@ -42,11 +42,16 @@ class DatasetKind(ABC):
 
     name: ClassVar[str]
     approaches: ClassVar[Mapping[str, Approach]]
-    skeleton: Skeleton
+    own_skeleton: ClassVar[bool] = False
     score: ClassVar[Score]
     annotated_crops: ClassVar[bool] = False
     one_result_each: ClassVar[bool] = False
     submission_suffix: ClassVar[str] = ".json"
+
+    @property
+    @abstractmethod
+    def skeleton(self) -> Skeleton:
+        """The keypoints; a kind with fixed ones has them as a class attribute."""
 
     @abstractmethod
     def files(self, root: Path, split: str) -> Files:
@@ -75,6 +80,13 @@ class DatasetKind(ABC):
             UserError: a file is missing or cannot be used.
         """
         raise UserError(f"dataset {self.name} has crops of its own: leave TEST.COCO_BBOX_FILE empty")
+
+    def compare_joint_names(self, dataset: KeypointDataset[Any]) -> None:  # noqa: B027  # not every format has names
+        """Refuse a dataset whose file calls the joints otherwise than :attr:`skeleton`; where there are no names, nothing is.
+
+        Raises:
+            UserError: a joint has another name; the first that differs is told.
+        """
 
     def withheld(self, dataset: KeypointDataset[Any], split: str) -> bool:
         """Whether the annotations of a test split are not public: a submission is written then, and no score computed."""

@@ -7,18 +7,20 @@ from supernet.pose.datasets.coco import Coco
 from supernet.pose.datasets.crowdpose import CrowdPose
 from supernet.pose.datasets.kind import DatasetKind
 from supernet.pose.datasets.mpii import Mpii
+from supernet.pose.datasets.own_keypoints import OwnKeypoints
 from supernet.pose.keypoints import Skeleton
 
 KINDS: list[DatasetKind] = [
     Coco(),
     CrowdPose(),
     Mpii(),
+    OwnKeypoints(),
 ]
 
 
 def skeletons() -> dict[str, Skeleton]:
-    """The keypoints of every kind, by its name."""
-    return {kind.name: kind.skeleton for kind in KINDS}
+    """The keypoints of every kind that has fixed ones, by its name."""
+    return {kind.name: kind.skeleton for kind in KINDS if not kind.own_skeleton}
 
 
 def kind_of(name: str) -> DatasetKind:

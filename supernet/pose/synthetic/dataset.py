@@ -1,4 +1,4 @@
-"""The synthetic dataset: drawn people with exact annotations, in the layouts of COCO, CrowdPose and MPII.
+"""The synthetic dataset: drawn people with exact annotations, in the layouts of COCO, CrowdPose and MPII; or other things.
 
 The labels follow the same rules in the three layouts; joints are rounded to whole pixels, pixel centres at whole
 numbers (MPII's are 1-based):
@@ -28,10 +28,13 @@ import scipy.io
 
 from supernet.errors import UserError
 from supernet.pose.keypoints import COCO, CROWDPOSE
+from supernet.pose.synthetic.objects import ThingsWriter, sample_things
 from supernet.pose.synthetic.records import Record, category, coco_record, crowd_index, crowdpose_record, mpii_record
 from supernet.pose.synthetic.scene import MAX_PEOPLE, Scene, sample_scene
+from supernet.pose.synthetic.subjects import SUBJECTS
 
 LAYOUTS = ("coco", "crowdpose", "mpii")  # folders of the dataset
+PEOPLE = "people"
 _VERSION = 1  # of the drawing and of the labels: raise it when either changes
 _DONE = "DONE.json"
 _SPLITS = (("train2017", "crowdpose_trainval", "train"), ("val2017", "crowdpose_test", "valid"))
@@ -107,9 +110,12 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
-def _arguments(train: int, val: int, width: int, height: int, max_people: int, seed: int) -> dict[str, int]:
+def _arguments(
+    train: int, val: int, width: int, height: int, max_people: int, seed: int, subject: str
+) -> dict[str, int | str]:
+    other = {} if subject == PEOPLE else {"subject": subject}
     return {"version": _VERSION, "train": train, "val": val, "width": width, "height": height,
-            "max_people": max_people, "seed": seed}  # fmt: skip
+            "max_people": max_people, "seed": seed, **other}  # fmt: skip
 
 
 def _recorded(root: Path) -> Any:
@@ -120,10 +126,18 @@ def _recorded(root: Path) -> Any:
 
 
 def is_made(
-    root: Path, *, train: int, val: int, width: int = 192, height: int = 192, max_people: int = 4, seed: int = 0
+    root: Path,
+    *,
+    train: int,
+    val: int,
+    width: int = 192,
+    height: int = 192,
+    max_people: int = 4,
+    seed: int = 0,
+    subject: str = PEOPLE,
 ) -> bool:
     """Whether ``root`` holds the finished data set of exactly these arguments."""
-    return bool(_recorded(root) == _arguments(train, val, width, height, max_people, seed))
+    return bool(_recorded(root) == _arguments(train, val, width, height, max_people, seed, subject))
 
 
 def make_synthetic(
@@ -135,13 +149,15 @@ def make_synthetic(
     height: int = 192,
     max_people: int = 4,
     seed: int = 0,
+    subject: str = PEOPLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Draw a crowd and write it under ``root/coco``, ``root/crowdpose`` and ``root/mpii`` in those layouts.
 
-    Returns at once when ``root`` already holds the data set of these arguments. Otherwise it is made in a folder beside
-    ``root`` and moved there when finished, so nothing half-made is ever found at ``root``. The same arguments give the
-    same bytes of JSON and JPEG (the .mat file carries the time at which it was written).
+    Other subjects than people are written under ``root/keypoints`` in COCO's format. Returns at once when ``root`` already
+    holds the data set of these arguments. Otherwise it is made in a folder beside ``root`` and moved there when finished, so
+    nothing half-made is ever found at ``root``. The same arguments give the same bytes of JSON and JPEG (the .mat file
+    carries the time at which it was written).
 
     Args:
         root: folder of the data set; replaced if it holds another synthetic dataset.
@@ -151,6 +167,7 @@ def make_synthetic(
         height: of the images, in pixels; most people are 47 % to 114 % as tall as the image.
         max_people: most people in one image; fewer are likelier.
         seed: of all randomness, 0 or more.
+        subject: ``people``, or of :data:`supernet.pose.synthetic.subjects.SUBJECTS`: corners, hands, animals.
         progress: called after every image with (images done, images in all).
 
     Raises:
@@ -163,7 +180,9 @@ def make_synthetic(
     ):  # fmt: skip
         if not low <= value <= high:
             raise UserError(f"synthetic dataset: {name} is {value}, give a number from {low} to {high}")
-    wanted = _arguments(train, val, width, height, max_people, seed)
+    if subject not in (PEOPLE, *SUBJECTS):
+        raise UserError(f"synthetic dataset: there is no subject {subject!r}, give {PEOPLE}, {', '.join(SUBJECTS)}")
+    wanted = _arguments(train, val, width, height, max_people, seed, subject)
     if _recorded(root) == wanted:
         return
     if root.exists() and _recorded(root) is None and not (root.is_dir() and not any(root.iterdir())):
@@ -172,11 +191,15 @@ def make_synthetic(
     with tempfile.TemporaryDirectory(prefix=f".{root.name}.making-", dir=root.parent) as workshop:
         new = Path(workshop) / "new"
         for split, count in enumerate((train, val)):
-            writer = _Writer(new, split)
+            writer: Any = _Writer(new, split) if subject == PEOPLE else ThingsWriter(new, split, subject)
             for index in range(count):
                 rng = np.random.default_rng([seed, split, index])
                 # even and odd ids: unique over the splits, and independent of how many images there are
-                writer.add(sample_scene(rng, width, height, max_people), 2 * (index + 1) + split)
+                image_id = 2 * (index + 1) + split
+                if subject == PEOPLE:
+                    writer.add(sample_scene(rng, width, height, max_people), image_id)
+                else:
+                    writer.add(sample_things(rng, subject, width, height, max_people), image_id)
                 if progress is not None:
                     progress(index + 1 + split * train, train + val)
             writer.finish()

@@ -62,7 +62,8 @@ def crowd_index(people: list[Record]) -> float:
     return round(float(np.mean(ratios)), 2) if ratios else 0.0
 
 
-def _visible_box(mask: npt.NDArray[np.bool_]) -> list[float]:
+def visible_box(mask: npt.NDArray[np.bool_]) -> list[float]:
+    """x, y, width, height of the pixels of a mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return [float(columns[0]), float(rows[0]), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1)]
 
@@ -77,7 +78,7 @@ def coco_record(person: Person, image_id: int, number: int) -> Record:
         "iscrowd": 0,
         "keypoints": [value for triple in keypoints for value in triple],
         "image_id": image_id,
-        "bbox": _visible_box(person.mask),
+        "bbox": visible_box(person.mask),
         "category_id": 1,
         "id": image_id * (MAX_PEOPLE + 1) + number,
     }
@@ -93,7 +94,7 @@ def crowdpose_record(person: Person, image_id: int, number: int) -> Record:
         "iscrowd": 0,
         "keypoints": [value for triple in keypoints for value in triple],
         "image_id": image_id,
-        "bbox": _visible_box(person.mask),
+        "bbox": visible_box(person.mask),
         "category_id": 1,
         "id": image_id * (MAX_PEOPLE + 1) + number,
     }
@@ -113,7 +114,7 @@ def mpii_record(person: Person, file_name: str, width: int, height: int) -> Reco
     }
 
 
-def category(skeleton: Skeleton) -> Record:
-    """The category of people: joints and limbs, from 1."""
-    return {"supercategory": "person", "id": 1, "name": "person", "keypoints": list(skeleton.joints),
+def category(skeleton: Skeleton, name: str = "person") -> Record:
+    """The category of people, or of other things: joints and limbs, from 1."""
+    return {"supercategory": name, "id": 1, "name": name, "keypoints": list(skeleton.joints),
             "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs]}  # fmt: skip
