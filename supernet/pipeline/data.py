@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..pose.datasets.kind import DatasetKind, Files
 from ..pose.datasets.kinds import kind_of
 from ..pose.keypoints import Skeleton
+from ..pose.metrics.score import Score
 from ..pose.protocols import Approach, Evaluator, KeypointDataset
 from ..pose.synthetic.dataset import LAYOUTS, is_made, make_synthetic
 from .progress import Progress
@@ -38,6 +39,19 @@ class Data:
     def skeleton(self) -> Skeleton:
         """The keypoints."""
         return self.kind.skeleton
+
+    @property
+    def score(self) -> Score:
+        """By which number of the metric networks are compared: TEST.SCORE, or the dataset's own.
+
+        Raises:
+            UserError: the dataset's evaluator does not return it.
+        """
+        own, name = self.kind.score, self.cfg.TEST.SCORE
+        known = self.kind.metrics(self.skeleton)
+        if name and name not in known:
+            raise UserError(f"TEST.SCORE {name!r} is no metric of dataset {self.kind.name}; there are {', '.join(known)}")
+        return replace(own, name=name) if name else own
 
     # ------------------------------------------------------------------------------------------------------------- files
 

@@ -178,17 +178,17 @@ class Run:
         """The official metrics of a network on a dataset by its evaluator if that is at hand."""
         evaluator, batch = evaluator or self.evaluator(dataset), self.cfg.TEST.IMAGES_PER_GPU
         metrics, _ = self.task.evaluate(network, dataset, evaluator, arch.input_hw, batch=batch)
-        return self.data.kind.score.checked(metrics)
+        return self.data.score.checked(metrics)
 
     @property
     def score(self) -> str:
-        """The number of the metric by which networks are compared: AP, or MPII's Mean."""
-        return self.data.kind.score.name
+        """The number of the metric by which networks are compared: TEST.SCORE, or AP, or MPII's Mean."""
+        return self.data.score.name
 
     @property
     def percent(self) -> bool:
         """Whether that number is in percent, as PCKh is, and not a fraction of 1, as AP is."""
-        return self.data.kind.score.percent
+        return self.data.score.percent
 
     @cached_property
     def task(self) -> Task[Any]:

@@ -11,8 +11,10 @@ from supernet.pose.datasets.kind import DatasetKind, Files, refuse_crowdposetool
 from supernet.pose.datasets.people import PeopleDataset
 from supernet.pose.datasets.people_of_images import annotated_people, detected_people
 from supernet.pose.metrics.oks import COCO_RULES, OksEvaluator, OksRules
+from supernet.pose.metrics.people import AnnotatedPeople, PeopleEvaluator, WithPeople, person_metrics
 from supernet.pose.metrics.score import Score
 from supernet.pose.metrics.submissions import write_coco
+from supernet.pose.keypoints import Skeleton
 from supernet.pose.protocols import Evaluator, KeypointDataset
 
 
@@ -42,12 +44,22 @@ class CocoKind(DatasetKind):
         """Whether the file lists images only."""
         return not dataset.has_annotations
 
+    def metrics(self, skeleton: Skeleton) -> tuple[str, ...]:
+        """Average precision and recall, mean OKS and PCK."""
+        return (*self.rules.metrics, *person_metrics(skeleton))
+
     def evaluator(
         self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
     ) -> Evaluator:
-        """Average precision and recall of OKS."""
+        """Average precision and recall of OKS, mean OKS and PCK."""
+        content, skeleton = dataset.ground_truth(), dataset.skeleton
+        official = self.official(content, skeleton, backend)
+        return WithPeople(official, PeopleEvaluator(AnnotatedPeople.of_coco(content, skeleton, self.rules.box_share)))
+
+    def official(self, content: Mapping[str, Any], skeleton: Skeleton, backend: str) -> Evaluator:
+        """The official metric on an annotation file's content."""
         refuse_crowdposetools(backend)
-        return OksEvaluator(dataset.ground_truth(), dataset.skeleton, rules=self.rules, backend=backend)
+        return OksEvaluator(content, skeleton, rules=self.rules, backend=backend)
 
     def write_submission(self, path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         """Write COCO's results format."""

@@ -1,4 +1,4 @@
-"""MPII's metric as a evaluate of results, like :class:`supernet.pose.metrics.oks.OksEvaluator` for COCO and CrowdPose."""
+"""MPII's metric as an evaluator of results, like :class:`supernet.pose.metrics.oks.OksEvaluator` for COCO and CrowdPose."""
 
 from __future__ import annotations
 
