@@ -50,7 +50,9 @@ class Data:
         own, name = self.kind.score, self.cfg.TEST.SCORE
         known = self.kind.metrics(self.skeleton)
         if name and name not in known:
-            raise UserError(f"TEST.SCORE {name!r} is no metric of dataset {self.kind.name}; there are {', '.join(known)}")
+            raise UserError(
+                f"TEST.SCORE {name!r} is no metric of dataset {self.kind.name}; there are {', '.join(known)}"
+            )
         return replace(own, name=name) if name else own
 
     # ------------------------------------------------------------------------------------------------------------- files
@@ -90,9 +92,9 @@ class Data:
         """Where DATASET.TRAIN or DATASET.TEST lies: in its usual place, or where ANNOTATIONS and IMAGES say."""
         data, root = self.cfg.DATASET, self.root
         usual = self.kind.files(root, data[part])
-        return Files(
-            root / data.ANNOTATIONS[part] if data.ANNOTATIONS[part] else usual.annotations,
-            root / data.IMAGES[part] if data.IMAGES[part] else usual.images,
+        return usual._replace(
+            annotations=root / data.ANNOTATIONS[part] if data.ANNOTATIONS[part] else usual.annotations,
+            images=root / data.IMAGES[part] if data.IMAGES[part] else usual.images,
         )
 
     @property

@@ -53,6 +53,8 @@ class Run:
                 raise UserError(
                     f"DATASET.{key} true would train something else here, where it does not exist: set it to false"
                 )
+        if self.cfg.TEST.SCORE:
+            _ = self.score  # refused now, not after the training
         cudnn, wanted = torch.backends.cudnn, self.cfg.CUDNN
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic = wanted.ENABLED, wanted.BENCHMARK, wanted.DETERMINISTIC
 
@@ -227,7 +229,7 @@ class Run:
         return keys.read(
             steps.TrainingData,
             self.cfg,
-            dataset=self._dataset,
+            dataset=self._dataset("TRAIN"),
             annotations=None if self._synthetic else sha256(self.data.files("TRAIN")[0]),
             synthetic=self._synthetic,
         )
@@ -243,15 +245,15 @@ class Run:
         return keys.read(
             steps.TestData,
             self.cfg,
-            dataset=self._dataset,
+            dataset=self._dataset("TEST"),
             annotations=None if self._synthetic else sha256(self.data.files("TEST")[0]),
             synthetic=self._synthetic,
             **values,
         )
 
-    @property
-    def _dataset(self) -> str:
-        return f"{self.data.kind.name}, {self.data.approach}"
+    def _dataset(self, part: str) -> str:
+        split = "" if self._synthetic else self.data.files(part).part
+        return ", ".join(filter(None, (self.data.kind.name, self.data.approach, split)))
 
     @property
     def _synthetic(self) -> steps.SyntheticData | None:

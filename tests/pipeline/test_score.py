@@ -39,7 +39,9 @@ def test_it_is_the_datasets_own_or_what_the_settings_name(dataset: str, named: s
 
 @pytest.mark.parametrize(("dataset", "named"), [("coco", "PCKh@0.5"), ("crowdpose", "APL"), ("mpii", "AP")])
 def test_a_number_that_the_dataset_has_not_is_refused(dataset: str, named: str) -> None:
-    with pytest.raises(UserError, match=rf"TEST.SCORE '{named}' is no metric of dataset {dataset}; there are .*mOKS, PCK@0.2"):
+    with pytest.raises(
+        UserError, match=rf"TEST.SCORE '{named}' is no metric of dataset {dataset}; there are .*mOKS, PCK@0.2"
+    ):
         run_of("DATASET.DATASET", dataset, "TEST.SCORE", named).score  # noqa: B018
 
 

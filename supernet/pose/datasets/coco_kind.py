@@ -30,7 +30,7 @@ class CocoKind(DatasetKind):
 
     def images(self, files: Files) -> PoseDataset:
         """The images of a split, with everybody on them."""
-        return PoseDataset(*files, self.skeleton)
+        return PoseDataset(files.annotations, files.images, self.skeleton)
 
     def people(self, files: Files) -> PeopleDataset:
         """The people of a split in their annotated boxes."""

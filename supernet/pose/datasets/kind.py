@@ -20,10 +20,11 @@ from supernet.pose.protocols import Approach, Evaluator, KeypointDataset
 
 
 class Files(NamedTuple):
-    """Where a split lies: its annotation file, and the folder or zip archive of its images."""
+    """Where a split lies: its annotation file, the folder or zip archive of its images, and its name where a file has several."""
 
     annotations: Path
     images: Path
+    part: str = ""
 
 
 class DatasetKind(ABC):

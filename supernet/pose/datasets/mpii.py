@@ -51,7 +51,7 @@ class Mpii(DatasetKind):
 
     def people(self, files: Files) -> PeopleDataset:
         """Everybody in the annotation file, in its order."""
-        return mpii_people(*files)
+        return mpii_people(files.annotations, files.images)
 
     def withheld(self, dataset: KeypointDataset[Any], split: str) -> bool:
         """Whether it is the test split."""

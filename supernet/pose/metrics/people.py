@@ -36,7 +36,9 @@ NEAR, NEAR_HEAD = 0.2, 0.5  # how far a joint may be off, in torsos or boxes and
 TORSOS = (("left_shoulder", "right_hip"), ("right_shoulder", "left_hip"))
 HEADS = (("neck", "head_top"), ("neck", "head"), ("upper_neck", "head_top"))
 BOX_MARGIN = 0.15  # of the longer side, on every side: the box of a person who has none in the annotations
-OTHER_SIGMA = 0.079  # of joints that neither COCO nor CrowdPose has: that of the shoulders, as CrowdPose has for head and neck
+OTHER_SIGMA = (
+    0.079  # of joints that neither COCO nor CrowdPose has: that of the shoulders, as CrowdPose has for head and neck
+)
 _SIGMAS = {
     joint.removeprefix("left_").removeprefix("right_"): sigma
     for skeleton in (CROWDPOSE, COCO)
@@ -114,14 +116,14 @@ class AnnotatedPeople:
         boxes_P2 = np.array([entry["bbox"][2:4] for entry in people], np.float64).reshape(-1, 2)
         areas_P = (BOX_SHARE if box_share is None else box_share) * boxes_P2[:, 0] * boxes_P2[:, 1]
         if box_share is None:
-            areas_P = np.array([entry.get("area", area) for entry, area in zip(people, areas_P, strict=True)], np.float64)
+            areas_P = np.array(
+                [entry.get("area", area) for entry, area in zip(people, areas_P, strict=True)], np.float64
+            )
         images, ids = [entry["image_id"] for entry in people], [entry["id"] for entry in people]
         return cls(skeleton, images, ids, _stacked(joints_P, skeleton), boxes_P2.max(1, initial=0), areas_P)
 
     @classmethod
-    def of_joints(
-        cls, skeleton: Skeleton, people: Iterable[tuple[int, int, NDArray[Any]]]
-    ) -> AnnotatedPeople:
+    def of_joints(cls, skeleton: Skeleton, people: Iterable[tuple[int, int, NDArray[Any]]]) -> AnnotatedPeople:
         """People of whom only the joints are annotated: id of the image, own id, keypoints (K, 3). See :func:`box_of_joints`."""
         counted = [person for person in people if (person[2][:, 2] > 0).any()]
         boxes_P4 = np.array([box_of_joints(joints_K3) for _, _, joints_K3 in counted]).reshape(-1, 4)

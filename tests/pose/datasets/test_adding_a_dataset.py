@@ -131,7 +131,9 @@ def test_what_it_has_not_is_said_in_one_line(root: Path) -> None:
     with pytest.raises(UserError, match="crowdposetools evaluates CrowdPose only"):
         run = run_of(root, "infants", "TEST.METRIC_BACKEND", "crowdposetools")
         run.evaluator(run.test)
-    with pytest.raises(UserError, match=r"'infant' is not known; there are coco_kpt, .*, mpii, infants_kpt, infants$"):
+    with pytest.raises(
+        UserError, match=r"'infant' is not known; there are coco_kpt, .*, mpii, lsp, infants_kpt, infants$"
+    ):
         Data(load_config(None, ["DATASET.DATASET", "infant"])).kind  # noqa: B018
     with pytest.raises(UserError, match="TEST.COCO_BBOX_FILE is empty; set it to a detector's boxes"):
         run_of(root, "infants", "TEST.USE_GT_BBOX", "false").test  # noqa: B018

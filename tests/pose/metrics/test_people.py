@@ -61,7 +61,13 @@ def oks(shift: float) -> float:
 def test_one_person_by_hand() -> None:
     assert evaluated([person(7)], [result()]) == {MEAN_OKS: 1.0, TORSO_PCK: 1.0, BOX_PCK: 1.0, HEAD_PCK: 1.0}
     # torso 50, box 60, head 10: the limits are 10, 12 and 5 pixels
-    for shift, right in ((5.0, (1, 1, 1)), (5.01, (1, 1, 0)), (10.0, (1, 1, 0)), (10.01, (0, 1, 0)), (12.01, (0, 0, 0))):
+    for shift, right in (
+        (5.0, (1, 1, 1)),
+        (5.01, (1, 1, 0)),
+        (10.0, (1, 1, 0)),
+        (10.01, (0, 1, 0)),
+        (12.01, (0, 0, 0)),
+    ):
         scores = evaluated([person(7)], [result(shift=shift)])
         assert scores[MEAN_OKS] == pytest.approx(oks(shift), rel=1e-12)
         assert tuple(scores[name] for name in (TORSO_PCK, BOX_PCK, HEAD_PCK)) == right
@@ -81,7 +87,9 @@ def test_the_torso_is_that_of_the_other_side_where_a_joint_is_missing() -> None:
     scores = evaluated([person(7, keypoints=keypoints)], [result(shift=9.9)])
     assert scores[TORSO_PCK] == 1.0
     without = person(8, keypoints=[*keypoints[:3], 0.0, 0.0, 0, *keypoints[6:]])  # no shoulder at all
-    scores = evaluated([person(7, keypoints=keypoints), without], [result(annotation_id=7), result(shift=99, annotation_id=8)])
+    scores = evaluated(
+        [person(7, keypoints=keypoints), without], [result(annotation_id=7), result(shift=99, annotation_id=8)]
+    )
     assert scores[TORSO_PCK] == 1.0  # who has no torso does not count
     assert scores[BOX_PCK] == 3 / 5
 
@@ -180,7 +188,9 @@ def plain(
             if limit > 0:
                 counts[name][0] += sum(chosen is not None and apart(chosen, k) <= limit for k in labelled)
                 counts[name][1] += len(labelled)
-    return {MEAN_OKS: sum(similarities) / len(similarities)} | {name: right / of for name, (right, of) in counts.items()}
+    return {MEAN_OKS: sum(similarities) / len(similarities)} | {
+        name: right / of for name, (right, of) in counts.items()
+    }
 
 
 @pytest.mark.parametrize(("name", "skeleton"), [("coco", COCO), ("crowdpose", CROWDPOSE)])
@@ -213,5 +223,3 @@ def test_many_pairs_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     whole = evaluated(people, results)
     monkeypatch.setattr("supernet.pose.metrics.people._AT_ONCE", 5)
     assert evaluated(people, results) == whole
-
-
