@@ -165,7 +165,7 @@ DEFAULTS: dict[str, Any] = {
         "PROJECT2IMAGE": False,  # resize heatmaps to the input before grouping
         "WITH_HEATMAPS": [True],  # outputs whose heatmaps are used
         "WITH_AE": [True],  # outputs whose tags are used
-        "SCORE": "",  # networks are compared by it: AP, mOKS, PCK@0.2, ...; '' = the dataset's own (AP, MPII's Mean, LSP's PCK@0.2)
+        "SCORE": "",  # networks are compared by it: AP, mOKS, PCK@0.2 ...; '' = AP, on MPII Mean, on LSP PCK@0.2
         "METRIC_BACKEND": "pycocotools",  # pycocotools, faster (faster-coco-eval) or crowdposetools; the same numbers
         "LOG_PROGRESS": False,  # read only
         "POST_PROCESS": False,  # top-down: look for the peak between the cells, by a quarter-pixel shift or by BLUR_KERNEL

@@ -10,11 +10,11 @@ from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.datasets.kind import DatasetKind, Files, refuse_crowdposetools
 from supernet.pose.datasets.people import PeopleDataset
 from supernet.pose.datasets.people_of_images import annotated_people, detected_people
+from supernet.pose.keypoints import Skeleton
 from supernet.pose.metrics.oks import COCO_RULES, OksEvaluator, OksRules
 from supernet.pose.metrics.people import AnnotatedPeople, PeopleEvaluator, WithPeople, person_metrics
 from supernet.pose.metrics.score import Score
 from supernet.pose.metrics.submissions import write_coco
-from supernet.pose.keypoints import Skeleton
 from supernet.pose.protocols import Evaluator, KeypointDataset
 
 

@@ -89,7 +89,7 @@ class DatasetKind(ABC):
     def evaluator(
         self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
     ) -> Evaluator:
-        """The official metric on a dataset, or on a part of it, and mean OKS and PCK beside it (:mod:`supernet.pose.metrics.people`).
+        """The official metric on a dataset, or on a part of it, mean OKS and PCK beside it (:mod:`supernet.pose.metrics.people`).
 
         Args:
             dataset: as this kind has read it.

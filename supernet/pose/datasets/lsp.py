@@ -11,10 +11,10 @@ LSP         3 (or 2) × 14 × N   1 where the joint is occluded; it is labelled 
 extended    14 × 3 (or 2) × N   1 where the joint is visible; the others lie anywhere, also outside of the image
 ==========  ==================  ===================================================================================
 
-So the mark means the opposite in the other file. It becomes COCO's visibility here: an occluded joint of LSP is labelled and hidden
-(1), an invisible one of LSP extended, or one outside of its image, is not labelled (0). Left and right are the person's. One person
-an image is annotated, others may be on it, so the dataset is for top-down networks. Coordinates are taken as 0-based pixels, x
-before y, as nearly all programs take them. Neither dataset has boxes, areas or OKS constants: boxes are those of
+So the mark means the opposite in the other file. It becomes COCO's visibility here: an occluded joint of LSP is labelled and
+hidden (1), an invisible one of LSP extended, or one outside of its image, is not labelled (0). Left and right are the person's.
+One person an image is annotated, others may be on it, so the dataset is for top-down networks. Coordinates are taken as 0-based
+pixels, x before y, as programs commonly take them. Neither dataset has boxes, areas or OKS constants: boxes are those of
 :func:`supernet.pose.metrics.people.box_of_joints` clipped to the image, areas and constants CrowdPose's. Shape legend: N people,
 K joints.
 """
@@ -57,8 +57,8 @@ _FEWEST_VISIBLE = 0.5  # share of the joints of LSP extended; in the published f
 class Lsp(CocoKind):
     """``joints.mat`` and ``images`` of LSP or of LSP extended, evaluated by PCK, beside it by OKS.
 
-    Splits are ``train`` (the first half of LSP, everything of LSP extended), ``test`` (the second half of LSP), ``all``, or numbers
-    of images such as ``9001-10000``.
+    Splits are ``train`` (the first half of LSP, everything of LSP extended), ``test`` (the second half of LSP), ``all``, or
+    numbers of images such as ``9001-10000``.
     """
 
     name = "lsp"
@@ -148,8 +148,8 @@ def read_joints(file: Path) -> tuple[NDArray[np.float64], bool]:
     visible_NK = marks_NK == (1 if extended else 0)
     if extended and visible_NK.size and visible_NK.mean() < _FEWEST_VISIBLE:
         raise UserError(
-            f"{file}: only {100 * visible_NK.mean():.0f} % of the joints are marked visible; 14 × 3 × N is the shape of LSP extended, "
-            f"where 1 marks visible joints (in LSP, 3 × 14 × N, occluded ones); {_REMEDY}"
+            f"{file}: only {100 * visible_NK.mean():.0f} % of the joints are marked visible; 14 × 3 × N is the shape of LSP "
+            f"extended, where 1 marks visible joints (in LSP, 3 × 14 × N, occluded ones); {_REMEDY}"
         )
     labelled_NK = visible_NK if extended else np.ones_like(visible_NK)
     finite_NK = np.isfinite(values_NK3[..., :2]).all(2)
@@ -179,6 +179,6 @@ def numbers_of(split: str, people: int, extended: bool) -> range:
         return range(int(ends[1]), int(ends[2]) + 1)
     known = "train, all" if extended else "train, test, all"
     raise UserError(
-        f"DATASET.TRAIN or DATASET.TEST {split!r} is no split of {'LSP extended' if extended else 'LSP'}: write {known}, or numbers "
-        f"of images up to {people} such as 1-{people}"
+        f"DATASET.TRAIN or DATASET.TEST {split!r} is no split of {'LSP extended' if extended else 'LSP'}: write {known}, or "
+        f"numbers of images up to {people} such as 1-{people}"
     )

@@ -7,8 +7,8 @@ joints near their place move from the first hundred steps on. Each annotated per
 - otherwise the one of the highest OKS with them among those of their image, the first of equal ones. Two people may share one:
   bottom-up networks, boxes of a detector, and people whose own prediction was dropped as the repetition of another one.
 
-A person whose image has no prediction has an OKS of 0 and no joint right. Who is a crowd or has no labelled joint (``num_keypoints``
-0) is not counted, as in the official programs. Labelled joints count whether visible or not.
+A person whose image has no prediction has an OKS of 0 and no joint right. Who is a crowd or has no labelled joint
+(``num_keypoints`` 0) is not counted, as in the official programs. Labelled joints count whether visible or not.
 
 Shape legend: P people, K joints, R results, N pairs of a person and a result. Coordinates are x before y in pixels of the image.
 """
@@ -261,7 +261,8 @@ class WithPeople:
             UserError: the official metric cannot be computed.
         """
         scores, unit = self.official.evaluate(results), 100.0 if self.percent else 1.0
-        return {**{name: unit * value for name, value in self.people.evaluate(results).items()}, **scores}
+        others = {name: unit * value for name, value in self.people.evaluate(results).items()}
+        return scores | {name: value for name, value in others.items() if name not in scores}
 
 
 def _segment(skeleton: Skeleton, pairs: Iterable[tuple[str, str]]) -> bool:
