@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,13 @@ def dataset_of(folder: Path) -> str:
 
 
 def score_of(folder: Path) -> Score:
-    """The score of the dataset that a run's config.yaml names; AP where it names none."""
+    """The score that a run's config.yaml names, or that of its dataset; AP where it names none."""
     try:
-        return kind_of(_dataset_node(folder)["DATASET"]).score
+        score = kind_of(_dataset_node(folder)["DATASET"]).score
     except UserError:
         return Score("AP")
+    named = (yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("TEST") or {}).get("SCORE")
+    return replace(score, name=named) if named else score
 
 
 def _dataset_node(folder: Path) -> dict[str, Any]:

@@ -82,7 +82,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "DATASET": {
         "ROOT": "",  # the dataset's folder
-        "DATASET": "coco_kpt",  # coco_kpt, crowd_pose_kpt, keypoints_bottom_up; top-down: coco, crowdpose, mpii, keypoints (own)
+        "DATASET": "coco_kpt",  # coco_kpt, crowd_pose_kpt, keypoints_bottom_up; top-down: coco, crowdpose, mpii, lsp, keypoints
         "DATASET_TEST": "coco",  # read only; DATASET.DATASET says whose metric it is
         "NUM_JOINTS": 17,  # read only; see MODEL.NUM_JOINTS
         "MAX_NUM_PEOPLE": 30,  # people an image at most, in targets and in decoding
@@ -168,6 +168,7 @@ DEFAULTS: dict[str, Any] = {
         "PROJECT2IMAGE": False,  # resize heatmaps to the input before grouping
         "WITH_HEATMAPS": [True],  # outputs whose heatmaps are used
         "WITH_AE": [True],  # outputs whose tags are used
+        "SCORE": "",  # networks are compared by it: AP, mOKS, PCK@0.2 ...; '' = AP, on MPII Mean, on LSP PCK@0.2
         "METRIC_BACKEND": "pycocotools",  # pycocotools, faster (faster-coco-eval) or crowdposetools; the same numbers
         "LOG_PROGRESS": False,  # read only
         "POST_PROCESS": False,  # top-down: look for the peak between the cells, by a quarter-pixel shift or by BLUR_KERNEL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..pose.datasets.kind import DatasetKind, Files
 from ..pose.datasets.kinds import kind_of
 from ..pose.datasets.own_keypoints import OwnKeypoints
 from ..pose.keypoints import COCO, Skeleton
+from ..pose.metrics.score import Score
 from ..pose.protocols import Approach, Evaluator, KeypointDataset
 from ..pose.skeleton_file import KEYS, skeleton_of, summary
 from ..pose.synthetic.dataset import LAYOUTS, PEOPLE, is_made, make_synthetic
@@ -94,6 +95,21 @@ class Data:
             raise UserError(f"{source}: is no JSON object; give flip_pairs, sigmas, limbs or upper_body as its keys")
         return values, source
 
+    @property
+    def score(self) -> Score:
+        """By which number of the metric networks are compared: TEST.SCORE, or the dataset's own.
+
+        Raises:
+            UserError: the dataset's evaluator does not return it.
+        """
+        own, name = self.kind.score, self.cfg.TEST.SCORE
+        known = self.kind.metrics(self.skeleton)
+        if name and name not in known:
+            raise UserError(
+                f"TEST.SCORE {name!r} is no metric of dataset {self.kind.name}; there are {', '.join(known)}"
+            )
+        return replace(own, name=name) if name else own
+
     # ------------------------------------------------------------------------------------------------------------- files
 
     @cached_property
@@ -142,9 +158,9 @@ class Data:
             return Files(self._path(data.ANNOTATIONS[part]), self._path(data.IMAGES[part]))
         root = self.root
         usual = self.kind.files(root, data[part])
-        return Files(
-            root / data.ANNOTATIONS[part] if data.ANNOTATIONS[part] else usual.annotations,
-            root / data.IMAGES[part] if data.IMAGES[part] else usual.images,
+        return usual._replace(
+            annotations=root / data.ANNOTATIONS[part] if data.ANNOTATIONS[part] else usual.annotations,
+            images=root / data.IMAGES[part] if data.IMAGES[part] else usual.images,
         )
 
     @property

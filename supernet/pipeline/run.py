@@ -53,6 +53,8 @@ class Run:
                 raise UserError(
                     f"DATASET.{key} true would train something else here, where it does not exist: set it to false"
                 )
+        if self.cfg.TEST.SCORE:
+            _ = self.score  # refused now, not after the training
         cudnn, wanted = torch.backends.cudnn, self.cfg.CUDNN
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic = wanted.ENABLED, wanted.BENCHMARK, wanted.DETERMINISTIC
 
@@ -179,17 +181,17 @@ class Run:
         """The official metrics of a network on a dataset by its evaluator if that is at hand."""
         evaluator, batch = evaluator or self.evaluator(dataset), self.cfg.TEST.IMAGES_PER_GPU
         metrics, _ = self.task.evaluate(network, dataset, evaluator, arch.input_hw, batch=batch)
-        return self.data.kind.score.checked(metrics)
+        return self.data.score.checked(metrics)
 
     @property
     def score(self) -> str:
-        """The number of the metric by which networks are compared: AP, or MPII's Mean."""
-        return self.data.kind.score.name
+        """The number of the metric by which networks are compared: TEST.SCORE, or AP, or MPII's Mean."""
+        return self.data.score.name
 
     @property
     def percent(self) -> bool:
         """Whether that number is in percent, as PCKh is, and not a fraction of 1, as AP is."""
-        return self.data.kind.score.percent
+        return self.data.score.percent
 
     @cached_property
     def task(self) -> Task[Any]:
@@ -231,7 +233,7 @@ class Run:
         return keys.read(
             steps.TrainingData,
             self.cfg,
-            dataset=self._dataset,
+            dataset=self._dataset("TRAIN"),
             annotations=None if self._synthetic else sha256(self.data.files("TRAIN")[0]),
             synthetic=self._synthetic,
             skeleton=self._own_skeleton,
@@ -248,16 +250,16 @@ class Run:
         return keys.read(
             steps.TestData,
             self.cfg,
-            dataset=self._dataset,
+            dataset=self._dataset("TEST"),
             annotations=None if self._synthetic else sha256(self.data.files("TEST")[0]),
             synthetic=self._synthetic,
             skeleton=self._own_skeleton,
             **values,
         )
 
-    @property
-    def _dataset(self) -> str:
-        return f"{self.data.kind.name}, {self.data.approach}"
+    def _dataset(self, part: str) -> str:
+        split = "" if self._synthetic else self.data.files(part).part
+        return ", ".join(filter(None, (self.data.kind.name, self.data.approach, split)))
 
     @property
     def _own_skeleton(self) -> Any:

@@ -182,7 +182,8 @@ class _Record:
     # -------------------------------------------------------------------------------------------------------- stages
 
     def has(self, stage: str) -> bool:
-        return stage in self.content["stages"]
+        # a record of a version that knew fewer metrics is made again where it lacks the score
+        return self.run.score in self.content["stages"].get(stage, {"metrics": {}})["metrics"]
 
     def score(self, stage: str) -> float:
         return float(self.content["stages"][stage]["metrics"][self.run.score])

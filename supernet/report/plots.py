@@ -22,7 +22,7 @@ from ..search.pareto import non_dominated
 # Okabe and Ito's colours, told apart by colour-blind readers too; every series differs in its mark as well.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"
 PUBLISHED_MARKS = ("o", "s", "^", "v", "<", ">", "p", "h", "d", "8", "*", "P")
-DATASETS = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII"}
+DATASETS = {"coco": "COCO", "crowdpose": "CrowdPose", "mpii": "MPII", "lsp": "LSP"}
 HEADINGS = (
     "During the search, on the search split",
     "Selected subnets, on the reported split",

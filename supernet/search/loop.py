@@ -143,6 +143,12 @@ def _records(
     """The records of the codes, in their order: from the journal, or evaluated and written down as they come."""
     archs = [searcher.space.decode(code) for code in codes]
     found = {i: record for i, arch in enumerate(archs) if (record := journal.find(arch, stage)) is not None}
+    for i, record in found.items():
+        if metric not in record.metrics:
+            raise UserError(
+                f"{journal.path}: {archs[i]} was evaluated without {metric}, with {', '.join(record.metrics)}; search by one "
+                "of these, or move the file away to evaluate again"
+            )
     for number, record in enumerate(found.values(), 1):
         on_record(record, number)
     missing = [i for i in range(len(archs)) if i not in found]

@@ -113,6 +113,14 @@ def test_a_score_that_cannot_be_ranked_is_refused_and_not_written_down(tmp_path:
     assert len(book) == 0
 
 
+def test_a_journal_without_the_score_is_refused_with_what_it_has(tmp_path: Path) -> None:
+    run_search(searcher(NSGA2), Evaluator(), journal(tmp_path / "j"), 5)
+    with pytest.raises(
+        UserError, match=r"j: Net\(.*was evaluated without mOKS, with AP, APlarge; search by one of these, or move"
+    ):
+        run_search(searcher(NSGA2), Evaluator(), journal(tmp_path / "j"), 5, "mOKS")
+
+
 # ------------------------------------------------------------------------------------------------ successive halving
 
 

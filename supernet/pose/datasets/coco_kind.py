@@ -11,7 +11,9 @@ from supernet.pose.datasets.joint_names import compare_joint_names
 from supernet.pose.datasets.kind import DatasetKind, Files, refuse_crowdposetools
 from supernet.pose.datasets.people import PeopleDataset
 from supernet.pose.datasets.people_of_images import annotated_people, detected_people
+from supernet.pose.keypoints import Skeleton
 from supernet.pose.metrics.oks import COCO_RULES, OksEvaluator, OksRules
+from supernet.pose.metrics.people import AnnotatedPeople, PeopleEvaluator, WithPeople, person_metrics
 from supernet.pose.metrics.score import Score
 from supernet.pose.metrics.submissions import write_coco
 from supernet.pose.protocols import Evaluator, KeypointDataset
@@ -29,7 +31,7 @@ class CocoKind(DatasetKind):
 
     def images(self, files: Files) -> PoseDataset:
         """The images of a split, with everybody on them."""
-        return PoseDataset(*files, self.skeleton)
+        return PoseDataset(files.annotations, files.images, self.skeleton)
 
     def people(self, files: Files) -> PeopleDataset:
         """The people of a split in their annotated boxes."""
@@ -48,12 +50,22 @@ class CocoKind(DatasetKind):
         """Whether the file lists images only."""
         return not dataset.has_annotations
 
+    def metrics(self, skeleton: Skeleton) -> tuple[str, ...]:
+        """Average precision and recall, mean OKS and PCK."""
+        return (*self.rules.metrics, *person_metrics(skeleton))
+
     def evaluator(
         self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
     ) -> Evaluator:
-        """Average precision and recall of OKS."""
+        """Average precision and recall of OKS, mean OKS and PCK."""
+        content, skeleton = dataset.ground_truth(), dataset.skeleton
+        official = self.official(content, skeleton, backend)
+        return WithPeople(official, PeopleEvaluator(AnnotatedPeople.of_coco(content, skeleton, self.rules.box_share)))
+
+    def official(self, content: Mapping[str, Any], skeleton: Skeleton, backend: str) -> Evaluator:
+        """The official metric on an annotation file's content."""
         refuse_crowdposetools(backend)
-        return OksEvaluator(dataset.ground_truth(), dataset.skeleton, rules=self.rules, backend=backend)
+        return OksEvaluator(content, skeleton, rules=self.rules, backend=backend)
 
     def write_submission(self, path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         """Write COCO's results format."""

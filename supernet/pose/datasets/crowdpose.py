@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from supernet.pose.datasets.coco_kind import CocoKind
 from supernet.pose.datasets.kind import Files
-from supernet.pose.keypoints import CROWDPOSE
+from supernet.pose.keypoints import CROWDPOSE, Skeleton
 from supernet.pose.metrics.crowdposetools import CrowdPoseTools
 from supernet.pose.metrics.oks import CROWDPOSE_RULES
-from supernet.pose.protocols import Evaluator, KeypointDataset
+from supernet.pose.protocols import Evaluator
 
 
 class CrowdPose(CocoKind):
@@ -25,10 +26,8 @@ class CrowdPose(CocoKind):
         """Where a split lies."""
         return Files(root / "json" / f"crowdpose_{split}.json", root / "images")
 
-    def evaluator(
-        self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
-    ) -> Evaluator:
+    def official(self, content: Mapping[str, Any], skeleton: Skeleton, backend: str) -> Evaluator:
         """Average precision and recall of OKS, by crowd index too; ``crowdposetools`` is the official program."""
         if backend == "crowdposetools":
-            return CrowdPoseTools(dataset.ground_truth())
-        return super().evaluator(dataset, backend=backend, ground_truth=ground_truth)
+            return CrowdPoseTools(content)
+        return super().official(content, skeleton, backend)

@@ -6,6 +6,7 @@ member ``000000000139.jpg`` of ``images/val2017.zip``. Nothing is unpacked to th
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
@@ -76,6 +78,21 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise ImageError(f"image {path} cannot be decoded (truncated, or not an image): fetch the file again")
     return image.astype(np.uint8, copy=False)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image as stored; only its header is decoded.
+
+    Raises:
+        ImageError: The file is missing, or is no image.
+    """
+    try:
+        with PIL.Image.open(io.BytesIO(_bytes(path))) as image:
+            return image.size
+    except (PIL.UnidentifiedImageError, PIL.Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+        raise ImageError(
+            f"image {path} cannot be decoded (truncated, or not an image): fetch the file again"
+        ) from error
 
 
 def _bytes(path: Path) -> bytes:

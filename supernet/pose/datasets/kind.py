@@ -20,10 +20,11 @@ from supernet.pose.protocols import Approach, Evaluator, KeypointDataset
 
 
 class Files(NamedTuple):
-    """Where a split lies: its annotation file, and the folder or zip archive of its images."""
+    """Where a split lies: its annotation file, the folder or zip archive of its images, and its name where a file has several."""
 
     annotations: Path
     images: Path
+    part: str = ""
 
 
 class DatasetKind(ABC):
@@ -92,11 +93,15 @@ class DatasetKind(ABC):
         """Whether the annotations of a test split are not public: a submission is written then, and no score computed."""
         return False
 
+    def metrics(self, skeleton: Skeleton) -> tuple[str, ...]:
+        """Names of the numbers that the evaluator returns for people of this skeleton, those that TEST.SCORE may name."""
+        return (self.score.name,)
+
     @abstractmethod
     def evaluator(
         self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
     ) -> Evaluator:
-        """The official metric on a dataset, or on a part of it.
+        """The official metric on a dataset, or on a part of it, mean OKS and PCK beside it (:mod:`supernet.pose.metrics.people`).
 
         Args:
             dataset: as this kind has read it.

@@ -6,6 +6,7 @@ from supernet.errors import UserError
 from supernet.pose.datasets.coco import Coco
 from supernet.pose.datasets.crowdpose import CrowdPose
 from supernet.pose.datasets.kind import DatasetKind
+from supernet.pose.datasets.lsp import Lsp
 from supernet.pose.datasets.mpii import Mpii
 from supernet.pose.datasets.own_keypoints import OwnKeypoints
 from supernet.pose.keypoints import Skeleton
@@ -14,6 +15,7 @@ KINDS: list[DatasetKind] = [
     Coco(),
     CrowdPose(),
     Mpii(),
+    Lsp(),
     OwnKeypoints(),
 ]
 

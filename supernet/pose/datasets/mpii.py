@@ -20,11 +20,13 @@ from supernet.pose.datasets.images import find_images, image_path
 from supernet.pose.datasets.kind import DatasetKind, Files, refuse_crowdposetools
 from supernet.pose.datasets.people import PeopleDataset, PersonInstance
 from supernet.pose.geometry import CROP_UNITS
-from supernet.pose.keypoints import MPII
+from supernet.pose.keypoints import MPII, Skeleton
 from supernet.pose.metrics.mpii import MpiiEvaluator
+from supernet.pose.metrics.pckh import PCKH_METRICS
+from supernet.pose.metrics.people import HEAD_PCK, AnnotatedPeople, PeopleEvaluator, WithPeople, person_metrics
 from supernet.pose.metrics.score import Score
 from supernet.pose.metrics.submissions import write_mpii
-from supernet.pose.protocols import KeypointDataset
+from supernet.pose.protocols import Evaluator, KeypointDataset
 
 _LARGEST_FILE = 2**28  # bytes; MPII's own are below 20 MiB
 _LARGEST_NUMBER = 1e9  # pixels
@@ -49,20 +51,29 @@ class Mpii(DatasetKind):
 
     def people(self, files: Files) -> PeopleDataset:
         """Everybody in the annotation file, in its order."""
-        return mpii_people(*files)
+        return mpii_people(files.annotations, files.images)
 
     def withheld(self, dataset: KeypointDataset[Any], split: str) -> bool:
         """Whether it is the test split."""
         return "test" in split
 
+    def metrics(self, skeleton: Skeleton) -> tuple[str, ...]:
+        """PCKh by joint, mean OKS and PCK; PCKh at 0.5 is ``Mean``, of head boxes and not of the joints' own segment."""
+        return (*PCKH_METRICS, *(name for name in person_metrics(skeleton) if name != HEAD_PCK))
+
     def evaluator(
         self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
-    ) -> MpiiEvaluator:
-        """PCKh, whose ground truth is ``gt_<split>.mat`` beside the annotation file."""
+    ) -> Evaluator:
+        """PCKh, whose ground truth is ``gt_<split>.mat`` beside the annotation file, mean OKS and PCK, in percent.
+
+        People's boxes and areas follow from their joints (:func:`supernet.pose.metrics.people.box_of_joints`).
+        """
         refuse_crowdposetools(backend)
         people = cast(PeopleDataset, dataset)  # by mpii_people
         file = ground_truth or people.source.with_name(f"gt_{people.source.stem}.mat")
-        return MpiiEvaluator(file, [person.annotation_id for person in people], people.people_in_file)
+        official = MpiiEvaluator(file, [person.annotation_id for person in people], people.people_in_file)
+        joints = [(person.image_id, person.annotation_id, person.keypoints_K3) for person in people]
+        return WithPeople(official, PeopleEvaluator(AnnotatedPeople.of_joints(MPII, joints), head=False), percent=True)
 
     def write_submission(self, path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         """Write ``pred.mat``."""

@@ -37,6 +37,7 @@ class PersonInstance:
             detection.
         score: Of the detector; 1 for an annotated person.
         area: Square pixels: as annotated, of the detected box, or of MPII's crop.
+        detected: By a detector; otherwise annotated.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class PersonInstance:
     keypoints_K3: NDArray[np.float32]
     score: float
     area: float
+    detected: bool = False
 
 
 class PeopleDataset(Sequence[PersonInstance]):

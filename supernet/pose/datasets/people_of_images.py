@@ -84,7 +84,8 @@ def detected_people(dataset: PoseDataset, file: Path, lowest_score: float) -> Pe
                 "which has no inside: remove it"
             )
         area = bbox[2] * bbox[3]
-        people.append(PersonInstance(path, entry["image_id"], number, bbox, None, None, nowhere_K3, score, area))
+        id = entry["image_id"]
+        people.append(PersonInstance(path, id, number, bbox, None, None, nowhere_K3, score, area, detected=True))
     if not known:
         raise UserError(
             f"{file}: entry 0 is for image {raw[0]['image_id']}, and no entry is for any of the {len(dataset)} "

@@ -1,4 +1,4 @@
-"""MPII's metric as a evaluate of results, like :class:`supernet.pose.metrics.oks.OksEvaluator` for COCO and CrowdPose."""
+"""MPII's metric as an evaluator of results, like :class:`supernet.pose.metrics.oks.OksEvaluator` for COCO and CrowdPose."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from supernet.errors import UserError
+from supernet.io.matlab import read_matlab
 from supernet.pose.metrics.pckh import pckh
 
 _PERSON_LAST = ("jnt_missing", "pos_gt_src", "headboxes_src")  # entries with people along their last axis
@@ -29,15 +29,8 @@ class MpiiEvaluator:
 
     def __init__(self, file: Path, rows: Sequence[int], people: int) -> None:
         """Read the head boxes and joints."""
-        if not file.is_file():
-            raise UserError(
-                f"{file}: no such file; PCKh needs the head boxes in HRNet's gt_*.mat of this split: put it there, or set "
-                "DATASET.MPII_GT"
-            )
-        try:
-            content: Mapping[str, Any] = scipy.io.loadmat(file)
-        except (OSError, ValueError, NotImplementedError, TypeError) as error:
-            raise UserError(f"{file}: is no MATLAB file of version 5 ({error}); give HRNet's gt_*.mat") from error
+        needed = "PCKh needs the head boxes in HRNet's gt_*.mat of this split: put it there, or set DATASET.MPII_GT"
+        content = read_matlab(file, "give HRNet's gt_*.mat" if file.is_file() else needed)
         for key in _PERSON_LAST:
             if key not in content:
                 raise UserError(f"{file}: has no {key!r}; give HRNet's gt_*.mat")

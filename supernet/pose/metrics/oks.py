@@ -39,6 +39,12 @@ class OksRules:
     box_share: float | None = None
     crowd_classes: Mapping[str, Range] = field(default_factory=dict)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the numbers that :class:`OksEvaluator` returns under these rules, in its order."""
+        parts = ("", "50", "75", *(size for size in self.sizes if size))
+        return (*(f"{kind}{part}" for kind in ("AP", "AR") for part in parts), *self.crowd_classes)
+
 
 COCO_RULES = OksRules(sizes={"": EVERY_SIZE, "M": (32.0**2, 96.0**2), "L": (96.0**2, 1e5**2)})
 CROWDPOSE_RULES = OksRules(

@@ -19,6 +19,7 @@ PCKH_GROUPS = {"Head": ("head",)} | {
         "Shoulder": "sho", "Elbow": "elb", "Wrist": "wri", "Hip": "hip", "Knee": "kne", "Ankle": "ank",
     }.items()
 }  # fmt: skip
+PCKH_METRICS = (*PCKH_GROUPS, "Mean", "Mean@0.1")
 HEAD_SHARE = 0.6  # the head's length is this share of its box's diagonal
 PCKH_LEFT_OUT = (6, 7)  # pelvis and thorax do not count towards the mean
 

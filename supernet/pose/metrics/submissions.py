@@ -17,12 +17,13 @@ from supernet.io.files import replacing, write_atomically
 def write_coco(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
     """Write people as COCO's results format: image_id, category_id, keypoints (x, y, score) * K and score of each.
 
-    Coordinates are 0-based pixels of the image.
+    Coordinates are 0-based pixels of the image. What else results say (``annotation_id``) is left out.
 
     Raises:
         UserError: the file cannot be written.
     """
-    write_atomically(path, json.dumps(list(results)) + "\n")
+    kept = [{key: value for key, value in result.items() if key != "annotation_id"} for result in results]
+    write_atomically(path, json.dumps(kept) + "\n")
 
 
 def write_mpii(path: Path, keypoints_NK2: NDArray[Any]) -> None:

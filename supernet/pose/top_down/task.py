@@ -85,6 +85,7 @@ class TopDownTask(Task[PersonInstance]):
 
         People get the score of their box times that of their joints, and of those who repeat one another on an image the
         best stays. Without suppression there is one result for each person, in order, with the mean score of the joints.
+        Results of annotated people say whose they are (``annotation_id``).
         """
         return [
             {
@@ -92,6 +93,7 @@ class TopDownTask(Task[PersonInstance]):
                 "category_id": dataset.category_id,
                 "keypoints": list(found[position]),
                 "score": score,
+                **({} if dataset[position].detected else {"annotation_id": dataset[position].annotation_id}),
             }
             for position, score in self._reported(dataset, found, input_hw)
         ]

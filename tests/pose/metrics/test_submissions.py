@@ -23,7 +23,7 @@ def test_mpii_counts_pixels_from_one(tmp_path: Path) -> None:
 
 def test_coco_is_a_list_of_people(tmp_path: Path) -> None:
     people = [{"image_id": 7, "category_id": 1, "keypoints": [1.5, 2.0, 0.25] * 17, "score": 0.5}]
-    write_coco(tmp_path / "results.json", people)
+    write_coco(tmp_path / "results.json", [{**person, "annotation_id": 3} for person in people])
     assert json.loads((tmp_path / "results.json").read_text()) == people
 
 
