@@ -24,7 +24,7 @@ from supernet.report.markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Scripts of the repository that the installed command does not have.
-TOOLS = ("draw_poses", "convert_checkpoint", "make_synthetic", "tabulate")
+TOOLS = ("draw_poses", "convert_checkpoint", "make_synthetic", "tabulate", "convert_labels")
 HEAD = """# Command line
 
 Written by `python tools/cli_reference.py` from the programs' own parsers; do not change it by hand.

@@ -17,11 +17,11 @@ import pandas as pd
 
 from ..errors import UserError
 from ..io.lock import locked
+from ..pipeline.budgets import keep_selection, select_subnets
 from ..pipeline.candidates import Worker, cluster_of
 from ..pipeline.cluster import RETRIES
 from ..pipeline.progress import say
 from ..pipeline.run import Run
-from ..pipeline.search import select_subnets
 from ..pipeline.subnets import compare_subnets
 from ..pipeline.train import load_supernet
 from ..report import write_csv
@@ -42,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in (source, front):
         if not path.is_file():
             raise UserError(f"{path}: no such file; run search.py with this --cfg first")
-    selected = select_subnets(run, pd.read_csv(front))
+    selections = select_subnets(run, pd.read_csv(front))
     with locked(run.folder):
+        selected = keep_selection(run, selections)
         rows = retrain(run, selected, source, options.backend or run.cfg.SEARCH.BACKEND)
         write_csv(run.paths.comparison, pd.DataFrame(rows))
     say(f"{run.paths.comparison}\nnext: {next_command(run, 'search')}  (draws pareto.png, report.md)")

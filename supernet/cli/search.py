@@ -14,13 +14,14 @@ import pandas as pd
 from ..io.files import sweep
 from ..io.lock import locked
 from ..pipeline import inputs
+from ..pipeline.budgets import check_budgets, keep_selection, select_subnets
 from ..pipeline.candidates import cluster_of
 from ..pipeline.dry_run import show_run
 from ..pipeline.progress import say
 from ..pipeline.provenance import Archive, renew_search, renew_supernet
 from ..pipeline.reports import write_reports
 from ..pipeline.run import Run
-from ..pipeline.search import check_budgets, front_of, search, select_subnets
+from ..pipeline.search import front_of, search
 from ..pipeline.subnets import compare_subnets
 from ..pipeline.train import load_supernet, train_supernet
 from ..report import write_csv
@@ -60,10 +61,12 @@ def _loop(run: Run) -> None:
     front = front_of(run, found)
     write_csv(paths.front, front)
     say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
-    rows = compare_subnets(run, select_subnets(run, front), supernet, source, archive)
+    selected = keep_selection(run, select_subnets(run, front))
+    rows = compare_subnets(run, selected, supernet, source, archive)
     write_csv(paths.comparison, pd.DataFrame(rows))
     files = write_reports(run, len(found), len(baseline))
-    say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    if rows:
+        say(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     say(f"{'  '.join(map(str, files))}  ({(time.monotonic() - started) / 60:.1f} minutes)")
 
 

@@ -10,12 +10,14 @@ import copy
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from yacs.config import CfgNode
 
+from supernet.config.budgets import read_budget
 from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, FILE_OR_NODE, FREE, ITEMS
 from supernet.errors import UserError
 
@@ -166,7 +168,10 @@ def _merge(node: Any, example: Mapping[str, Any], given: Any, path: str, source:
             key = alias
         key = str(key)
         name = f"{path}.{key}" if path else key
-        if path in ITEMS:
+        if path == "SEARCH.BUDGETS":
+            value = _decode(value) if isinstance(value, str) else value
+            node[key] = read_budget(key, value, partial(_coerced, source), source)
+        elif path in ITEMS:
             node[key] = _coerce(value, ITEMS[path], name, source)
         elif path in FREE:
             node[key] = _free(value, node.get(key))
@@ -176,6 +181,10 @@ def _merge(node: Any, example: Mapping[str, Any], given: Any, path: str, source:
             _merge(node[key], example[key], value, name, source)
         else:
             node[key] = _coerce(value, example[key], name, source)
+
+
+def _coerced(source: str, value: Any, example: Any, name: str) -> Any:
+    return _coerce(value, example, name, source)
 
 
 def _coerce(value: Any, example: Any, name: str, source: str) -> Any:

@@ -228,7 +228,7 @@ DEFAULTS: dict[str, Any] = {
         "PARENT_RATIO": 0.25,  # part of a generation that survives (evolution)
         "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
         "SEED": 0,  # of the candidates that are drawn
-        "BUDGETS": {},  # name -> MACs; the best architecture within each is retrained
+        "BUDGETS": {},  # name -> MACs, or {cost: largest value, …}; the best architecture within each is retrained
         "HALVING": {  # the loss on a few images decides first who is evaluated at all
             "IMAGES": 0,  # of the search split; 0 = everyone is evaluated
             "KEEP": 0.5,  # part of a generation that is evaluated

@@ -63,3 +63,17 @@ COSTS: dict[str, Cost] = {
         ),
     )
 }
+
+
+def amount(name: str, value: float, beside: float | None = None) -> str:
+    """A value of a cost with its unit, and with a noun where the unit does not say which cost it is.
+
+    Args:
+        name: of the cost.
+        value: in the cost's own unit.
+        beside: another value, from which the text has to differ: all digits are written where three would not do.
+    """
+    cost = COSTS[name]
+    if beside not in (None, value) and cost.text(beside) == cost.text(value):
+        return f"{value:,.12g} {cost.noun or cost.title}"
+    return f"{cost.text(value)} {cost.noun}".rstrip()

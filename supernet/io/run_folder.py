@@ -108,6 +108,11 @@ class RunFolder:
         return self.path / "comparison.csv"
 
     @property
+    def budgets(self) -> Path:
+        """Each budget's limit and architecture, or why it has no subnet of its own."""
+        return self.path / "budgets.csv"
+
+    @property
     def subnets(self) -> Path:
         """Folder of all subnets."""
         return self.path / "subnets"
@@ -141,7 +146,14 @@ class RunFolder:
     @property
     def compared(self) -> Sequence[Path]:
         """What follows from the subnets; archived when one of them is."""
-        return (self.report("html"), self.report("md"), self.plot("png"), self.plot("svg"), self.comparison)
+        return (
+            self.report("html"),
+            self.report("md"),
+            self.plot("png"),
+            self.plot("svg"),
+            self.budgets,
+            self.comparison,
+        )
 
     @property
     def searched(self) -> Sequence[Path]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -54,8 +55,18 @@ class CostedRun(CostSources, Protocol):
         ...
 
 
-def costs_of(run: CostedRun) -> SupportsCosts:
-    """The costs that COST.OBJECTIVES and the limits need; ``macs`` first, always.
+@dataclass(frozen=True)
+class Bound:
+    """The largest allowed value of a cost: what messages call it, the value, its text, and the text of other values."""
+
+    label: str
+    limit: float
+    text: str
+    show: Callable[[float], str]
+
+
+def costs_of(run: CostedRun, more: Sequence[str] = ()) -> SupportsCosts:
+    """The costs that COST.OBJECTIVES and the limits need, and more by their names; ``macs`` first, always.
 
     Raises:
         UserError: there is no objective, or one is written twice, or the latency is needed and there is no table of it for
@@ -64,7 +75,8 @@ def costs_of(run: CostedRun) -> SupportsCosts:
     objectives, limits = list(run.cfg.COST.OBJECTIVES), limits_of(run)
     if not objectives or len(set(objectives)) < len(objectives):
         raise UserError(f"COST.OBJECTIVES is {objectives}; write some of {', '.join(COSTS)}, each once")
-    needed = [cost for name, cost in COSTS.items() if name == "macs" or name in objectives or name in limits]
+    names = {"macs", *objectives, *limits, *more}
+    needed = [cost for name, cost in COSTS.items() if name in names]
     return CostTable({cost.name: cost.compute(run) for cost in needed})
 
 
@@ -94,35 +106,63 @@ def check_limits(run: CostedRun) -> None:
         UserError: no architecture meets one of the limits, with the smallest value and its architecture; or none meets
             all of them, which can be met one by one.
     """
-    limits = limits_of(run)
-    if not limits:
+    _refuse(run, _general(run))
+
+
+def check_together(run: CostedRun, bounds: Mapping[str, Bound]) -> None:
+    """The same for further bounds, by cost, which have to be met together with the limits of COST.
+
+    Raises:
+        UserError: as :func:`check_limits`.
+    """
+    general = {
+        name: bound for name, bound in _general(run).items() if name not in bounds or bound.limit < bounds[name].limit
+    }
+    _refuse(run, {**bounds, **general})
+
+
+def _general(run: CostedRun) -> dict[str, Bound]:
+    """The limits of COST."""
+    costs = {name: (COSTS[name], limit) for name, limit in limits_of(run).items()}
+    return {
+        name: Bound(f"COST.{cost.limit}", limit, f"{run.cfg.COST[cost.limit]:,}", cost.in_limit_units)
+        for name, (cost, limit) in costs.items()
+    }
+
+
+def _refuse(run: CostedRun, bounds: Mapping[str, Bound]) -> None:
+    """Refuse bounds that no architecture meets."""
+    if not bounds:
         return
-    costs = costs_of(run)
-    columns = [costs.names.index(name) for name in limits]
-    largest = np.array(list(limits.values()))
+    costs = costs_of(run, list(bounds))
+    columns = [costs.names.index(name) for name in bounds]
+    largest = np.array([bound.limit for bound in bounds.values()], dtype=np.float64)
 
     def excess(codes: Codes) -> Costs:
         ratios: Costs = costs(codes)[:, columns] / largest
         return ratios
 
+    if (excess(run.space.encode(run.space.smallest)[None]) <= 1).all():
+        return
     pool = _pool(run)
     found = excess(pool)
     if (found.max(axis=1) <= 1).any():
         return
-    for place, name in enumerate(limits):
+    for place, bound in enumerate(bounds.values()):
         code, least = _improved(run, pool, found[:, place], lambda codes, at=place: excess(codes)[:, at])  # type: ignore[misc]
         if least > 1:
-            cost = COSTS[name]
             raise UserError(
-                f"COST.{cost.limit} is {run.cfg.COST[cost.limit]:,}, which no architecture of the space meets; "
-                f"the smallest possible is {cost.in_limit_units(least * limits[name])}, of {_title(run, code)}"
+                f"{bound.label} is {bound.text}, which no architecture of the space meets; "
+                f"the smallest possible is {bound.show(least * bound.limit)}, of {_title(run, code)}"
             )
     code, least = _improved(run, pool, found.max(axis=1), lambda codes: excess(codes).max(axis=1))
     if least <= 1:
         return
-    each = zip((COSTS[name] for name in limits), costs(code[None])[0, columns], strict=True)
-    wanted = " and ".join(f"COST.{COSTS[name].limit} {run.cfg.COST[COSTS[name].limit]:,}" for name in limits)
-    nearest = ", ".join(f"{cost.limit.removeprefix('MAX_')} {cost.in_limit_units(value)}" for cost, value in each)
+    each = zip(bounds.items(), costs(code[None])[0, columns], strict=True)
+    wanted = " and ".join(f"{bound.label} {bound.text}" for bound in bounds.values())
+    nearest = ", ".join(
+        f"{COSTS[name].limit.removeprefix('MAX_')} {bound.show(value)}" for (name, bound), value in each
+    )
     raise UserError(
         f"{wanted} can be met one by one, but by no architecture together; the nearest has {nearest}: "
         f"{_title(run, code)}; raise one of them"
@@ -168,7 +208,7 @@ def latency_of(run: CostedRun) -> LatencyModel[Any]:
     """
     if not run.cfg.COST.LATENCY_TABLE:
         raise UserError(
-            "COST asks for latency, and COST.LATENCY_TABLE is empty; measure one: "
+            "COST or a budget asks for latency, and COST.LATENCY_TABLE is empty; measure one: "
             f"python tools/latency.py --cfg {run.source} --out latency.json"
         )
     table = LatencyTable.load(Path(run.cfg.COST.LATENCY_TABLE), run.space.fingerprint)

@@ -30,6 +30,7 @@ from ..training.schedule import Phase, Plan, cosine
 from ..training.stages import audit
 from ..training.trainer import Trainer
 from . import inputs
+from .budgets import budgets_of
 from .extraction import calibrated
 from .keys import changes, provenance
 from .progress import say
@@ -249,12 +250,12 @@ def _selected(run: Run, sample: Run, sizes: Mapping[str, int], judging: float) -
     steps, step = _retraining_steps(run, sizes), _standalone(sample, sample.space.largest)
     trainings = 2 if cfg.RETRAIN.FROM_SCRATCH else 1
     items = []
-    for name, macs in sorted(cfg.SEARCH.BUDGETS.items(), key=lambda budget: budget[1]):
-        path = run.paths.subnet(name).metrics
+    for budget in budgets_of(cfg):
+        path = run.paths.subnet(budget.name).metrics
         found: Any = read_json(path) if path.exists() else {"stages": {}}
         done = [stage for stage in STAGES.values() if stage in found["stages"]]
         left = trainings - sum(stage in ("retrained", "from scratch") for stage in done)
         seconds = left * steps * step + (2 + trainings - len(done)) * sizes["test"] * judging
-        title = f"subnet {name} within {macs / 1e6:,.1f} MMACs, {trainings * steps:,} steps of retraining"
+        title = f"subnet {budget.name} within {budget.text}, {trainings * steps:,} steps of retraining"
         items.append(_Item(title, f"{', '.join(done)} done" if done else "to do", max(0.0, seconds)))
     return items

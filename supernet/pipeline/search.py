@@ -1,4 +1,4 @@
-"""The search of a run: evaluate architectures, keep them in the journal, find the front and the subnets of the budgets."""
+"""The search of a run: evaluate architectures, keep them in the journal, find the front."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import UserError
 from ..report import write_csv
 from ..search.base import Searcher
 from ..search.evolution import Evolution
 from ..search.journal import Journal, Record
 from ..search.loop import run_search
 from ..search.nsga2 import NSGA2
-from ..search.pareto import non_dominated, select_within_budgets
+from ..search.pareto import non_dominated
 from ..search.predictor import Fit, PredictorSearch
 from ..search.random_search import RandomSearch
 from ..search.successive_halving import Halving
 from ..sharing.supernet import Supernet
 from . import inputs
+from .budgets import budget_costs
 from .candidates import evaluate_of, losses_of
 from .cluster import leave
-from .costs import check_limits, costs_of, limits_of
+from .costs import costs_of, limits_of
 from .keys import provenance
 from .progress import Progress, say
 from .run import Run
@@ -115,12 +115,12 @@ def _fit_log(path: Path) -> Callable[[Fit], None]:
 
 
 def score_table(run: Run, records: Sequence[Record]) -> pd.DataFrame:
-    """What was evaluated: macs, params, resolution, other costs of the search, every metric, the architecture as JSON."""
+    """What was evaluated: macs, params, resolution, other costs of search and budgets, every metric, the architecture (JSON)."""
     if not records:
         return pd.DataFrame()
     archs = [run.family.from_json(record.arch) for record in records]
     codes = np.stack([run.space.encode(arch) for arch in archs])
-    costs = costs_of(run)
+    costs = costs_of(run, budget_costs(run.cfg))
     table = pd.DataFrame(
         {
             "macs": [record.macs for record in records],
@@ -136,36 +136,13 @@ def score_table(run: Run, records: Sequence[Record]) -> pd.DataFrame:
 
 
 def front_of(run: Run, records: Sequence[Record]) -> pd.DataFrame:
-    """The Pareto front of what was evaluated, by MACs: the columns of :func:`score_table`, and a name."""
+    """The Pareto front of what was evaluated, by MACs: the columns of :func:`score_table`, and a name.
+
+    It is that of the objectives and of the costs that budgets limit, so that the best within each budget is on it.
+    """
     table = score_table(run, records)
-    best = non_dominated(table[[*run.cfg.COST.OBJECTIVES, run.score]].to_numpy(dtype=float))
+    costs = dict.fromkeys([*run.cfg.COST.OBJECTIVES, *budget_costs(run.cfg)])
+    best = non_dominated(table[[*costs, run.score]].to_numpy(dtype=float))
     front = table[best].sort_values("macs").reset_index(drop=True)
     front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
     return front
-
-
-def select_subnets(run: Run, front: pd.DataFrame) -> dict[str, str]:
-    """The best architecture of the front within each budget; one that serves two budgets goes by the smaller one's name."""
-    budgets = dict(sorted(run.cfg.SEARCH.BUDGETS.items(), key=lambda item: item[1]))
-    if not budgets:
-        return {}
-    rows = select_within_budgets(front.macs.to_numpy(dtype=float), front[run.score].to_numpy(dtype=float), budgets)
-    selected: dict[str, str] = {}
-    for name, row in rows.items():
-        arch = str(front.arch[row])
-        if arch in selected.values():
-            say(f"{name}: no better architecture than the smaller budget's was found")
-        else:
-            selected[name] = arch
-    return selected
-
-
-def check_budgets(run: Run) -> None:
-    """Before hours of training: can every budget be met, and every limit?"""
-    check_limits(run)
-    smallest = int(run.costs.macs(run.space.encode(run.space.smallest)[None])[0])
-    for name, macs in run.cfg.SEARCH.BUDGETS.items():
-        if macs < smallest:
-            raise UserError(
-                f"SEARCH.BUDGETS {name}: {macs:,} MACs, the smallest architecture of the space has {smallest:,}"
-            )

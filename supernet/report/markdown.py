@@ -16,7 +16,7 @@ import torch
 from ..cost.costs import COSTS, macs_label
 from ..io.files import write_atomically
 from ..io.run_folder import RunFolder
-from .tables import STAGES, read_comparison, read_front
+from .tables import STAGES, read_comparison, read_front, read_unmet
 
 MOST_ROWS = 30  # of the front; the rest is in front.csv
 
@@ -57,7 +57,7 @@ def write_report(
         parts += ["## The search space", bullets(space)]
     if stages is not None and len(stages):
         parts += ["## Training of the supernet", markdown_table(stages)]
-    parts += ["## Selected subnets", *_comparison(comparison, metric)]
+    parts += ["## Selected subnets", *_comparison(comparison, metric, read_unmet(folder))]
     parts += ["## The searched front", *_front(front, metric)]
     if commands:
         parts += ["## Next", "```sh\n" + "\n".join(commands) + "\n```"]
@@ -98,13 +98,15 @@ def _piped(name: object, value: Any) -> str:
     return cell(name, value).replace("|", "\\|")
 
 
-def _comparison(comparison: pd.DataFrame, metric: str) -> list[str]:
+def _comparison(comparison: pd.DataFrame, metric: str, unmet: Sequence[str]) -> list[str]:
+    missing = ["Budgets without a subnet of their own:", "\n".join(f"- {line}" for line in unmet)] if unmet else []
     if comparison.empty:
-        return ["None: the run has no SEARCH.BUDGETS."]
+        return missing or ["None: the run has no SEARCH.BUDGETS."]
     return [
         f"{metric} on the reported split, which the search never saw. *After transfer*: extracted weights, with the "
         "BatchNorm statistics of the supernet; *calibrated*: with its own statistics, no weight changed.",
         markdown_table(shown_comparison(comparison, metric)),
+        *missing,
     ]
 
 

@@ -23,6 +23,7 @@ STAGES = {
     "ap_scratch": "from scratch",
 }
 COMPARISON_COLUMNS = ("name", "macs", "params", "resolution", *STAGES)
+BUDGET_COLUMNS = ("name", "limit", "arch", "reason")
 PUBLISHED_COLUMNS = (
     "name",
     "family",
@@ -74,6 +75,20 @@ def read_comparison(folder: Path, *, percent: bool = False) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COMPARISON_COLUMNS))  # a run without budgets compares nothing
     table = read_table(path, COMPARISON_COLUMNS, "run search.py first").sort_values("macs", ignore_index=True)
     return as_fractions(table, list(STAGES), percent)
+
+
+def read_unmet(folder: Path) -> list[str]:
+    """A line for each budget without a subnet of its own, from ``budgets.csv`` of a run: its name, its limit, why.
+
+    Raises:
+        UserError: when the file lacks a column.
+    """
+    path = folder / "budgets.csv"
+    if not path.is_file():  # a run of before it was written
+        return []
+    table = read_table(path, BUDGET_COLUMNS, "run search.py again")
+    table = table[table["reason"].notna()]
+    return [f"{row['name']} ({row['limit']}): {row['reason']}" for _, row in table.iterrows()]
 
 
 def read_evaluated(folder: Path, which: str, metric: str, *, percent: bool = False) -> pd.DataFrame | None:
@@ -153,7 +168,7 @@ def read_table(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such file; {remedy}")
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, converters={"name": str})  # budgets may be called 01 or NA
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: not a table: {' '.join(str(error).split())}; {remedy}") from None
     for column in columns:

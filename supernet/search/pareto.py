@@ -117,37 +117,40 @@ def hypervolume(points_N2: ArrayLike, reference: tuple[float, float]) -> float:
 
 
 def select_within_budgets(
-    costs: Sequence[float] | FloatArray, scores: Sequence[float] | FloatArray, budgets: Mapping[str, float]
-) -> dict[str, int]:
+    costs: Mapping[str, Sequence[float] | FloatArray],
+    scores: Sequence[float] | FloatArray,
+    budgets: Mapping[str, Mapping[str, float]],
+) -> dict[str, int | None]:
     """Choose the point of the best score within each budget.
 
     Args:
-        costs: (N,).
+        costs: by the cost's name, (N,).
         scores: (N,).
-        budgets: name → largest cost, which may be reached.
+        budgets: name → largest value of each cost that it limits, which may be reached.
 
     Returns:
-        Name → index; of equal scores the cheapest, then the first.
+        Name → index, or None where no point is within the budget. Of equal scores the cheapest, by the budget's costs in
+        their order, then the first.
 
     Raises:
-        UserError: no point is within a budget (it names the budget and the smallest cost), there are no points, costs
-            and scores differ in number, or one is not a number.
+        UserError: there are no points, costs and scores differ in number, a number is not finite, or a budget limits a
+            cost that is not given.
     """
-    if len(costs) != len(scores):
-        raise UserError(f"{len(costs)} costs and {len(scores)} scores: give one of each for every point")
-    points = _checked(np.column_stack([np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)]))
-    if not len(points):
-        raise UserError(f"no points to choose from for the budgets {', '.join(budgets)}: give at least one")
-    order = np.lexsort((np.arange(len(points)), points[:, 0], -points[:, 1]))
-    selected = {}
-    for name, budget in budgets.items():
-        affordable = order[points[order, 0] <= budget]
-        if not affordable.size:
-            raise UserError(
-                f"budget {name!r} of {budget:g} is below the smallest cost, {points[:, 0].min():g}: "
-                "raise it or search smaller networks"
-            )
-        selected[name] = int(affordable[0])
+    selected: dict[str, int | None] = {}
+    for name, limits in budgets.items():
+        if missing := [cost for cost in limits if cost not in costs]:
+            raise UserError(f"budget {name!r} limits {missing[0]}, which is not given; there are {', '.join(costs)}")
+        for cost in limits:
+            if len(costs[cost]) != len(scores):
+                raise UserError(
+                    f"{len(costs[cost])} values of {cost} and {len(scores)} scores: give one of each for every point"
+                )
+        points = _checked(np.column_stack([*(costs[cost] for cost in limits), scores]), width=None)
+        if not len(points):
+            raise UserError(f"no points to choose from for the budgets {', '.join(budgets)}: give at least one")
+        order = np.lexsort((np.arange(len(points)), *points[:, -2::-1].T, -points[:, -1]))
+        within = (points[order, :-1] <= np.array([*limits.values()], dtype=float)).all(axis=1)
+        selected[name] = int(order[within][0]) if within.any() else None
     return selected
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from yacs.config import CfgNode
 
-from supernet.config.loading import default_config, dump, load_config
+from supernet.config.loading import default_config, dump, load_config, plain
 from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, FREE, ITEMS
 from supernet.errors import UserError
 from tests import reference
@@ -206,6 +206,13 @@ def test_overrides_are_typed_by_the_key(tmp_path: Path) -> None:
     assert cfg.SPACE.MUST_CONTAIN == ["litepose-S", "mine.json"]
     assert dict(cfg.SPACE.RESTRICT) == {"stages[0].kernel": [3, 5]}
     assert dict(cfg.SEARCH.BUDGETS) == {"phone": 500_000_000, "watch": 100_000_000}
+    several = load_config(
+        None, ["SEARCH.BUDGETS", "{S: {latency_ms: 5, params: 2e6}, M: 60e6}", "SEARCH.BUDGETS.L-1", "{macs: 9e7}"]
+    )
+    assert plain(several)["SEARCH"]["BUDGETS"] == {
+        "S": {"latency_ms": 5.0, "params": 2_000_000}, "M": 60_000_000, "L-1": {"macs": 90_000_000}
+    }  # fmt: skip
+    assert load_config(None, base=plain(several)) == several
     assert cfg.MODEL.EXTRA == {"STAGE2": {"NUM_BLOCKS": (2, 2), "BLOCK": "BASIC"}}
 
 
@@ -244,6 +251,27 @@ def test_empty_values_are_the_empty_value_of_the_key(tmp_path: Path, text: str) 
         ("TRAIN: 3", "x.yaml: TRAIN takes a mapping of keys to values, not 3"),
         ("[1, 2]", "x.yaml: the file takes a mapping of keys to values, not [1, 2]"),
         ("SEARCH: {BUDGETS: {phone: small}}", "x.yaml: SEARCH.BUDGETS.phone takes a whole number, not 'small'"),
+        (
+            "SEARCH: {BUDGETS: {../S: 5e6}}",
+            "x.yaml: SEARCH.BUDGETS has the name '../S'; write at most 64 letters, digits",
+        ),
+        ("SEARCH: {BUDGETS: {S M: 5e6}}", "x.yaml: SEARCH.BUDGETS has the name 'S M'"),
+        ("SEARCH: {BUDGETS: {'': 5e6}}", "x.yaml: SEARCH.BUDGETS has the name ''"),
+        (
+            "SEARCH: {BUDGETS: {S: {flops: 1}}}",
+            "x.yaml: SEARCH.BUDGETS.S limits 'flops', which is not one of macs, params, memory",
+        ),
+        (
+            "SEARCH: {BUDGETS: {S: {latency_ms: fast}}}",
+            "x.yaml: SEARCH.BUDGETS.S.latency_ms takes a number, not 'fast'",
+        ),
+        ("SEARCH: {BUDGETS: {S: {params: 1.5}}}", "x.yaml: SEARCH.BUDGETS.S.params takes a whole number, not 1.5"),
+        ("SEARCH: {BUDGETS: {S: {}}}", "x.yaml: SEARCH.BUDGETS.S limits nothing; name some of macs"),
+        ("SEARCH: {BUDGETS: {S: 0}}", "x.yaml: SEARCH.BUDGETS.S is 0; write a number above 0"),
+        (
+            "SEARCH: {BUDGETS: {S.latency_ms: 5}}",
+            "x.yaml: SEARCH.BUDGETS.S.latency_ms would be a budget of that name; write SEARCH.BUDGETS.S '{latency_ms: …}'",
+        ),
         (
             "SEARCH: {ALGORITHM: nsga3}",
             "x.yaml: SEARCH.ALGORITHM is 'nsga3', not one of predictor, nsga2, evolution, random",

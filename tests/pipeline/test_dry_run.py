@@ -52,7 +52,7 @@ def test_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert width.startswith("    stage 'width': 2,400 steps, about ")
     assert search.startswith("  search, 36 architectures by nsga2 and 36 at random: to do, about ")
     assert len(subnets) == 4
-    assert subnets[0].startswith("  subnet XS within 38.0 MMACs, 800 steps of retraining: to do, about ")
+    assert subnets[0].startswith("  subnet XS within 38 MMACs, 800 steps of retraining: to do, about ")
     assert total.startswith("about ") and total.endswith("in all, by a few steps and images on this machine")
     assert list(tmp_path.iterdir()) == []
 
@@ -95,7 +95,7 @@ def test_the_programs_show_it_and_do_nothing(tmp_path: Path, capsys: pytest.Capt
         "TRAIN.IMAGES_PER_GPU", 1,
     ]  # fmt: skip
     search.main([*map(str, given), "DATASET.SYNTHETIC.SIZE", "[64, 64]"])
-    assert "subnet XS within 38.0 MMACs" in "".join(said(capsys))
+    assert "subnet XS within 38 MMACs" in "".join(said(capsys))
     arch = json.dumps(litepose.to_json(litepose.SMALL.smallest))
     (tmp_path / "arch.json").write_text(arch)
     train.main([*map(str, given), "--superconfig", str(tmp_path / "arch.json")])

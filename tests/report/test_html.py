@@ -24,7 +24,7 @@ from supernet.cost.macs import operations
 from supernet.errors import UserError
 from supernet.pipeline import html_page
 from supernet.pipeline.run import Run
-from supernet.report import Images, Network, write_html
+from supernet.report import Images, Network, write_html, write_report
 from supernet.report.architecture_text import architecture_lines
 from supernet.report.diagram import KERNELS, UP, draw_diagrams
 from supernet.search.pareto import hypervolume
@@ -155,6 +155,19 @@ def test_a_page_has_no_part_for_what_a_run_lacks(bare: Path) -> None:
     assert found.ids - {""} == {"front", "run", "costs"}
     assert set(found.figures) == {"costs"}
     assert "random search" not in json.dumps(found.figures) and "LitePose" not in json.dumps(found.figures)
+
+
+def test_a_budget_without_a_subnet_is_on_the_page(bare: Path) -> None:
+    """Also where no budget has one; a reason is text."""
+    rows = "name,limit,arch,reason\nS,60 MMACs,[0],\nM,61 MMACs,[0],same as <b>S</b>\n01,1 MMACs,,none\n"
+    (bare / "budgets.csv").write_text(rows)
+    text = write_html(bare).read_text()
+    assert 'id="subnets"' in text and "<b>S" not in text and "S (60 MMACs)" not in text
+    assert "<li>M (61 MMACs): same as &lt;b&gt;S&lt;/b&gt;</li>\n<li>01 (1 MMACs): none</li>" in text
+    assert (
+        "- 01 (1 MMACs): none" in write_report(bare).read_text()
+        and "no SEARCH.BUDGETS" not in write_report(bare).read_text()
+    )
 
 
 def test_names_cannot_become_code(finished: tuple[Path, Page], bare: Path) -> None:

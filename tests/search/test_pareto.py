@@ -100,18 +100,31 @@ def test_nothing_covers_nothing() -> None:
 
 def test_selected_the_best_score_within_each_budget() -> None:
     costs, scores = [10.0, 20.0, 30.0, 25.0, 20.0], [40.0, 55.0, 60.0, 55.0, 55.0]
-    budgets = {"small": 10.0, "medium": 29.0, "large": 1000.0}
-    assert select_within_budgets(costs, scores, budgets) == {"small": 0, "medium": 1, "large": 2}
-    assert select_within_budgets(np.array(costs[::-1]), np.array(scores[::-1]), {"medium": 29.0}) == {"medium": 0}
+    budgets = {"small": {"macs": 10.0}, "medium": {"macs": 29.0}, "large": {"macs": 1000.0}, "none": {"macs": 9.0}}
+    found = select_within_budgets({"macs": costs}, scores, budgets)
+    assert found == {"small": 0, "medium": 1, "large": 2, "none": None}
+    backwards = {"macs": np.array(costs[::-1])}
+    assert select_within_budgets(backwards, np.array(scores[::-1]), {"medium": {"macs": 29.0}}) == {"medium": 0}
+
+
+def test_selected_within_budgets_of_several_costs() -> None:
+    """Against a loop over random points: all limits hold, the score is the best, of equal ones the cheapest is chosen."""
+    rng = np.random.default_rng(0)
+    costs = {"macs": rng.integers(1, 6, 60).astype(float), "latency_ms": rng.integers(1, 6, 60).astype(float)}
+    scores = rng.integers(0, 4, 60).astype(float)
+    for limits in ({"latency_ms": 3.0}, {"macs": 2.0, "latency_ms": 4.0}, {"latency_ms": 1.0, "macs": 1.0}):
+        within = [i for i in range(60) if all(costs[name][i] <= limit for name, limit in limits.items())]
+        best = min(within, key=lambda i: (-scores[i], *(costs[name][i] for name in limits), i))  # noqa: B023
+        assert select_within_budgets(costs, scores, {"S": limits}) == {"S": best}
 
 
 def test_bad_input_is_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match="budget 'phone' of 5 is below the smallest cost, 10:"):
-        select_within_budgets([20.0, 10.0], [1.0, 2.0], {"server": 20.0, "phone": 5.0})
-    with pytest.raises(UserError, match="2 costs and 1 scores"):
-        select_within_budgets([20.0, 10.0], [1.0], {})
+    with pytest.raises(UserError, match="2 values of macs and 1 scores"):
+        select_within_budgets({"macs": [20.0, 10.0]}, [1.0], {"phone": {"macs": 5.0}})
     with pytest.raises(UserError, match="no points to choose from for the budgets phone"):
-        select_within_budgets([], [], {"phone": 5.0})
+        select_within_budgets({"macs": []}, [], {"phone": {"macs": 5.0}})
+    with pytest.raises(UserError, match="budget 'phone' limits params, which is not given; there are macs"):
+        select_within_budgets({"macs": [1.0]}, [1.0], {"phone": {"params": 5.0}})
     with pytest.raises(UserError, match=r"point 1 is \(2.0, nan\)"):
         non_dominated([(1.0, 1.0), (2.0, np.nan)])
     with pytest.raises(UserError, match=r"points have shape \(2, 1\): give \(N, costs \+ 1\)"):
