@@ -65,6 +65,8 @@ class Data:
                 with Progress(f"drawing the synthetic dataset into {root}", made.TRAIN + made.VAL) as progress:
                     make_synthetic(root, **wanted, progress=lambda done, _: progress.to(done))
             return root / name
+        if not data.ROOT and all(node[part] for node in (data.ANNOTATIONS, data.IMAGES) for part in ("TRAIN", "TEST")):
+            return self._path("")  # every file is named
         if not root.is_dir() or not data.ROOT:
             raise UserError(f"DATASET.ROOT {str(root)!r} is not a folder; set it to where {name} lies")
         return root

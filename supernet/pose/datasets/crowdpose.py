@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from supernet.pose.datasets.coco_kind import CocoKind
+from supernet.pose.datasets.crowd_index import with_crowd_index
 from supernet.pose.datasets.kind import Files
 from supernet.pose.keypoints import CROWDPOSE
 from supernet.pose.metrics.crowdposetools import CrowdPoseTools
-from supernet.pose.metrics.oks import CROWDPOSE_RULES
+from supernet.pose.metrics.oks import CROWDPOSE_RULES, OksEvaluator
 from supernet.pose.protocols import Evaluator, KeypointDataset
 
 
@@ -28,7 +29,11 @@ class CrowdPose(CocoKind):
     def evaluator(
         self, dataset: KeypointDataset[Any], *, backend: str = "pycocotools", ground_truth: Path | None = None
     ) -> Evaluator:
-        """Average precision and recall of OKS, by crowd index too; ``crowdposetools`` is the official program."""
+        """Average precision and recall of OKS, by crowd index too; ``crowdposetools`` is the official program.
+
+        Images without ``crowdIndex`` get the one that their boxes and joints give.
+        """
+        truth = with_crowd_index(dataset.ground_truth())
         if backend == "crowdposetools":
-            return CrowdPoseTools(dataset.ground_truth())
-        return super().evaluator(dataset, backend=backend, ground_truth=ground_truth)
+            return CrowdPoseTools(truth)
+        return OksEvaluator(truth, self.skeleton, rules=self.rules, backend=backend)

@@ -241,7 +241,7 @@ class _Samples(Dataset[Any]):
         position, input_hw, stride, seed = request
         person, task = self.dataset[position], self.task
         return person_sample(
-            read_image(person.path),
+            read_image(person.path, person.size_wh),
             person,
             task.skeleton,
             input_hw,
