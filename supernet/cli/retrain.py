@@ -18,6 +18,7 @@ import pandas as pd
 from ..errors import UserError
 from ..io.lock import locked
 from ..pipeline.candidates import Worker, cluster_of
+from ..pipeline.check import check_data
 from ..pipeline.cluster import RETRIES
 from ..pipeline.progress import say
 from ..pipeline.run import Run
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in (source, front):
         if not path.is_file():
             raise UserError(f"{path}: no such file; run search.py with this --cfg first")
+    check_data(run, ("train", "calibration", "test"))
     selected = select_subnets(run, pd.read_csv(front))
     with locked(run.folder):
         rows = retrain(run, selected, source, options.backend or run.cfg.SEARCH.BACKEND)

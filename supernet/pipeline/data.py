@@ -65,8 +65,6 @@ class Data:
                 with Progress(f"drawing the synthetic dataset into {root}", made.TRAIN + made.VAL) as progress:
                     make_synthetic(root, **wanted, progress=lambda done, _: progress.to(done))
             return root / name
-        if not data.ROOT and all(node[part] for node in (data.ANNOTATIONS, data.IMAGES) for part in ("TRAIN", "TEST")):
-            return self._path("")  # every file is named
         if not root.is_dir() or not data.ROOT:
             raise UserError(f"DATASET.ROOT {str(root)!r} is not a folder; set it to where {name} lies")
         return root
@@ -76,7 +74,9 @@ class Data:
 
     def files(self, part: str) -> Files:
         """Where DATASET.TRAIN or DATASET.TEST lies: in its usual place, or where ANNOTATIONS and IMAGES say."""
-        data, root = self.cfg.DATASET, self.root
+        data = self.cfg.DATASET
+        named = data.ANNOTATIONS[part] and data.IMAGES[part]
+        root = self._path("") if named and not data.ROOT and not data.SYNTHETIC.TRAIN else self.root
         usual = self.kind.files(root, data[part])
         return Files(
             root / data.ANNOTATIONS[part] if data.ANNOTATIONS[part] else usual.annotations,

@@ -105,6 +105,16 @@ def check_size(path: Path, size_wh: tuple[int, int]) -> bool:
     raise _other_size(path, header.size_wh, size_wh, header)
 
 
+def orientation(path: Path) -> int:
+    """The EXIF orientation of a JPEG image, 1 to 8; 0 where it has none, or has another format.
+
+    Raises:
+        ImageError: The file is missing.
+    """
+    header = image_header(_bytes(path))
+    return header.orientation if header else 0
+
+
 def _other_size(path: Path, stored: tuple[int, int], wanted: tuple[int, int], header: ImageHeader | None) -> UserError:
     mark = f"EXIF orientation {header.orientation}" if header and header.orientation else "no EXIF orientation"
     return UserError(

@@ -107,6 +107,11 @@ class PeopleDataset(Sequence[PersonInstance]):
             return self._of(self._people[index])
         return self._people[index]
 
+    @property
+    def annotated_images(self) -> PoseDataset | None:
+        """The images with all their annotations, where those have COCO's format."""
+        return self._images
+
     def subset(self, image_ids: Iterable[int]) -> PeopleDataset:
         """The people on these images, in the order of this dataset.
 

@@ -88,7 +88,7 @@ def detected_people(dataset: PoseDataset, file: Path, lowest_score: float) -> Pe
     places = {image.id: image for image in dataset}
     nowhere_K3 = np.zeros((dataset.skeleton.num_joints, 3), np.float32)
     nowhere_K3.flags.writeable = False
-    entries = checked(enumerate(raw), lambda numbered: _detection(*numbered, file), "entries")
+    entries = checked(enumerate(raw), lambda numbered: _detection(numbered[0], numbered[1], file), "entries")
     known = [entry for entry in entries if entry.image_id in places]
     if not known:
         raise UserError(
