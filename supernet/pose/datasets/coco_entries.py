@@ -81,7 +81,9 @@ def read_annotations(
     seen: set[int] = set()
 
     def check(raw_entry: Any) -> dict[str, Any] | None:
-        entry: dict[str, Any] = with_whole_numbers(raw_entry, ("id", "image_id", "category_id", "num_keypoints", "iscrowd"))
+        entry: dict[str, Any] = with_whole_numbers(
+            raw_entry, ("id", "image_id", "category_id", "num_keypoints", "iscrowd")
+        )
         require(entry, {"id": int, "image_id": int, "category_id": int}, file, "annotation")
         if entry["category_id"] not in categories:
             others[named.get(entry["category_id"], str(entry["category_id"]))] += 1
