@@ -1,7 +1,7 @@
 """CrowdPose's crowd index, for files that do not have it.
 
 Source: CrowdPose (Li et al., CVPR 2019): the mean over an image's people of the joints of others in a person's box, divided by
-that person's own joints in it, at most 1.
+that person's own joints, at most 1. Official files round it to two decimals.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def crowd_index(people: Sequence[Mapping[str, Any]]) -> float:
     joints_PK3 = np.array([person["keypoints"] for person in people], np.float64).reshape(len(people), -1, 3)
     boxes = np.array([person["bbox"] for person in people], np.float64)
     near, far = boxes[:, None, None, :2], (boxes[:, :2] + boxes[:, 2:])[:, None, None]
+    labelled_PK = joints_PK3[..., 2] > 0
     inside = ((joints_PK3[None, ..., :2] >= near) & (joints_PK3[None, ..., :2] <= far)).all(axis=-1)
-    counts = (inside & (joints_PK3[None, ..., 2] > 0)).sum(axis=2)  # [i, j]: joints of person j in the box of person i
-    own = np.diag(counts)
-    others = counts.sum(axis=1) - own
-    return float(np.minimum(1.0, others / np.maximum(1, own)).mean())
+    counts = (inside & labelled_PK[None]).sum(axis=2)  # [i, j]: joints of person j in the box of person i
+    others = counts.sum(axis=1) - np.diag(counts)
+    return float(np.minimum(1.0, others / np.maximum(1, labelled_PK.sum(axis=1))).mean())
