@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _samples(run: Run, found: Findings, most: int) -> list[SamplePictures]:
     """The samples; without any where their own images cannot be used, which is an error of its own."""
-    if "train" not in found.parts:
+    if "train" not in found.parts or not most:
         return []
     try:
         return sample_pictures(run, found.parts["train"], most)

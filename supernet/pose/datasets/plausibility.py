@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from supernet.errors import UserError
 
+_PERCENT = 100
 _ONE_PIXEL = 1.5  # below this all coordinates of a file are shares of the image
 _MARGIN = 0.02  # of the image's side, by which a box may leave it
 _BOX_MARGIN = 0.25  # of the box's side, by which joints may leave it: boxes are drawn by hand
@@ -87,6 +88,12 @@ def check_people(keypoints_PK3: Floats, boxes_P4: Floats, sizes_P2: Floats, file
         raise UserError(
             f"{file}: all labelled joints of all {people} people lie between {joints.min():.3g} and {joints.max():.3g}: "
             "they are shares of the image's width and height; multiply them by these, COCO's format has pixels"
+        )
+    width, height = sizes_P2.min(axis=0)
+    if people >= 2 * _FEWEST and np.abs(joints).max() <= _PERCENT and min(width, height) > 3 * _PERCENT:
+        raise UserError(
+            f"{file}: all labelled joints of all {people} people lie between 0 and 100, on images of {width:g} x {height:g} "
+            "and more: they are percent of the image's width and height; COCO's format has pixels"
         )
     boxes = box_faults(boxes_P4, sizes_P2)
     if boxes.shares:
