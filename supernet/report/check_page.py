@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import UserError
 from ..io.files import write_atomically
 from .html import as_facts, as_table, render
 
@@ -68,10 +67,7 @@ def write_check_page(
         page = render("check.html", {}, content)
         if len(page.encode()) <= LARGEST:
             break
-    try:
-        write_atomically(path, page)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}): give another --out") from None
+    write_atomically(path, page)
     return path
 
 
