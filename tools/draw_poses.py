@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = keypoints_by_image(results, (image.id for image in shown), run.skeleton.num_joints, options.score)
     rows = [[image.keypoints_PK3 for image in shown]] if annotated else []
     rows.append([found[image.id] for image in shown])
-    pixels = [read_image(image.path) for image in shown]
+    pixels = [read_image(image.path, image.size_wh) for image in shown]
     drawn = [draw_poses(image, people, run.skeleton) for row in rows for image, people in zip(pixels, row, strict=True)]
     save_image(options.out, contact_sheet(drawn, columns=len(shown), cell=options.cell))
     print(options.out)

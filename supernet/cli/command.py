@@ -28,6 +28,7 @@ SCRIPTS = {
     "transfer": "weight_transfer.py",
     "valid": "valid.py",
     "report": "tools/plot_pareto.py",
+    "check": "tools/check_data.py",
     **{name: f"tools/{name}.py" for name in ("profile", "export", "demo", "compare", "retrain", "latency", "fidelity")},
 }
 MODEL_FILE = "TEST.MODEL_FILE"

@@ -19,6 +19,7 @@ from ..io.files import sha256, write_atomically
 from ..io.lock import locked
 from ..pipeline import inputs
 from ..pipeline.candidates import subnet
+from ..pipeline.check import check_data
 from ..pipeline.keys import provenance
 from ..pipeline.progress import Progress, say
 from ..pipeline.run import Run
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = run_of(options)
     folder = run.paths.fidelity
     digest = sha256(options.supernet) if options.supernet else ""  # a wrong name is told before hours of training
+    if options.table is None or options.supernet is not None:
+        check_data(run)
     with locked(folder):
         table = options.table or standalone_table(run, folder, options.workers)
     if options.supernet is None:

@@ -10,6 +10,7 @@ PROGRAMS = {
     "search": "the whole loop: train a supernet, search it, retrain and compare the best networks",
     "train": "train the supernet, or one architecture",
     "transfer": "extract one architecture from a trained supernet",
+    "check": "check a dataset before training, and draw samples of it",
     "valid": "evaluate weights by the dataset's official metric",
     "profile": "count parameters, multiply-accumulates and memory",
     "export": "write a network as ONNX, certified against PyTorch",

@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..io.lock import locked
 from ..pipeline.budgets import keep_selection, select_subnets
 from ..pipeline.candidates import Worker, cluster_of
+from ..pipeline.check import check_data
 from ..pipeline.cluster import RETRIES
 from ..pipeline.progress import say
 from ..pipeline.run import Run
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in (source, front):
         if not path.is_file():
             raise UserError(f"{path}: no such file; run search.py with this --cfg first")
+    check_data(run, ("train", "calibration", "test"))
     selections = select_subnets(run, pd.read_csv(front))
     with locked(run.folder):
         selected = keep_selection(run, selections)

@@ -16,6 +16,7 @@ from ..io.lock import locked
 from ..pipeline import inputs
 from ..pipeline.budgets import check_budgets, keep_selection, select_subnets
 from ..pipeline.candidates import cluster_of
+from ..pipeline.check import check_data
 from ..pipeline.dry_run import show_run
 from ..pipeline.progress import say
 from ..pipeline.provenance import Archive, renew_search, renew_supernet
@@ -50,6 +51,7 @@ def _loop(run: Run) -> None:
         sweep(folder)
     if run.cfg.SEARCH.BACKEND == "ray":
         cluster_of(run).check()
+    check_data(run)
     run.keep_config(paths.path)
     archive = Archive(paths)
     with locked(paths.supernet):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..io.run_folder import ARCHITECTURE
+from ..pipeline.check import check_data, check_test_data
 from ..pipeline.inputs import digest, network_training
 from ..pipeline.models import MODEL, superconfig_of
 from ..pipeline.process_group import ProcessGroup, process_group
@@ -53,7 +54,9 @@ def _folder_of(run: Run, superconfig: str) -> Path:
 
 def _train(run: Run, options: argparse.Namespace, processes: ProcessGroup) -> None:
     superconfig = superconfig_of(run.cfg, options.superconfig)
-    processes.first(lambda: run.train)  # a synthetic dataset is drawn once
+    processes.first(lambda: check_data(run, ["train"]))  # a synthetic dataset is drawn once
+    if processes.rank == 0:
+        check_test_data(run)
     if superconfig is None:
         path = train_supernet(run, processes)
         say(f"supernet: {path}\nnext: {next_command(run, 'search')}")

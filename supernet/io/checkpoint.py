@@ -15,9 +15,14 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .files import replacing
+from .foreign import read_tensors
+from .safetensors import SUFFIX, is_safetensors, read_safetensors
 
-PREFIXES = ("module.", "1.")  # DataParallel; the (to half, network, to float) sequence of fp16 trainings
-WRAPPERS = ("state_dict", "model", "model_state_dict")
+#: DataParallel; the (to half, network, to float) sequence of fp16 trainings; torch.compile; Lightning; EMA copies.
+PREFIXES = ("module.", "1.", "_orig_mod.", "model.", "net.", "ema.", "ema_model.")
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "weights", "params")
+#: Where programs keep a mean over the training's steps; taken where a file has nothing else.
+AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema", "ema_model", "shadow")
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -72,7 +77,7 @@ def newest(path: Path, keys: Sequence[str] = ()) -> tuple[dict[str, Any] | None,
 
 def _whole(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """Read a checkpoint and verify its check sums, which torch does not do."""
-    content = read(path)
+    content = read(path, strict=True)
     try:
         with zipfile.ZipFile(path) as archive:
             intact = archive.testzip() is None
@@ -94,22 +99,31 @@ def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: result[name] for name in weights}
 
 
-def read(path: Path) -> Any:
-    """Read a checkpoint as data only: tensors and plain values. No pickled code is ever executed.
+def read(path: Path, *, strict: bool = False) -> Any:
+    """Read a checkpoint as data only: tensors and plain values. Nothing in it is ever executed.
+
+    Args:
+        path: a file of ``torch.save``, or a safetensors file.
+        strict: refuse a file that holds more than data; otherwise objects of other programs are left out, and whole models
+            become state dicts.
 
     Raises:
-        UserError: when the file is missing, damaged, not a checkpoint, or holds more than data.
+        UserError: when the file is missing, damaged or not a checkpoint, or holds no tensor that can be read as data.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(
             f"{path}: no such checkpoint; give the path of a file written by train.py or weight_transfer.py"
         )
+    if path.suffix == SUFFIX or is_safetensors(path):
+        return read_safetensors(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch thinks of a stranger's pickle is said below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() and not strict:
+            return read_tensors(path)
         if "weights_only" in str(error).lower() and "Unsupported" in str(error):
             raise UserError(f"{path}: holds more than tensors and plain values, and is refused for safety") from None
         raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
@@ -126,17 +140,34 @@ def state_dict_of(content: Any, source: str) -> dict[str, Tensor]:
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    tensors = (
-        {key: value for key, value in content.items() if isinstance(value, Tensor)}
-        if isinstance(content, Mapping)
-        else {}
-    )
+    tensors = _tensors(content)
+    if not tensors and isinstance(content, Mapping):
+        averaged = (content[name] for name in AVERAGED if isinstance(content.get(name), Mapping))
+        tensors = next((found for entry in averaged if (found := _tensors(entry.get("module", entry)))), {})
     if not tensors or not all(isinstance(key, str) for key in tensors):
         raise UserError(f"{source}: holds no weights; give a state dict, or a file with one under 'state_dict'")
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return _without_averages(_without_prefixes(tensors))
+
+
+def _tensors(content: Any) -> dict[str, Tensor]:
+    """The tensors of a state dict, without the counters of averaged models."""
+    if not isinstance(content, Mapping):
+        return {}
+    counters = ("n_averaged", "steps", "num_updates")
+    return {key: value for key, value in content.items() if isinstance(value, Tensor) and key not in counters}
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without what stands before every name, however much that is."""
+    while prefix := next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in tensors)), None):
+        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return tensors
+
+
+def _without_averages(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the averaged copies that mmcv keeps beside them: ``ema_a_b`` of ``a.b``."""
+    copies = {f"ema_{key.replace('.', '_')}" for key in tensors}
+    return {key: value for key, value in tensors.items() if key not in copies}
 
 
 @dataclass(frozen=True)
@@ -159,7 +190,7 @@ LAYOUTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 def load_checkpoint(network: nn.Module, source: Path | str | Mapping[str, Any], *, strict: bool = True) -> Loaded:
     """Load weights into a network, from our checkpoints or those of mmpose and of the papers' authors.
 
-    Understood are a plain state dict, one within ``state_dict`` or ``model``, names behind ``module.`` or ``1.``, the layouts
+    Understood are a plain state dict, one within :data:`WRAPPERS` or :data:`AVERAGED`, names behind :data:`PREFIXES`, the layouts
     of mmpose 0.x and 1.x, and whatever the network's own ``from_authors`` turns into its names.
 
     Args:

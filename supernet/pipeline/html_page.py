@@ -114,7 +114,7 @@ def _commands(name: str, subnet: _Subnet) -> list[tuple[str, str]]:
 def _images(run: Run, subnets: Mapping[str, _Subnet]) -> list[Images]:
     """The same images of the reported split with the poses as annotated, and as each subnet finds them."""
     part, chosen = _chosen(run)
-    images = {image.id: read_image(image.path) for image in chosen}
+    images = {image.id: read_image(image.path, image.size_wh) for image in chosen}
     truth = {image.id: image.keypoints_PK3 for image in chosen}
     rows = [_row(run, "Truth", "annotated", images, truth)]
     for name, subnet in subnets.items():

@@ -143,7 +143,7 @@ def render(template: str, plots: Mapping[str, Any], content: Mapping[str, Any]) 
     )
     # unsorted: a figure's references stand behind what they refer to
     pages.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
-    scripts = Markup(Resources(mode="inline", components=["bokeh"]).render_js())  # noqa: S704
+    scripts = Markup(Resources(mode="inline", components=["bokeh"]).render_js() if plots else "")  # noqa: S704
     items = {name: json_item(plot) for name, plot in plots.items()}
     return pages.get_template(template).render(plots=items, scripts=scripts, **content)
 

@@ -54,7 +54,7 @@ class BottomUpTask(Task[PoseImage]):
         for first in range(0, len(dataset), batch):
             images = []
             for image in dataset[first : first + batch]:
-                pixels = read_image(image.path)
+                pixels = read_image(image.path, image.size_wh)
                 height, width = pixels.shape[:2]
                 matrix, _ = sample_matrix(width, height, input_hw, plain, np.random.default_rng(0))
                 images.append(warp_image(pixels, matrix, input_hw))
@@ -66,7 +66,7 @@ class BottomUpTask(Task[PoseImage]):
 
     def detect(self, network: nn.Module, part: KeypointDataset[PoseImage], input_hw: tuple[int, int]) -> list[Any]:
         """The people of one batch of images: of each image its results; see :meth:`.task.Task.detect`."""
-        poses = self._poses(network, [read_image(image.path) for image in part], input_hw)
+        poses = self._poses(network, [read_image(image.path, image.size_wh) for image in part], input_hw)
         return [results(image.id, pose, part.category_id) for image, pose in zip(part, poses, strict=True)]
 
     def results(
@@ -118,7 +118,7 @@ class _Samples(Dataset[Any]):
         position, input_hw, seed = request
         image, task = self.dataset[position], self.task
         return training_sample(
-            read_image(image.path),
+            read_image(image.path, image.size_wh),
             image.people,
             task.skeleton,
             input_hw,

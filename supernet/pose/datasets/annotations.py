@@ -22,7 +22,7 @@ class Person:
         bbox: x, y, width, height.
         area: Square pixels; where the file has none, CrowdPose's share of the box.
         iscrowd: A region with many people, not one person.
-        num_keypoints: As the file says. CrowdPose does not count head and neck.
+        num_keypoints: As the file says, but 0 where no joint is labelled. CrowdPose does not count head and neck.
         segmentation: The file's own polygons or run lengths; None where it has none.
     """
 
@@ -49,6 +49,11 @@ class PoseImage:
     height: int
     people: tuple[Person, ...]
 
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height that the annotations are for."""
+        return self.width, self.height
+
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImage:
@@ -58,8 +63,10 @@ class AnnotatedImage:
         id: Of the annotation file; where it numbers none, the place in the order in which it names images.
         path: For :func:`supernet.pose.datasets.images.read_image`.
         keypoints_PK3: float32 (P, K, 3): (x, y, v) of the annotated people.
+        size_wh: Width and height that the annotations are for; None where their file does not say it.
     """
 
     id: int
     path: Path
     keypoints_PK3: NDArray[np.float32]
+    size_wh: tuple[int, int] | None = None

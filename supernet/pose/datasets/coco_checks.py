@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from supernet.errors import UserError
 from supernet.pose.keypoints import Skeleton
 
 _LARGEST_NUMBER = 1e9  # pixels, or square pixels
 NUMBER = (int, float)
+Entry = TypeVar("Entry")
 
 
 def require(entry: Any, keys: Mapping[str, type | tuple[type, ...]], file: Path, kind: str) -> None:
@@ -30,6 +31,34 @@ def require(entry: Any, keys: Mapping[str, type | tuple[type, ...]], file: Path,
 _KINDS = {int: "a whole number", str: "text", list: "a list of numbers", NUMBER: "a number"}
 
 
+def with_whole_numbers(entry: Any, keys: Iterable[str]) -> Any:
+    """An entry in which 17.0 is written 17 under these keys, as MATLAB and pandas write whole numbers; itself if none is."""
+    if not isinstance(entry, dict):
+        return entry
+    changed = {key: int(value) for key in keys if type(value := entry.get(key)) is float and value.is_integer()}
+    return {**entry, **changed} if changed else entry
+
+
+def checked(entries: Iterable[Any], check: Callable[[Any], Entry], kind: str) -> list[Entry]:
+    """What ``check`` makes of every entry.
+
+    Raises:
+        UserError: that of the first entry that ``check`` refuses, and how many it refuses.
+    """
+    kept: list[Entry] = []
+    first, refused = None, 0
+    for entry in entries:
+        try:
+            kept.append(check(entry))
+        except UserError as error:
+            first, refused = first or error, refused + 1
+    if first is not None:
+        raise UserError(
+            f"{first} ({refused} of {refused + len(kept)} {kind} are refused)" if refused > 1 else str(first)
+        )
+    return kept
+
+
 def check_numbers(entry: Mapping[str, Any], num_joints: int, file: Path) -> None:
     """Refuse a person whose keypoints or box are not so many finite numbers."""
     if len(entry["keypoints"]) != 3 * num_joints or len(entry["bbox"]) != 4:
@@ -37,7 +66,7 @@ def check_numbers(entry: Mapping[str, Any], num_joints: int, file: Path) -> None
             f"{file}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers and "
             f"{len(entry['bbox'])} box numbers, not {3 * num_joints} and 4: correct or remove it"
         )
-    numbers = (*entry["keypoints"], *entry["bbox"], entry.get("area", 0))
+    numbers = (*entry["keypoints"], *entry["bbox"], entry.get("area") or 0)
     try:  # the sum, since nan is neither smaller nor larger
         usable = math.isfinite(sum(numbers)) and -_LARGEST_NUMBER <= min(numbers) <= max(numbers) <= _LARGEST_NUMBER
     except (TypeError, OverflowError):
@@ -50,11 +79,14 @@ def check_numbers(entry: Mapping[str, Any], num_joints: int, file: Path) -> None
 
 
 def pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]:
-    """Ids of the categories that have keypoints."""
+    """Ids of the categories that have keypoints; those with an empty list of them (labels of boxes) have none."""
     posed = [
         entry
-        for entry in (categories if isinstance(categories, list) else ())
-        if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list) and isinstance(entry.get("id"), int)
+        for entry in (with_whole_numbers(each, ["id"]) for each in (categories if isinstance(categories, list) else ()))
+        if isinstance(entry, dict)
+        and isinstance(entry.get("keypoints"), list)
+        and entry["keypoints"]
+        and isinstance(entry.get("id"), int)
     ]
     if not posed:
         raise UserError(f"{file}: no category has 'keypoints': give the file of person keypoints, not of boxes")

@@ -16,12 +16,12 @@ import numpy as np
 from supernet.errors import UserError
 from supernet.io.files import read_json
 from supernet.pose.datasets.annotations import AnnotatedImage, Person, PoseImage
-from supernet.pose.datasets.coco_checks import NUMBER, check_numbers, pose_categories, require
+from supernet.pose.datasets.coco_checks import pose_categories
+from supernet.pose.datasets.coco_entries import read_annotations, read_images
 from supernet.pose.datasets.images import find_images, image_path
-from supernet.pose.datasets.masks import complaint
+from supernet.pose.datasets.plausibility import check_people
 from supernet.pose.datasets.splitting import drawn_parts
 from supernet.pose.keypoints import Skeleton
-from supernet.pose.metrics.oks import BOX_SHARE
 
 _LARGEST_FILE = 4 * 2**30  # bytes; COCO train2017 is 0.23 GiB
 
@@ -42,7 +42,9 @@ class PoseDataset(Sequence[PoseImage]):
     Attributes:
         skeleton: Of everybody.
         image_ids: The images, in the order of the file.
-        category_id: Of people, as results for this file have to say it.
+        category_id: Of people, as results for this file have to say it: the smallest of those with joints.
+        category_ids: All that have joints; they are one class.
+        notes: What was passed over, replaced or is unusual in the file, one line each.
         has_annotations: Whether the file has any.
         source: The annotation file.
 
@@ -66,48 +68,44 @@ class PoseDataset(Sequence[PoseImage]):
         self._folder = images
         self.source = annotations
         self._header = {key: value for key, value in raw.items() if key not in ("images", "annotations")}
-        self._images: dict[int, dict[str, Any]] = {}
-        for image in raw["images"]:
-            require(image, {"id": int, "file_name": str, "width": NUMBER, "height": NUMBER}, annotations, "image")
-            if image["id"] in self._images:
-                raise UserError(f"{annotations}: two images have the id {image['id']}: remove one")
-            try:
-                image_path(images, image["file_name"])
-            except UserError as error:
-                raise UserError(f"{annotations}: image {image['id']}: {error}") from None
-            self._images[image["id"]] = image
+        self._images = read_images(raw["images"], images, annotations)
         self._annotations: dict[int, list[dict[str, Any]]] = {id: [] for id in self._images}
         self.image_ids: tuple[int, ...] = tuple(self._images)
         self.category_id = 1
+        self.category_ids: frozenset[int] = frozenset((1,))
+        self.notes: tuple[str, ...] = ()
         self.has_annotations = "annotations" in raw
         if self.has_annotations:
             self._read_people(raw)
 
     def _read_people(self, raw: dict[str, Any]) -> None:
-        """Check the people and keep them by image; boxes of other categories are passed over."""
+        """Check the people and keep them by image; all categories with joints become the smallest of their ids."""
         categories = pose_categories(raw.get("categories"), self.source, self.skeleton)
-        self.category_id = min(categories)
-        seen = set()
-        for entry in raw["annotations"]:
-            require(entry, {"id": int, "image_id": int, "category_id": int}, self.source, "annotation")
-            if entry["category_id"] not in categories:
-                continue
-            counted = {"num_keypoints": int} if "num_keypoints" in entry else {}
-            require(entry, {"keypoints": list, "bbox": list, **counted}, self.source, "annotation")
-            check_numbers(entry, self.skeleton.num_joints, self.source)
-            if wrong := _person(entry).ignored and complaint(entry.get("segmentation")):
-                raise UserError(
-                    f"{self.source}: the segmentation of annotation {entry['id']} {wrong}: correct or remove it"
-                )
-            if entry["image_id"] not in self._images:
-                raise UserError(
-                    f"{self.source}: annotation {entry['id']} refers to image {entry['image_id']}, which the file's "
-                    "'images' does not list: add the image or remove the annotation"
-                )
-            if entry["id"] in seen:
-                raise UserError(f"{self.source}: two annotations have the id {entry['id']}: remove one")
-            seen.add(entry["id"])
+        listed = [entry for entry in raw["categories"] if isinstance(entry, dict)]
+        named = {entry["id"]: str(entry.get("name")) for entry in listed if isinstance(entry.get("id"), int | float)}
+        self.category_id, self.category_ids = min(categories), frozenset(categories)
+        people, notes = read_annotations(
+            raw["annotations"], self._images, categories, named, self.skeleton, self.source
+        )
+        self._header["categories"] = [
+            {**entry, "id": self.category_id} for entry in listed if entry.get("id") == self.category_id
+        ]
+        if len(categories) > 1:
+            together = ", ".join(f"'{named[id]}'" for id in sorted(categories))
+            notes = (f"the categories {together} have the same joints and are one class", *notes)
+        self.notes = notes + self._implausible(people)
+        for entry in people:
             self._annotations[entry["image_id"]].append(entry)
+
+    def _implausible(self, people: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        posed = [entry for entry in people if entry["num_keypoints"] and not entry.get("iscrowd")]
+        shown = (self._images[entry["image_id"]] for entry in posed)
+        return check_people(
+            np.array([entry["keypoints"] for entry in posed], np.float64).reshape(-1, self.skeleton.num_joints, 3),
+            np.array([entry["bbox"] for entry in posed], np.float64).reshape(-1, 4),
+            np.array([(image["width"], image["height"]) for image in shown], np.float64).reshape(-1, 2),
+            self.source,
+        )
 
     def __len__(self) -> int:
         """Number of images."""
@@ -132,12 +130,13 @@ class PoseDataset(Sequence[PoseImage]):
         for image in self:
             people = [person.keypoints_K3 for person in image.people]
             joints_PK3 = np.array(people, np.float32).reshape(-1, self.skeleton.num_joints, 3)
-            yield AnnotatedImage(image.id, image.path, joints_PK3)
+            yield AnnotatedImage(image.id, image.path, joints_PK3, (image.width, image.height))
 
     def ground_truth(self) -> dict[str, Any]:
-        """The file's own dictionary, restricted to these images and to people, for the official evaluator.
+        """The file's dictionary, restricted to these images and to people, for the official evaluator.
 
-        The entries are the dataset's own objects: an evaluator that writes into them must copy them first.
+        It holds what the reader holds: areas and numbers of joints that the file lacks are those of :class:`Person`. The
+        entries are the dataset's own objects: an evaluator that writes into them must copy them first.
 
         Raises:
             UserError: The file has no annotations.
@@ -206,8 +205,8 @@ def _person(entry: Mapping[str, Any]) -> Person:
     return Person(
         keypoints_K3=keypoints_K3,
         bbox=(x, y, width, height),
-        area=float(entry.get("area", BOX_SHARE * width * height)),
+        area=float(entry["area"]),
         iscrowd=bool(entry.get("iscrowd", 0)),
-        num_keypoints=int(entry.get("num_keypoints", np.count_nonzero(keypoints_K3[:, 2] > 0))),
+        num_keypoints=int(entry["num_keypoints"]),
         segmentation=entry.get("segmentation"),
     )

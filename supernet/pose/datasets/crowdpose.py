@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from supernet.pose.datasets.coco_kind import CocoKind
+from supernet.pose.datasets.crowd_index import with_crowd_index
 from supernet.pose.datasets.kind import Files
 from supernet.pose.keypoints import CROWDPOSE, Skeleton
 from supernet.pose.metrics.crowdposetools import CrowdPoseTools
@@ -27,7 +28,11 @@ class CrowdPose(CocoKind):
         return Files(root / "json" / f"crowdpose_{split}.json", root / "images")
 
     def official(self, content: Mapping[str, Any], skeleton: Skeleton, backend: str) -> Evaluator:
-        """Average precision and recall of OKS, by crowd index too; ``crowdposetools`` is the official program."""
+        """Average precision and recall of OKS, by crowd index too; ``crowdposetools`` is the official program.
+
+        Images without ``crowdIndex`` get the one that their boxes and joints give.
+        """
+        truth = with_crowd_index(dict(content))
         if backend == "crowdposetools":
-            return CrowdPoseTools(content)
-        return super().official(content, skeleton, backend)
+            return CrowdPoseTools(truth)
+        return super().official(truth, skeleton, backend)

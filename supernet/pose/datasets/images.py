@@ -19,8 +19,10 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
+from supernet.pose.datasets.image_header import ImageHeader, image_header
 
 _MARK = ".zip@"  # the end of an archive's name within a path
+_TURNED = 5  # the first of the EXIF orientations (5 to 8) that exchange width and height
 _LARGEST_IMAGE = 2**28  # bytes of a file, or of an archive's member, unpacked
 
 
@@ -61,18 +63,71 @@ def _is_archive(place: Path) -> bool:
     return place.suffix == ".zip" and place.is_file()
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """The pixels of an image: uint8 RGB (H, W, 3), as stored; ``path`` may lie in an archive.
 
     Grey images have three equal channels, of 16 bits the upper 8 remain, transparency is dropped and CMYK becomes RGB.
-    A camera's orientation mark is not applied: COCO's annotations are for the stored image.
+    A camera's orientation mark is not applied, since COCO's annotations are for the stored image; but where they are for
+    the size of the turned one, it is.
+
+    Args:
+        path: The file.
+        size_wh: Width and height that the annotations are for; None where they do not say it.
 
     Raises:
         ImageError: The file is missing, or is not one whole image.
+        UserError: The image has another size than the annotations.
     """
     data = _bytes(path)
+    image = _decoded(data, path, cv2.IMREAD_IGNORE_ORIENTATION)
+    if size_wh is None or image.shape[1::-1] == tuple(size_wh):
+        return image
+    turned = _decoded(data, path, 0)
+    if turned.shape[1::-1] == tuple(size_wh):
+        return turned
+    raise _other_size(path, (image.shape[1], image.shape[0]), size_wh, image_header(data))
+
+
+def check_size(path: Path, size_wh: tuple[int, int]) -> bool:
+    """Whether an image has to be turned by its mark to fit its annotations; of JPEG and PNG only the head is looked at.
+
+    Raises:
+        ImageError: The file is missing, or is not an image.
+        UserError: The image has another size than the annotations, turned or not.
+    """
+    data = _bytes(path)
+    header = image_header(data)
+    if header is None:
+        height, width = read_image(path, size_wh).shape[:2]
+        return (width, height) != size_wh  # never: it has been read
+    if header.size_wh == tuple(size_wh):
+        return False
+    if header.orientation >= _TURNED and header.size_wh[::-1] == tuple(size_wh):
+        return True
+    raise _other_size(path, header.size_wh, size_wh, header)
+
+
+def orientation(path: Path) -> int:
+    """The EXIF orientation of a JPEG image, 1 to 8; 0 where it has none, or has another format.
+
+    Raises:
+        ImageError: The file is missing.
+    """
+    header = image_header(_bytes(path))
+    return header.orientation if header else 0
+
+
+def _other_size(path: Path, stored: tuple[int, int], wanted: tuple[int, int], header: ImageHeader | None) -> UserError:
+    mark = f"EXIF orientation {header.orientation}" if header and header.orientation else "no EXIF orientation"
+    return UserError(
+        f"image {path} is {stored[0]} x {stored[1]} pixels ({mark}), its annotations are for {wanted[0]} x {wanted[1]}: "
+        "use the images that were annotated, or scale joints, boxes, width and height to these"
+    )
+
+
+def _decoded(data: bytes, path: Path, orientation: int) -> NDArray[np.uint8]:
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | orientation)
     except cv2.error:  # an empty file, or more pixels than OpenCV allows
         image = None
     if image is None:

@@ -80,7 +80,7 @@ class OwnKeypoints(CocoKind):
         content = self._contents.pop(files.annotations, None)
         if content is None and files.annotations.is_file():
             content = read_json(files.annotations, max_bytes=_LARGEST_FILE)
-        return PoseDataset(*files, skeleton, _named(content, skeleton))
+        return PoseDataset(files.annotations, files.images, skeleton, _named(content, skeleton))
 
     def compare_joint_names(self, dataset: KeypointDataset[Any]) -> None:
         """Refuse a file whose joints are not those of the skeleton."""

@@ -37,6 +37,7 @@ class PersonInstance:
             detection.
         score: Of the detector; 1 for an annotated person.
         area: Square pixels: as annotated, of the detected box, or of MPII's crop.
+        size_wh: Width and height that the annotations are for; None for MPII, whose file does not say it.
         detected: By a detector; otherwise annotated.
     """
 
@@ -49,6 +50,7 @@ class PersonInstance:
     keypoints_K3: NDArray[np.float32]
     score: float
     area: float
+    size_wh: tuple[int, int] | None = None
     detected: bool = False
 
 
@@ -61,6 +63,7 @@ class PeopleDataset(Sequence[PersonInstance]):
         image_ids: The images, also those without a person.
         source: The file that the people were read from.
         images: The images with their annotations, where those have COCO's format.
+        notes: What was passed over in the file of the people, one line each.
 
     Attributes:
         skeleton: Of everybody.
@@ -68,6 +71,7 @@ class PeopleDataset(Sequence[PersonInstance]):
         category_id: Of people, as results have to say it.
         has_annotations: Whether anybody is annotated on the images.
         source: The file of the people: annotations, or a detector's.
+        notes: What was passed over, replaced or is unusual, one line each.
         people_in_file: How many that file has; a part of the dataset keeps this number.
     """
 
@@ -78,6 +82,7 @@ class PeopleDataset(Sequence[PersonInstance]):
         image_ids: Iterable[int],
         source: Path,
         images: PoseDataset | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         """Keep them."""
         self.skeleton = skeleton
@@ -88,6 +93,7 @@ class PeopleDataset(Sequence[PersonInstance]):
         self.source = source
         self.people_in_file = len(people)
         self._images = images
+        self.notes = (images.notes if images is not None else ()) + notes
 
     def __len__(self) -> int:
         """Number of people."""
@@ -102,6 +108,11 @@ class PeopleDataset(Sequence[PersonInstance]):
         if isinstance(index, slice):
             return self._of(self._people[index])
         return self._people[index]
+
+    @property
+    def annotated_images(self) -> PoseDataset | None:
+        """The images with all their annotations, where those have COCO's format."""
+        return self._images
 
     def subset(self, image_ids: Iterable[int]) -> PeopleDataset:
         """The people on these images, in the order of this dataset.
@@ -128,7 +139,8 @@ class PeopleDataset(Sequence[PersonInstance]):
         for person in self._people:
             of_image.setdefault(person.image_id, []).append(person)
         for image_id, people in of_image.items():
-            yield AnnotatedImage(image_id, people[0].path, np.stack([person.keypoints_K3 for person in people]))
+            joints_PK3 = np.stack([person.keypoints_K3 for person in people])
+            yield AnnotatedImage(image_id, people[0].path, joints_PK3, people[0].size_wh)
 
     def split(self, parts: Mapping[str, int | float], seed: int) -> dict[str, PeopleDataset]:
         """Disjoint random parts of the images, each with everybody on them; none is in two parts.

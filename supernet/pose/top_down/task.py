@@ -174,7 +174,7 @@ class TopDownTask(Task[PersonInstance]):
         image = lru_cache(maxsize=2 * max(1, self.workers))(read_image)  # people of an image follow one another
 
         def crop(person: PersonInstance, place: tuple[Any, Any]) -> NDArray[np.uint8]:
-            return crop_image(image(person.path), *place, input_hw)
+            return crop_image(image(person.path, person.size_wh), *place, input_hw)
 
         with ThreadPoolExecutor(max(1, self.workers)) as threads:
             crops = list(threads.map(crop, dataset, places))
@@ -243,7 +243,7 @@ class _Samples(Dataset[Any]):
         position, input_hw, stride, seed = request
         person, task = self.dataset[position], self.task
         return person_sample(
-            read_image(person.path),
+            read_image(person.path, person.size_wh),
             person,
             task.skeleton,
             input_hw,

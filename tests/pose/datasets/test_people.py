@@ -87,7 +87,7 @@ def test_who_cannot_be_shown_is_left_out(tmp_path: Path, change: dict[str, Any])
 
 
 def test_a_file_in_which_nobody_is_left_is_refused(tmp_path: Path) -> None:
-    dataset = coco_file(tmp_path, dict.fromkeys(range(3), {"area": 0}))
+    dataset = coco_file(tmp_path, dict.fromkeys(range(3), {"keypoints": [0] * 51, "num_keypoints": 0}))
     with pytest.raises(UserError, match="annotations of 3 images have no person with a box and a labelled joint"):
         annotated_people(dataset)
 
