@@ -18,7 +18,9 @@ import yaml
 
 import supernet.config.schema
 from supernet.cli.command import run_program
-from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, ITEMS, STAGE
+from supernet.config.foreign import FOREIGN
+from supernet.config.rules import ALIASES, CHOICES, ITEMS
+from supernet.config.schema import DEFAULTS, STAGE
 from supernet.cost.costs import COSTS
 from supernet.io.files import write_atomically
 from supernet.report.markdown import markdown_table
@@ -37,8 +39,8 @@ python train.py --cfg experiments/synthetic/litepose.yaml TRAIN.LR 2e-3 DATASET.
 ```
 
 An unknown key, or a value of a wrong type, ends the program with one line that names the nearest right key. The keys are those of
-HRNet, HigherHRNet, LitePose and EfficientHRNet, whose files load unchanged, and this toolkit's own. "Read only" means: such a
-file may have the key, and nothing here acts on it. The keys as they were used in a run are in `config.yaml` of its folder.
+HRNet, HigherHRNet, LitePose and EfficientHRNet, whose files load unchanged, and this toolkit's own.
+The keys as they were used in a run are in `config.yaml` of its folder.
 """
 
 
@@ -56,6 +58,10 @@ def reference() -> str:
                 + [_table(keys, node, comments)]
             )
     parts += [f"## Items of {STAGES}\n", _table(STAGE, f"{STAGES}[0]", comments)]
+    others = ", ".join(f"`{name}`" for name in FOREIGN)
+    parts.append(
+        f"## Keys of other projects\n\nA file may have these; they change nothing here and are dropped: {others}.\n"
+    )
     return "\n".join(parts)
 
 

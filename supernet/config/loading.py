@@ -18,7 +18,9 @@ import yaml
 from yacs.config import CfgNode
 
 from supernet.config.budgets import read_budget
-from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, FILE_OR_NODE, FREE, ITEMS
+from supernet.config.foreign import is_foreign
+from supernet.config.rules import ALIASES, CHOICES, FILE_OR_NODE, FREE, ITEMS
+from supernet.config.schema import DEFAULTS
 from supernet.errors import UserError
 
 _COMMAND_LINE = "command line"
@@ -63,6 +65,8 @@ def load_config(
             f"{_COMMAND_LINE}: overrides come as KEY VALUE pairs; {overrides[-1]!r} is left without a value"
         )
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
+        if is_foreign(key):
+            raise UserError(f"{_COMMAND_LINE}: {key} is a key of other projects and changes nothing here; leave it out")
         _merge(cfg, DEFAULTS, _override(key, text), "", _COMMAND_LINE)
     cfg.freeze()
     return cfg
@@ -175,6 +179,8 @@ def _merge(node: Any, example: Mapping[str, Any], given: Any, path: str, source:
             node[key] = _coerce(value, ITEMS[path], name, source)
         elif path in FREE:
             node[key] = _free(value, node.get(key))
+        elif key not in example and is_foreign(name):
+            continue
         elif key not in example:
             raise UserError(f"{source}: unknown key {name}; {_advice(key, path, example)}")
         elif isinstance(example[key], dict):

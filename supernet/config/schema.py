@@ -1,7 +1,7 @@
 """Every configuration key with its default, its unit and its meaning.
 
-The first half is the schema of HRNet, HigherHRNet and LitePose, so that their YAML files load unchanged; keys that only
-those programs act on are marked "read only". The second half is this toolkit's own. ``config.py`` does the work.
+The names are those of HRNet, HigherHRNet and LitePose, so that their YAML files load; what only those programs act on stands in
+``foreign.py``. What may stand under a key beyond its type is in ``rules.py``; ``loading.py`` does the work.
 """
 
 from __future__ import annotations
@@ -22,17 +22,10 @@ STAGE: dict[str, Any] = {  # one item of SUPERNET.STAGES
 
 DEFAULTS: dict[str, Any] = {
     "OUTPUT_DIR": "output",  # folder for checkpoints, fronts and reports
-    "LOG_DIR": "log",  # read only; TensorBoard curves lie in the run folder
     "DATA_DIR": "",  # put before relative paths of data (DATASET.ROOT, DATASET.SKELETON, TEST.COCO_BBOX_FILE, DATASET.MPII_GT)
-    "GPUS": [0],  # read only; torchrun decides which devices are used
     "WORKERS": 4,  # processes that load images
-    "PRINT_FREQ": 20,  # read only; one progress line is renewed
     "AUTO_RESUME": True,  # go on from the last checkpoint, and leave what is finished; false trains anew
-    "PIN_MEMORY": True,  # read only
-    "RANK": 0,  # read only; torchrun sets it
-    "VERBOSE": True,  # read only
     "DIST_BACKEND": "nccl",  # torch.distributed backend on GPUs; on CPUs it is gloo
-    "MULTIPROCESSING_DISTRIBUTED": True,  # read only; torchrun starts the processes
     "FP16": {
         "ENABLED": False,  # automatic mixed precision
         "DTYPE": "float16",  # float16 (with a scaled loss) or bfloat16
@@ -46,14 +39,12 @@ DEFAULTS: dict[str, Any] = {
     },
     "MODEL": {
         "NAME": "pose_multi_resolution_net_v16",  # the family, as the published files call it
-        "INIT_WEIGHTS": True,  # read only; MODEL.PRETRAINED decides
         "PRETRAINED": "",  # file of weights to start from; what it lacks begins fresh
         "NUM_JOINTS": 0,  # 0 = those of the dataset; any other number than theirs is refused, for own joints not read
         "TAG_PER_JOINT": True,  # one tag map per joint, not one for all joints
         "SYNC_BN": False,  # BatchNorm statistics over all processes
         "TARGET_TYPE": "gaussian",  # top-down heatmap targets: gaussian on whole cells, or unbiased (DARK) between them
         "IMAGE_SIZE": [256, 256],  # top-down input, pixels: width, height
-        "HEATMAP_SIZE": [64, 64],  # read only; the network says it
         "SIGMA": 2.0,  # top-down Gaussian, heatmap pixels
         "SCALE_FACTOR": 0,  # EfficientHRNet's compound exponent (H-1 is -1)
         "WIDTH_MULT": 1.0,  # EfficientHRNet's backbone width
@@ -67,7 +58,6 @@ DEFAULTS: dict[str, Any] = {
         "EXTRA": {},  # what one family needs; any keys
     },
     "LOSS": {
-        "NUM_STAGES": 1,  # read only; the lists below have one entry for each output of the network
         "WITH_HEATMAPS_LOSS": [True],  # bottom-up: heatmap loss on that output
         "HEATMAPS_LOSS_FACTOR": [1.0],  # factor on it
         "WITH_AE_LOSS": [True],  # associative-embedding loss on the tags of that output
@@ -83,14 +73,9 @@ DEFAULTS: dict[str, Any] = {
     "DATASET": {
         "ROOT": "",  # the dataset's folder
         "DATASET": "coco_kpt",  # coco_kpt, crowd_pose_kpt, keypoints_bottom_up; top-down: coco, crowdpose, mpii, lsp, keypoints
-        "DATASET_TEST": "coco",  # read only; DATASET.DATASET says whose metric it is
-        "NUM_JOINTS": 17,  # read only; see MODEL.NUM_JOINTS
         "MAX_NUM_PEOPLE": 30,  # people an image at most, in targets and in decoding
         "TRAIN": "train2017",  # name of the training split
         "TEST": "val2017",  # name of the split to evaluate
-        "DATA_FORMAT": "jpg",  # read only; the annotations name the files
-        "HYBRID_JOINTS_TYPE": "",  # read only
-        "SELECT_DATA": False,  # read only
         "MAX_ROTATION": 30.0,  # augmentation, degrees either way
         "MIN_SCALE": 0.75,  # augmentation, smallest crop; people grow
         "MAX_SCALE": 1.25,  # augmentation, largest crop; people shrink
@@ -103,9 +88,6 @@ DEFAULTS: dict[str, Any] = {
         "SIGMA": -1.0,  # bottom-up Gaussian, heatmap pixels; -1 = OUTPUT_SIZE / 64 of each output, at least 1
         "TAG_RADIUS": 0,  # this toolkit's own: a joint's tag is learnt at any cell within this distance, drawn anew every time
         "SCALE_AWARE_SIGMA": False,  # true is refused: sigma does not follow the person's size here
-        "BASE_SIZE": 256.0,  # read only
-        "BASE_SIGMA": 2.0,  # read only
-        "INT_SIGMA": False,  # read only
         "WITH_CENTER": False,  # true is refused: there is no joint for the person's centre here
         "SCALE_FACTOR": 0.25,  # top-down augmentation: scale in 1 +- this
         "ROT_FACTOR": 30.0,  # top-down augmentation, degrees
@@ -135,20 +117,13 @@ DEFAULTS: dict[str, Any] = {
         "LR": 0.001,  # initial learning rate
         "LR_FACTOR": 0.1,  # factor on the rate at every LR_STEP
         "LR_STEP": [90, 110],  # epochs
-        "LR_END": 0.00001,  # read only; the last rate of TransPose's half a cosine
         "OPTIMIZER": "adam",  # adam, adamw or sgd
         "MOMENTUM": 0.9,  # sgd
         "WD": 0.0001,  # weight decay of adamw and sgd; adam has none, as in HRNet's programs
         "NESTEROV": False,  # sgd
-        "GAMMA1": 0.99,  # read only
-        "GAMMA2": 0.0,  # read only
-        "BEGIN_EPOCH": 0,  # read only
         "END_EPOCH": 140,  # exclusive
-        "RESUME": False,  # read only; AUTO_RESUME decides
-        "CHECKPOINT": "",  # read only; MODEL.PRETRAINED is what a training begins with
         "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
         "ACCUMULATE": 1,  # batches of a process whose gradients make one step
-        "SHUFFLE": True,  # read only; training images are always drawn in random order
     },
     "TEST": {
         "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
@@ -162,34 +137,21 @@ DEFAULTS: dict[str, Any] = {
         "IGNORE_TOO_MUCH": False,  # no new people beyond MAX_NUM_PEOPLE
         "ASSIGNMENT": "parity",  # peaks to people: parity = as published numbers were measured; fast = by distance alone
         "MODEL_FILE": "",  # checkpoint to evaluate
-        "IGNORE_CENTER": True,  # read only
         "NMS_KERNEL": 3,  # a joint is the largest value of a square of so many heatmap pixels a side
-        "NMS_PADDING": 1,  # read only; half of that
         "PROJECT2IMAGE": False,  # resize heatmaps to the input before grouping
         "WITH_HEATMAPS": [True],  # outputs whose heatmaps are used
         "WITH_AE": [True],  # outputs whose tags are used
         "SCORE": "",  # networks are compared by it: AP, mOKS, PCK@0.2 ...; '' = AP, on MPII Mean, on LSP PCK@0.2
         "METRIC_BACKEND": "pycocotools",  # pycocotools, faster (faster-coco-eval) or crowdposetools; the same numbers
-        "LOG_PROGRESS": False,  # read only
         "POST_PROCESS": False,  # top-down: look for the peak between the cells, by a quarter-pixel shift or by BLUR_KERNEL
         "BLUR_KERNEL": 0,  # top-down: DARK instead, its smoothing kernel in cells, odd (11 for sigma 2); 0 = no DARK
         "SHIFT_HEATMAP": False,  # top-down: shift the mirrored heatmap by one pixel
         "USE_GT_BBOX": False,  # top-down: annotated boxes, not detected ones
         "COCO_BBOX_FILE": "",  # top-down: file of detected boxes
-        "BBOX_THRE": 1.0,  # read only
         "IMAGE_THRE": 0.1,  # top-down: lowest score of a detected box
         "IN_VIS_THRE": 0.0,  # top-down: lowest joint score that counts in a person's score
-        "NMS_THRE": 0.6,  # read only
         "OKS_THRE": 0.5,  # top-down: OKS above which the weaker of two people is dropped
         "SOFT_NMS": False,  # top-down: weaken it instead
-    },
-    "DEBUG": {
-        "DEBUG": False,  # read only
-        "SAVE_BATCH_IMAGES_GT": False,  # read only
-        "SAVE_BATCH_IMAGES_PRED": False,  # read only
-        "SAVE_HEATMAPS_GT": True,  # read only
-        "SAVE_HEATMAPS_PRED": True,  # read only
-        "SAVE_TAGMAPS_PRED": True,  # read only
     },
     # From here on, this toolkit's own.
     "SEED": 0,  # of everything that is drawn, unless a node has its own
@@ -262,58 +224,4 @@ DEFAULTS: dict[str, Any] = {
         "SEED": 0,  # which architectures are drawn
         "BANDS": 4,  # of equal MACs, within which rankings are compared
     },
-}
-
-#: Nodes that take any keys.
-FREE = ("MODEL.EXTRA",)
-
-#: Example item of a list that is empty by default, or of a mapping with names of the user's choice.
-ITEMS: dict[str, Any] = {
-    "SPACE.MUST_CONTAIN": "",
-    "SPACE.RESTRICT": [],
-    "SUPERNET.STAGES": STAGE,
-    "SEARCH.BUDGETS": 0,
-    "RETRAIN.LR_STEP": 0,
-}
-
-#: Nodes and keys that came after the first results were kept. At its default, such a key says nothing about a result.
-LATER = (
-    "DATASET.TAG_RADIUS",
-    "FP16",
-    "TRAIN.ACCUMULATE",
-    "SUPERNET.CANDIDATES",
-    "SUPERNET.RANK_ARCHITECTURES",
-    "SUPERNET.SCHEDULE",
-    "SUPERNET.WARMUP",
-)
-
-#: Keys that never say anything about a result.
-INDIFFERENT = ("DATASET.MAX_BROKEN",)
-
-#: Text keys that are the name of a file, or in place of it what such a file would hold, kept as JSON text.
-FILE_OR_NODE = ("DATASET.SKELETON",)
-
-#: Text keys with few right answers.
-CHOICES = {
-    "FP16.DTYPE": ("float16", "bfloat16"),
-    "SUPERNET.RANK_ARCHITECTURES": ("same", "different"),
-    "SUPERNET.SCHEDULE": ("cosine", "multi_step"),
-    "MODEL.TARGET_TYPE": ("gaussian", "unbiased"),
-    "DATASET.JOINT_NAMES": ("compare", "ignore"),
-    "DATASET.SYNTHETIC.SUBJECT": ("people", "corners", "hands", "animals"),
-    "TEST.ASSIGNMENT": ("parity", "fast"),
-    "SUPERNET.SAMPLING": ("sandwich", "single_path", "best_up", "worst_up"),
-    "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),
-    "SEARCH.BACKEND": ("local", "ray"),
-    "SEARCH.ALGORITHM": ("predictor", "nsga2", "evolution", "random"),
-    "COST.OBJECTIVES": tuple(COSTS),
-    "TEST.METRIC_BACKEND": ("pycocotools", "faster", "crowdposetools"),
-}
-
-#: HRNet's (top-down) names for keys that HigherHRNet calls otherwise.
-ALIASES = {
-    "DATASET.TRAIN_SET": "TRAIN",
-    "DATASET.TEST_SET": "TEST",
-    "TRAIN.BATCH_SIZE_PER_GPU": "IMAGES_PER_GPU",
-    "TEST.BATCH_SIZE_PER_GPU": "IMAGES_PER_GPU",
 }

@@ -100,7 +100,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
     ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
 }
-_PlainUnpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]  # noqa: SLF001  # its memo is a dictionary: an index is no size
+_PlainUnpickler: Any = pickle._Unpickler  # noqa: SLF001  # its memo is a dictionary: an index is no size
 
 
 class _Unpickler(_PlainUnpickler):  # type: ignore[misc]

@@ -95,7 +95,6 @@ def test_the_network_has_the_sizes_and_joints_of_the_file(name: str) -> None:
     data = Data(cfg)
     joints = data.skeleton.num_joints
     assert cfg.MODEL.NUM_JOINTS in (0, joints)
-    assert cfg.DATASET.NUM_JOINTS == joints
     architectures = [make_run(name).architecture(item) for item in superconfigs(FILES[name])]
     searches = "python search.py" in header(FILES[name])  # its networks have sizes of their own
     if searches:

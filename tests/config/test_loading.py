@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from yacs.config import CfgNode
 
+from supernet.config.foreign import FOREIGN
 from supernet.config.loading import default_config, dump, load_config, plain
-from supernet.config.schema import ALIASES, CHOICES, DEFAULTS, FREE, ITEMS
+from supernet.config.rules import ALIASES, CHOICES, FREE, ITEMS
+from supernet.config.schema import DEFAULTS
 from supernet.errors import UserError
 from tests import reference
 
@@ -116,6 +118,22 @@ def test_the_tables_beside_the_defaults_name_real_keys() -> None:
     assert all(at(f"{path.rpartition('.')[0]}.{key}") is not None for path, key in ALIASES.items())
 
 
+def test_keys_of_other_projects_are_dropped(tmp_path: Path) -> None:
+    """Whatever they say; on a command line, where somebody means them, they are refused."""
+    text = "GPUS: (0,1)\nPRINT_FREQ: x\nDEBUG: {DEBUG: true, ANY: 1}\nTRAIN: {RESUME: true, LR: 0.5}\n"
+    cfg = read(tmp_path, text)
+    assert cfg.TRAIN.LR == 0.5 and "DEBUG" not in cfg and "RESUME" not in cfg.TRAIN
+    for name in FOREIGN:
+        node: Any = default_config()
+        assert any(part not in node or (node := node[part]) is None for part in name.split("."))
+    with pytest.raises(
+        UserError, match="TRAIN.RESUME is a key of other projects and changes nothing here; leave it out"
+    ):
+        load_config(None, ["TRAIN.RESUME", "true"])
+    with pytest.raises(UserError, match="unknown key TRAIN.RESUMED; did you mean"):
+        read(tmp_path, "TRAIN: {RESUMED: true}")
+
+
 def test_every_default_loads_as_itself(tmp_path: Path) -> None:
     """So that no default contradicts its own type, choices or item example."""
     assert read(tmp_path, dump(default_config())) == default_config()
@@ -123,7 +141,6 @@ def test_every_default_loads_as_itself(tmp_path: Path) -> None:
 
 def test_published_bottom_up_files_load(tmp_path: Path) -> None:
     cfg = read(tmp_path, BOTTOM_UP)
-    assert cfg.GPUS == [0]
     assert cfg.TRAIN.LR == 0.004 and cfg.TRAIN.WD == 0.0001  # "4e-3" and "1e-4" are strings to YAML 1.1
     assert cfg.TEST.WITH_AE == [True, False]
     assert cfg.DATASET.SIGMA == 2.0 and isinstance(cfg.DATASET.SIGMA, float)
@@ -134,7 +151,6 @@ def test_published_bottom_up_files_load(tmp_path: Path) -> None:
 
 def test_published_top_down_files_load(tmp_path: Path) -> None:
     cfg = read(tmp_path, TOP_DOWN)
-    assert cfg.GPUS == [0, 1, 2, 3]
     assert (cfg.DATASET.TRAIN, cfg.DATASET.TEST) == ("train2017", "val2017")
     assert (cfg.TRAIN.IMAGES_PER_GPU, cfg.TEST.IMAGES_PER_GPU) == (24, 12)
     assert cfg.DATASET.FLIP == 0.5
@@ -244,7 +260,7 @@ def test_empty_values_are_the_empty_value_of_the_key(tmp_path: Path, text: str) 
         ("TRAIN: {LR: {A: 1}}", "x.yaml: TRAIN.LR takes a number, not a mapping"),
         ("TRAIN: {END_EPOCH: 1.5}", "x.yaml: TRAIN.END_EPOCH takes a whole number, not 1.5"),
         ("TRAIN: {END_EPOCH: }", "x.yaml: TRAIN.END_EPOCH takes a whole number, not None"),
-        ("TRAIN: {SHUFFLE: 1}", "x.yaml: TRAIN.SHUFFLE takes true or false, not 1"),
+        ("TRAIN: {NESTEROV: 1}", "x.yaml: TRAIN.NESTEROV takes true or false, not 1"),
         ("TRAIN: {OPTIMIZER: no}", "x.yaml: TRAIN.OPTIMIZER takes text, not False"),
         ("TRAIN: {LR_STEP: [1, x]}", "x.yaml: TRAIN.LR_STEP[1] takes a whole number, not 'x'"),
         ("TRAIN: {LR_STEP: {a: 1}}", "x.yaml: TRAIN.LR_STEP takes a list, not a mapping"),

@@ -34,7 +34,7 @@ INDIFFERENT = (
     ("TEST.METRIC_BACKEND", "faster"),
     ("DATASET.MAX_BROKEN", "3"),
     ("CHECKPOINT_SECONDS", "5"),
-    ("PRINT_FREQ", "77"),
+    ("AUTO_RESUME", "false"),
     ("CHANNELS_LAST", "false"),
     ("DATASET.CALIBRATION_IMAGES", "5"),
     ("DATASET.SYNTHETIC.VAL", "5"),
