@@ -130,7 +130,7 @@ def test_keys_of_other_projects_are_dropped(tmp_path: Path) -> None:
         UserError, match="TRAIN.RESUME is a key of other projects and changes nothing here; leave it out"
     ):
         load_config(None, ["TRAIN.RESUME", "true"])
-    with pytest.raises(UserError, match="unknown key TRAIN.RESUMED; did you mean"):
+    with pytest.raises(UserError, match="unknown key TRAIN.RESUMED; the keys there are LR"):
         read(tmp_path, "TRAIN: {RESUMED: true}")
 
 
