@@ -1,4 +1,4 @@
-"""Processor time of an evaluation by its parts: reading annotations, images, the network, the metrics. Top-down, one thread.
+"""Processor time of an evaluation by its parts: annotations, images, the network (untrained), the metrics. Top-down, one thread.
 
 python tools/bench/evaluation.py --cfg experiments/lsp/hrnet.yaml [--mmacs 10] [KEY VALUE ...]
 """
@@ -49,6 +49,7 @@ def main() -> None:
     macs = run.costs.macs(codes)
     nearest = int(np.abs(macs - 1e6 * options.mmacs).argmin())
     arch = run.space.decode(codes[nearest])
+    torch.manual_seed(0)
     network = run.build(arch).eval()
     print(
         f"network of {macs[nearest] / 1e6:.2f} MMACs, input {arch.input_hw[0]}×{arch.input_hw[1]}, {len(test)} people"

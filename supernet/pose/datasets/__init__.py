@@ -1,1 +1,1 @@
-"""Images and annotations: COCO, CrowdPose, MPII, masks, and the loader of batches."""
+"""Images and annotations: COCO, CrowdPose, MPII, LSP, masks, and the loader of batches."""

@@ -1,1 +1,1 @@
-"""Official metrics: OKS average precision (COCO, CrowdPose), PCKh (MPII); submission files."""
+"""Official metrics: OKS average precision (COCO, CrowdPose), PCKh (MPII); mean OKS and PCK for all; submission files."""

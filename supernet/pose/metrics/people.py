@@ -173,18 +173,36 @@ class PeopleEvaluator:
         """
         if not len(self._labelled_PK):
             return dict.fromkeys((MEAN_OKS, *self._limits_P), math.nan)
+        oks_P, right = self._compared(results)
+        scores = {MEAN_OKS: float(oks_P.mean())}
+        for name, (right_P, counted_P) in right.items():
+            scores[name] = float(right_P.sum() / counted_P.sum()) if counted_P.any() else math.nan
+        return scores
+
+    def by_person(self, results: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
+        """The same of each person (P,), in their order: OKS, and shares of the labelled joints; NaN who does not count.
+
+        For paired comparisons and split halves. The mean of these shares weighs people equally, :meth:`evaluate` joints.
+        """
+        oks_P, right = self._compared(results)
+        with np.errstate(invalid="ignore"):  # 0 / 0 of those who do not count
+            return {MEAN_OKS: oks_P, **{name: right_P / counted_P for name, (right_P, counted_P) in right.items()}}
+
+    def _compared(
+        self, results: Sequence[Mapping[str, Any]]
+    ) -> tuple[FloatArray, dict[str, tuple[IntArray, IntArray]]]:
+        """OKS (P,) of everybody, and for each kind of PCK how many joints of theirs are right and how many count."""
         joints = self._people.skeleton.num_joints
         found_RK2 = np.array([result["keypoints"] for result in results], np.float64).reshape(-1, joints, 3)[..., :2]
         oks_P, match_P = self._matched(results, found_RK2)
         distances_PK = np.full(self._labelled_PK.shape, math.inf)
         matched_P = match_P >= 0
         distances_PK[matched_P] = np.sqrt(self._squares(np.flatnonzero(matched_P), found_RK2[match_P[matched_P]]))
-        scores = {MEAN_OKS: float(oks_P.mean())}
+        right: dict[str, tuple[IntArray, IntArray]] = {}
         for name, limits_P in self._limits_P.items():
             counted_PK = self._labelled_PK & (limits_P > 0)[:, None]  # NaN is not
-            right_PK = counted_PK & (distances_PK <= limits_P[:, None])
-            scores[name] = float(right_PK.sum() / counted_PK.sum()) if counted_PK.any() else math.nan
-        return scores
+            right[name] = (counted_PK & (distances_PK <= limits_P[:, None])).sum(1), counted_PK.sum(1)
+        return oks_P, right
 
     def _matched(self, results: Sequence[Mapping[str, Any]], found_RK2: FloatArray) -> tuple[FloatArray, IntArray]:
         """OKS (P,) of everybody with their prediction, and which result that is; 0 and -1 of whoever has none."""
@@ -198,7 +216,7 @@ class PeopleEvaluator:
             [own[id]] if id in own else of_image.get(image, [])
             for image, id in zip(self._people.images, self._people.ids, strict=True)
         ]
-        counts_P = np.array([len(places) for places in candidates])
+        counts_P = np.array([len(places) for places in candidates], np.intp)
         persons_N = np.repeat(np.arange(len(candidates)), counts_P)
         places_N = np.array([place for places in candidates for place in places], np.intp)
         oks_N = np.concatenate(

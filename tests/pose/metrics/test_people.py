@@ -112,6 +112,19 @@ def test_who_is_not_found_has_nothing_right() -> None:
     assert evaluated(people, [result(1), result(2, keypoints=[math.nan] * 18)]) == half
 
 
+def test_scores_of_each_person() -> None:
+    without = person(2, 2, num_keypoints=2, keypoints=[30.0, 0.0, 2, *[0.0, 0.0, 0] * 4, 15.0, -10.0, 2])  # no torso
+    evaluator = PeopleEvaluator(AnnotatedPeople.of_coco({"annotations": [person(1), without, person(3, 3)]}, UPRIGHT))
+    each = evaluator.by_person([result(1, shift=8.0), result(2)])
+    assert each[MEAN_OKS] == pytest.approx([oks(8.0), 1.0, 0.0])
+    np.testing.assert_array_equal(each[TORSO_PCK], [1.0, np.nan, 0.0])
+    np.testing.assert_array_equal(each[BOX_PCK], [1.0, 1.0, 0.0])
+    together = evaluator.evaluate([result(1, shift=8.0), result(2)])
+    assert together[MEAN_OKS] == pytest.approx(each[MEAN_OKS].mean()) and together[BOX_PCK] == 8 / 14
+    nobody = PeopleEvaluator(AnnotatedPeople.of_coco({"annotations": []}, UPRIGHT))
+    assert [len(values) for values in nobody.by_person([result()]).values()] == [0] * 4
+
+
 def test_crowds_and_people_without_joints_do_not_count() -> None:
     nobody = person(3, keypoints=[0.0] * 18, num_keypoints=0)
     people = [person(1), person(2, iscrowd=1), nobody, person(4, num_keypoints=0)]

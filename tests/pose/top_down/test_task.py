@@ -152,6 +152,10 @@ class TestOfficialMetric:
         metrics, results = task.evaluate(Oracle(people, INPUT_HW), people, evaluator, INPUT_HW)
         assert metrics["Mean"] == 100
         assert len(results) == len(people)
+        scores = kind_of("mpii").evaluator(people).evaluate(results)
+        assert {name: scores[name] for name in metrics} == pytest.approx(metrics, nan_ok=True)
+        assert set(scores) == set(kind_of("mpii").metrics(MPII)) and "PCKh@0.5" not in scores
+        assert 95 < scores["mOKS"] <= 100 and 95 < scores["PCK@0.2"] <= 100
         # half of the people, and the wrong half
         half = people[: len(people) // 2]
         _, results = task.evaluate(
