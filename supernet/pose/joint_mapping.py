@@ -28,9 +28,9 @@ STAND_INS: dict[str, tuple[tuple[str, ...], ...]] = {
     "pelvis": (_HIPS,),
     "head": (("head_top",), ("nose",)),
     "head_top": (("head",), ("nose",)),
-    "nose": (("head",), ("head_top", "upper_neck")),
+    "nose": (("head",), ("head_top", "upper_neck"), ("head_top", "neck")),
     **{
-        f"{side}_{part}": (("head",), ("head_top", "upper_neck"))
+        f"{side}_{part}": (("head",), ("head_top", "upper_neck"), ("head_top", "neck"))
         for side in ("left", "right")
         for part in ("eye", "ear")
     },

@@ -20,6 +20,7 @@ from supernet.errors import UserError
 from supernet.pipeline.run import Run
 from supernet.pose.synthetic.subjects import ANIMAL, CORNERS, HAND
 from tests.paths import ROOT
+from tools import draw_poses
 
 SKELETONS = {"corners": CORNERS, "hands": HAND, "animals": ANIMAL}
 COMMON: dict[str, Any] = {
@@ -104,6 +105,8 @@ def test_the_whole_loop(tmp_path: Path, way: str, subject: str, capsys: pytest.C
     valid.main(["--weights", str(weights), "OUTPUT_DIR", str(tmp_path / "again")])
     assert f"{float(comparison.ap_retrained[0]):.4f}" in capsys.readouterr().out
 
+    draw_poses.main(["--weights", str(weights), "--out", str(tmp_path / "poses.png"), "--images", "1"])
+    assert (tmp_path / "poses.png").stat().st_size > 1000
     shutil.rmtree(tmp_path / "data")
     estimator = PoseEstimator(weights, device="cpu")
     skeleton = estimator.skeleton

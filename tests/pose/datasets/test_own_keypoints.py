@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from search_spaces import hrnet, litepose
-from supernet.config.loading import load_config
+from supernet.cli import search
+from supernet.config.loading import dump, load_config
 from supernet.errors import UserError
 from supernet.pipeline.run import Run
 from supernet.pose.datasets.own_keypoints import OwnKeypoints
@@ -112,7 +113,7 @@ def test_where_files_lie(tmp_path: Path, file: str, folder: str) -> None:
     (tmp_path / folder).mkdir(parents=True)
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).touch()
-    assert OwnKeypoints().files(tmp_path, "train") == (tmp_path / file, tmp_path / folder)
+    assert OwnKeypoints().files(tmp_path, "train")[:2] == (tmp_path / file, tmp_path / folder)
 
 
 def test_files_that_are_all_named_need_no_root(tmp_path: Path) -> None:
@@ -174,6 +175,19 @@ def test_both_files_need_the_same_joints(tmp_path: Path) -> None:
         UserError, match="val.json: joint 2 of category 'cat' is 'R_ear' where cat has 'L_ear': give files with"
     ):
         run.test  # noqa: B018
+
+
+def test_wrong_names_are_found_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of the file that is read last, for the report."""
+    make(tmp_path, NAMES)
+    make(tmp_path, ["nose", "R_ear", "L_ear", "tail"], "val")
+    steps: list[Any] = []
+    monkeypatch.setattr("supernet.pipeline.train.fit", lambda *given: steps.append(given))
+    cfg = run_of(tmp_path, "keypoints", "OUTPUT_DIR", str(tmp_path / "output")).cfg
+    (tmp_path / "own.yaml").write_text(dump(cfg))
+    with pytest.raises(UserError, match="val.json: joint 2 of category 'cat' is 'R_ear'"):
+        search.main(["--cfg", str(tmp_path / "own.yaml")])
+    assert not steps
 
 
 def test_categories_with_different_joints_are_refused(tmp_path: Path) -> None:
