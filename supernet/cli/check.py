@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"{sum(row['images'] for row in found.rows):,} images, {sum(row['people'] for row in found.rows):,} people")
     say(str(options.out))
     if errors := list(dict.fromkeys(found.errors)):
-        more = f" (and {len(errors) - 1} more errors, above)" if len(errors) > 1 else ""
+        more = f" (the first of {len(errors)} errors; all are above)" if len(errors) > 1 else ""
         raise UserError(f"{errors[0]}{more}")
 
 

@@ -12,6 +12,7 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -142,7 +143,8 @@ def read_tensors(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            content = _plain(_archive(file) if zipfile.is_zipfile(file) else _legacy(file, path.stat().st_size), 0)
+            read = _archive if zipfile.is_zipfile(file) else _legacy
+            content = _plain(read(file, path.stat().st_size), 0)
     except Exception:  # a stranger's file leads to any of them
         content = None
     if not _has_tensor(content):
@@ -150,7 +152,13 @@ def read_tensors(path: Path) -> Any:
     return content
 
 
-def _archive(file: IO[bytes]) -> Any:
+def _bounded(storages: Mapping[str, _Held], more: int, size: int) -> None:
+    """Refuse storages that together are larger than their file."""
+    if more + sum(held.tensor.numel() * held.tensor.dtype.itemsize for held in storages.values()) > size:
+        raise ValueError("storages are larger than the file")
+
+
+def _archive(file: IO[bytes], size: int) -> Any:
     """The zip format: ``name/data.pkl`` and ``name/data/0``, ``name/data/1`` …, stored as they are."""
     with zipfile.ZipFile(file) as archive:
         names = {info.filename: info for info in archive.infolist() if info.compress_type == zipfile.ZIP_STORED}
@@ -165,7 +173,9 @@ def _archive(file: IO[bytes]) -> Any:
         def storage_of(pid: Any) -> _Held:
             _, dtype, key, _, count = pid[:5]
             if key not in storages:
-                data = bytearray(archive.read(names[f"{folder}data/{key}"]))
+                info = names[f"{folder}data/{key}"]
+                _bounded(storages, info.file_size, size)  # entries may lie upon one another
+                data = bytearray(archive.read(info))
                 whole = torch.frombuffer(data, dtype=dtype) if data else torch.zeros(0, dtype=dtype)
                 storages[key] = _Held(whole)
             if storages[key].tensor.dtype != dtype:
@@ -188,8 +198,9 @@ def _legacy(file: IO[bytes], size: int) -> Any:
     def storage_of(pid: Any) -> _Held:
         _, dtype, key, _, count, *view = pid
         if key not in storages:
-            if type(count) is not int or not 0 <= count * dtype.itemsize <= size:
-                raise ValueError("a storage is larger than the file")
+            if type(count) is not int or count < 0:
+                raise ValueError("no size")
+            _bounded(storages, count * dtype.itemsize, size)
             storages[key] = _Held(torch.zeros(count, dtype=dtype))
         if view and view[0] is not None:
             _, offset, length = view[0]

@@ -47,12 +47,11 @@ def check_data(run: Run, parts: Sequence[str] = EVERYTHING) -> None:
             run.evaluator(datasets[part])
     for line in dict.fromkeys(line for dataset in datasets.values() for line in notes_of(dataset)):
         say(f"note: {line}")
-    if "train" in datasets and "test" in datasets:
-        for line in shared_images(datasets["train"], datasets["test"]):
-            say(f"warning: {line}")
-    for part, dataset in datasets.items():
-        if part != "calibration":  # which is of the training images
-            _check_sample(dataset)
+    places = {part: places_of(dataset) for part, dataset in datasets.items() if part != "calibration"}  # is of "train"
+    for line in shared_images(places.get("train", ()), places.get("test", ())):
+        say(f"warning: {line}")
+    for some in places.values():
+        _check_sample(some)
 
 
 def check_test_data(run: Run) -> None:
@@ -73,21 +72,25 @@ def places_of(dataset: KeypointDataset[Any]) -> list[Place]:
     return list({sample.path: (sample.path, sample.size_wh) for sample in dataset}.values())
 
 
-def shared_images(train: KeypointDataset[Any], test: KeypointDataset[Any]) -> list[str]:
+def shared_images(train: Sequence[Place], test: Sequence[Place]) -> list[str]:
     """A line where images to be evaluated on are trained on."""
-    both = {path for path, _ in places_of(train)} & {path for path, _ in places_of(test)}
+    both = {path for path, _ in train} & {path for path, _ in test}
     if not both:
         return []
     return [f"{len(both)} images are trained on and evaluated on ({sorted(both)[0]}): scores on them say little"]
 
 
-def _check_sample(dataset: KeypointDataset[Any]) -> None:
-    places = places_of(dataset)
-    chosen = np.unique(np.linspace(0, len(places) - 1, min(len(places), SAMPLE)).round().astype(int))
+def _some(places: Sequence[Place]) -> list[Place]:
+    """At most :data:`SAMPLE` of the images, evenly."""
+    chosen = np.linspace(0, len(places) - 1, min(len(places), SAMPLE)).round().astype(int)
+    return [places[index] for index in np.unique(chosen)]
+
+
+def _check_sample(places: Sequence[Place]) -> None:
+    chosen = _some(places)
     corrupt: list[str] = []
     turned = 0
-    for index in chosen:
-        path, size_wh = places[index]
+    for path, size_wh in chosen:
         try:
             turned += size_wh is not None and check_size(path, size_wh)
         except ImageError as error:
@@ -139,12 +142,11 @@ def examine(run: Run, *, pixels: bool) -> Findings:
         found.parts[part] = dataset
         found.notes += notes_of(dataset)
         found.rows.append(_row(part, dataset))
-    if {"train", "test"} <= found.parts.keys():
-        found.warnings += shared_images(found.parts["train"], found.parts["test"])
+    places = {part: places_of(dataset) for part, dataset in found.parts.items()}
+    found.warnings += shared_images(places.get("train", ()), places.get("test", ()))
     if "train" in found.parts:
         found.warnings += _never_labelled(found.parts["train"])
-    places = list(dict(place for dataset in found.parts.values() for place in places_of(dataset)).items())
-    _look_at(places, found, pixels=pixels)
+    _look_at(list(dict(place for some in places.values() for place in some).items()), found, pixels=pixels)
     return found
 
 
@@ -176,7 +178,7 @@ def joint_counts(dataset: KeypointDataset[Any]) -> tuple[list[int], list[int]]:
 def _look_at(places: Sequence[Place], found: Findings, *, pixels: bool) -> None:
     """Read the images, or the heads of a sample; keep what is wrong, by kind."""
     if not pixels:
-        places = [places[index] for index in np.unique(np.linspace(0, len(places) - 1, SAMPLE).round().astype(int))]
+        places = _some(places)
     kinds: Counter[str] = Counter()
     first: dict[str, str] = {}
     with (

@@ -154,8 +154,9 @@ class Data:
     def files(self, part: str) -> Files:
         """Where DATASET.TRAIN or DATASET.TEST lies: in its usual place, or where ANNOTATIONS and IMAGES say."""
         data = self.cfg.DATASET
-        named = data.ANNOTATIONS[part] and data.IMAGES[part]
-        root = self._path("") if named and not data.ROOT and not data.SYNTHETIC.TRAIN else self.root
+        if data.ANNOTATIONS[part] and data.IMAGES[part] and not data.ROOT:
+            return Files(self._path(data.ANNOTATIONS[part]), self._path(data.IMAGES[part]))
+        root = self.root
         usual = self.kind.files(root, data[part])
         return usual._replace(
             annotations=root / data.ANNOTATIONS[part] if data.ANNOTATIONS[part] else usual.annotations,

@@ -54,6 +54,13 @@ def test_errors_of_one_part_leave_the_other_on_the_page(tmp_path: Path, capsys: 
     assert len(pictures(page.read_text())) == 20
 
 
+def test_nothing_that_can_be_read_still_gives_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    with pytest.raises(UserError, match="all labelled joints of all 8 people lie between"):
+        check.main(arguments("td", QUIRKS / "12-coordinates-0-to-1.json", "--no-pixels", "--out", page))
+    assert "they are shares of the image" in page.read_text() and not pictures(page.read_text())
+
+
 def test_images_that_cannot_be_read_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "images"
     folder.mkdir()

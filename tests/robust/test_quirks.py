@@ -158,6 +158,16 @@ def test_what_cannot_be_right_is_refused_in_one_line(change: Change, message: st
     assert "\n" not in str(caught.value)
 
 
+def test_categories_with_other_joints_are_no_class_of_these(tmp_path: Path) -> None:
+    raw = content("07-two-categories")
+    raw["categories"][1]["keypoints"] = [*raw["categories"][1]["keypoints"][:16], "tail"]
+    with pytest.raises(UserError, match=r"'person' and 'child' have other joints \('right_ankle' and 'tail'\)"):
+        check_data(run_of("td", written(tmp_path, raw)))
+    raw["categories"][1]["keypoints"] = ["thumb", "wrist"]
+    test = run_of("td", written(tmp_path, raw)).test
+    assert len(test) < 8 and any("annotations of other categories are passed over" in note for note in test.notes)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("constant", [3, 17])
 def test_who_has_no_labelled_joint_is_not_missed(
     constant: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -79,7 +79,13 @@ def check_numbers(entry: Mapping[str, Any], num_joints: int, file: Path) -> None
 
 
 def pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]:
-    """Ids of the categories that have keypoints; those with an empty list of them (labels of boxes) have none."""
+    """Ids of the categories that have the skeleton's joints: they are one class. Others are passed over.
+
+    A label of boxes may have an empty list of keypoints.
+
+    Raises:
+        UserError: No category has keypoints, or none as many as the skeleton, or two call the same joints otherwise.
+    """
     posed = [
         entry
         for entry in (with_whole_numbers(each, ["id"]) for each in (categories if isinstance(categories, list) else ()))
@@ -90,11 +96,20 @@ def pose_categories(categories: Any, file: Path, skeleton: Skeleton) -> set[int]
     ]
     if not posed:
         raise UserError(f"{file}: no category has 'keypoints': give the file of person keypoints, not of boxes")
-    for entry in posed:
-        if len(entry["keypoints"]) != skeleton.num_joints:
-            raise UserError(
-                f"{file}: category '{entry.get('name')}' has {len(entry['keypoints'])} keypoints, but skeleton "
-                f"'{skeleton.name}' has {skeleton.num_joints}: set DATASET.DATASET to the dataset of this file, or to keypoints "
-                "(keypoints_bottom_up) for the file's own joints"
-            )
-    return {entry["id"] for entry in posed}
+    fitting = [entry for entry in posed if len(entry["keypoints"]) == skeleton.num_joints]
+    if not fitting:
+        entry = posed[0]
+        raise UserError(
+            f"{file}: category '{entry.get('name')}' has {len(entry['keypoints'])} keypoints, but skeleton "
+            f"'{skeleton.name}' has {skeleton.num_joints}: set DATASET.DATASET to the dataset of this file, or to keypoints "
+            "(keypoints_bottom_up) for the file's own joints"
+        )
+    first = fitting[0]
+    for entry in fitting[1:]:
+        for mine, other in zip(first["keypoints"], entry["keypoints"], strict=True):
+            if str(mine).lower() != str(other).lower():
+                raise UserError(
+                    f"{file}: the categories '{first.get('name')}' and '{entry.get('name')}' have other joints ('{mine}' and "
+                    f"'{other}'), so they are not one class: take the 'keypoints' out of the one that is not wanted"
+                )
+    return {entry["id"] for entry in fitting}

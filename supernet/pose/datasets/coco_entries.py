@@ -169,7 +169,7 @@ def _lines(counts: Counter[str], others: Counter[str], people: int, skeleton: Sk
     lines = []
     if others:
         named = ", ".join(f"{number} of '{name}'" for name, number in others.most_common(5))
-        lines.append(f"{others.total()} annotations of categories without joints are passed over ({named})")
+        lines.append(f"{others.total()} annotations of other categories are passed over ({named})")
     if counts["without"]:
         lines.append(
             f"{share_of(counts['without'], people)} have no 'keypoints': nothing is trained or evaluated on them"
