@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 
 from supernet.cli.command import run_program
+from supernet.config.loading import load_config
+from supernet.pipeline.run import Run
 from supernet.pose.datasets.coco_format import PoseDataset
 from supernet.pose.keypoints import Skeleton
+from tests.paths import ROOT
 from tools import convert_labels
 
 WIDTH, HEIGHT = 200, 100
@@ -249,3 +253,38 @@ def test_joints_of_an_earlier_file(folder: Path) -> None:
     (folder / "val.csv").write_text("image,nose_x,nose_y\nb.png,5,5\n")
     content = converted(folder, "csv", folder / "val.csv", "--joints", str(folder / "train.json"))
     assert people(content) == [(1, [0, 0, 0, 5, 5, 2], [4, 4, 2, 2])]
+
+
+COMMANDS = [line for line in (ROOT / "docs/your-own-data.md").read_text().splitlines() if line.startswith("python ")]
+
+
+@pytest.mark.parametrize("tool", ["labelme", "label-studio", "csv"])
+def test_the_commands_of_the_page_lead_to_data_that_programs_read(
+    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From two files of each tool to the images, the joints and the objects of a run."""
+    data = tmp_path / "data" / "mine"
+    for split, label in (("train", ("nose", "tail")), ("val", ("tail", "nose"))):
+        (data / "images" / split).mkdir(parents=True)
+        cv2.imwrite(str(data / "images" / split / "a.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        one, two = label
+        labelme(data, "a", shape("point", one, [20, 30]), shape("point", two, [70, 60]), path="a.png")
+        (data / "labelme").mkdir(exist_ok=True)
+        (data / "labels").rename(data / "labelme" / split)
+        label_studio(data, point("k1", one, 10, 30), point("k2", two, 35, 60)).rename(
+            data / f"label-studio-{split}.json"
+        )
+        table = f"image,{one}_x,{one}_y,{two}_x,{two}_y\na.png,20,30,70,60\n"
+        (data / f"{split}.csv").write_text(table)
+    monkeypatch.chdir(tmp_path)
+    commands = [shlex.split(line) for line in COMMANDS if f"--from {tool} " in line]
+    assert len(commands) == 2
+    for words in commands:
+        convert_labels.main(words[2:])
+    (search,) = (shlex.split(line) for line in COMMANDS if "search.py" in line)
+    overrides = search[search.index("--dry-run") + 1 :]
+    run = Run(load_config(ROOT / search[3], overrides), ROOT / search[3])
+    assert run.skeleton.joints == ("nose", "tail")
+    (image,) = run.test
+    (person,) = image.people
+    assert (image.width, image.height) == (WIDTH, HEIGHT) and person.keypoints_K3.tolist() == [[70, 60, 2], [20, 30, 2]]

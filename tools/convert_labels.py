@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,16 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images (that of --input)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the COCO-format file to write")
-    parser.add_argument(
-        "--joints", type=_joints, metavar="NAMES", help="in order: a,b,c or an earlier file of this program"
-    )
+    parser.add_argument("--joints", metavar="NAMES", help="in order: a,b,c or an earlier file of this program")
     parser.add_argument("--name", default="object", help="of the category (%(default)s)")
     options = parser.parse_args(arguments)
     if not options.input.exists():
         raise UserError(f"{options.input}: no such file or folder; give what the labelling tool wrote")
+    named = _joints(options.joints) if options.joints is not None else None
     folder = options.images or (options.input if options.input.is_dir() else options.input.parent)
     images, passed = READERS[options.tool](options.input, folder)
-    joints = options.joints or joints_of(images)
+    joints = named or joints_of(images)
     if not joints:
         raise UserError(f"{options.input}: no labelled point; label points with the names of joints")
     content = to_coco(images, joints, options.name)
@@ -55,17 +53,14 @@ def _joints(text: str) -> list[str]:
     if not text.endswith(".json"):
         names = [name.strip() for name in text.split(",")]
         if len(set(names)) < len(names) or not all(names):
-            raise argparse.ArgumentTypeError(f"{text!r} has an empty or repeated name; write a,b,c")
+            raise UserError(f"--joints {text}: a name is empty or there twice; write a,b,c")
         return names
-    try:
-        content = read_json(Path(text), max_bytes=2**32)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    content = read_json(Path(text), max_bytes=2**32)
     categories = content.get("categories") if isinstance(content, dict) else None
     for category in categories if isinstance(categories, list) else []:
         if isinstance(category, dict) and isinstance(category.get("keypoints"), list) and category["keypoints"]:
             return [str(name) for name in category["keypoints"]]
-    raise argparse.ArgumentTypeError(f"{text}: no category has 'keypoints'; give names, or a COCO-format file of them")
+    raise UserError(f"--joints {text}: no category has 'keypoints'; give names, or a COCO-format file of them")
 
 
 if __name__ == "__main__":

@@ -25,15 +25,7 @@ from .diagram import LABEL, Network, draw_diagrams, legend
 from .interactive import Mark, Series, agreement_figure, curve_figure, score_tabs, thinned
 from .markdown import cell, environment, shown_comparison
 from .plots import BLUE, GREEN, GREY, ORANGE, RED
-from .tables import (
-    as_fractions,
-    published_networks,
-    read_comparison,
-    read_evaluated,
-    read_front,
-    read_table,
-    read_unmet,
-)
+from .tables import as_fractions, published_networks, read_comparison, read_evaluated, read_front, read_table, unmet_of
 
 PACKAGES = ("pose-supernet", "numpy", "pandas", "opencv-python-headless", "pycocotools")
 SUBNET_SERIES: tuple[
@@ -113,7 +105,7 @@ def write_html(
         "subtitle": _subtitle(metric, front, comparison),
         "metric": metric,
         "subnets": as_table(shown_comparison(comparison, metric)) if len(comparison) else None,
-        "unmet": read_unmet(folder),
+        "unmet": unmet_of(folder),
         "poses": [
             {"title": row.title, "note": row.note, "images": [base64.b64encode(jpeg).decode() for jpeg in row.jpegs]}
             for row in images

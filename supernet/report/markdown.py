@@ -16,7 +16,7 @@ import torch
 from ..cost.costs import COSTS, macs_label
 from ..io.files import write_atomically
 from ..io.run_folder import RunFolder
-from .tables import STAGES, read_comparison, read_front, read_unmet
+from .tables import STAGES, read_comparison, read_front, unmet_of
 
 MOST_ROWS = 30  # of the front; the rest is in front.csv
 
@@ -57,7 +57,7 @@ def write_report(
         parts += ["## The search space", bullets(space)]
     if stages is not None and len(stages):
         parts += ["## Training of the supernet", markdown_table(stages)]
-    parts += ["## Selected subnets", *_comparison(comparison, metric, read_unmet(folder))]
+    parts += ["## Selected subnets", *_comparison(comparison, metric, unmet_of(folder))]
     parts += ["## The searched front", *_front(front, metric)]
     if commands:
         parts += ["## Next", "```sh\n" + "\n".join(commands) + "\n```"]

@@ -77,13 +77,13 @@ def read_comparison(folder: Path, *, percent: bool = False) -> pd.DataFrame:
     return as_fractions(table, list(STAGES), percent)
 
 
-def read_unmet(folder: Path) -> list[str]:
+def unmet_of(folder: Path) -> list[str]:
     """A line for each budget without a subnet of its own, from ``budgets.csv`` of a run: its name, its limit, why.
 
     Raises:
         UserError: when the file lacks a column.
     """
-    path = folder / "budgets.csv"
+    path = RunFolder(folder).budgets
     if not path.is_file():  # a run of before it was written
         return []
     table = read_table(path, BUDGET_COLUMNS, "run search.py again")

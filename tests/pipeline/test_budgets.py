@@ -14,7 +14,7 @@ from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io.run_folder import RunFolder
 from supernet.pipeline.budgets import budget_costs, budgets_of, check_budgets, keep_selection, select_subnets
-from supernet.report.tables import read_unmet
+from supernet.report.tables import unmet_of
 from tests.pipeline.test_costs import make_run
 from tests.tiny_run import configured, only_the_chain
 
@@ -42,7 +42,7 @@ def test_budgets_of_the_same_costs_are_together_the_smallest_first() -> None:
 def test_the_best_within_each_budget_whatever_its_costs(tmp_path: Path) -> None:
     budgets = "{S: 2e7, lean: {params: 1.5e6}, both: {macs: 6e7, latency_ms: 5.0}}"
     assert chosen(tmp_path, budgets) == {"S": "[0]", "lean": "[1]", "both": "[2]"}
-    assert read_unmet(tmp_path) == []
+    assert unmet_of(tmp_path) == []
 
 
 def test_a_budget_without_a_subnet_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +54,7 @@ def test_a_budget_without_a_subnet_is_said_and_kept(tmp_path: Path, capsys: pyte
         "M (50 MMACs): same architecture as S: no better one within it was evaluated",
         "fast (3 ms): no evaluated architecture is within it, the nearest has 4 ms; raise it or SEARCH.EVALUATIONS",
     ]
-    assert read_unmet(tmp_path) == lines
+    assert unmet_of(tmp_path) == lines
     assert capsys.readouterr().out.splitlines() == [f"budget {line}" for line in lines]
     table = pd.read_csv(tmp_path / "budgets.csv", keep_default_na=False)
     assert table["arch"].tolist() == ["", "", "[1]", "[1]", ""] and table["name"][2] == "S" and table["reason"][2] == ""
