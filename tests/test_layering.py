@@ -143,7 +143,6 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
     assert not circle(graph), " -> ".join(circle(graph))
 
 
-@pytest.mark.xfail(reason="some files of other rooms are still being split", strict=False)
 def test_no_file_is_long() -> None:
     rooms = ("supernet", "search_spaces")
     lengths = {module: len(path.read_text().splitlines()) for module, path in sources() if module.startswith(rooms)}
