@@ -304,6 +304,25 @@ def test_every_key_is_read() -> None:
     assert not [name for name, key in last.items() if keys[key] == 1 and key not in mentioned]
 
 
+def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:
+    """Quoted at the beginning of a line, or in bold; but for what differs from case to case."""
+    said: list[str] = []
+    for path in (ROOT / "supernet").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                said.append(node.value)
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    messages = [code for code in re.findall(r"(?:^|\. |\*\*)`([^`\n]+)`(?=:|\*\*)", text, re.MULTILINE) if " " in code]
+    parts = {
+        part
+        for code in messages
+        for part in re.split(r"…|\b\d+\b|cuda|TRAIN.+processes", code)
+        if len(part.strip()) > 3
+    }
+    assert len(messages) >= 10
+    assert [part for part in parts if not any(part.strip(" :") in line for line in said)] == []
+
+
 def test_yaml_is_right(tmp_path: Path) -> None:
     """As a configuration."""
     texts = [block for path in DOCUMENTS.values() for block in blocks(path.read_text(), "yaml")]
