@@ -190,8 +190,6 @@ def test_bad_data(tiny: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.C
         0,
         "DATASET.DATASET",
         "coco_kpt",
-        "DATASET.NUM_JOINTS",
-        17,
         "MODEL.NUM_JOINTS",
         17,
     ]
