@@ -171,9 +171,7 @@ def from_json(data: Any) -> LitePoseTopDown:
     """
     arch = codec.from_json(LitePoseTopDown, data)
     if any(side == 0 or side % 16 for side in arch.resolution):
-        raise ArchitectureError(
-            f"resolution is {arch.resolution}, it has to be two multiples of 16, height and width"
-        )
+        raise ArchitectureError(f"resolution is {arch.resolution}, it has to be two multiples of 16, height and width")
     if len(arch.backbone.stages) != len(_STRIDES) or len(arch.head.deconv_width) != DECONVS:
         raise ArchitectureError(
             f"LitePose has 4 stages and this head 2 transposed convolutions, "

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..distributed import SynchronisedBatchNorm, average, average_gradients, world_size
 from ..errors import UserError
+from .depthwise import StripwiseDepthwise
 from .schedule import Plan, Step
 
 A = TypeVar("A")
@@ -167,7 +168,7 @@ class Trainer(Generic[A]):
         figures: list[Tensor] = []
         total = torch.zeros((), device=batch["inputs"].device)
         for arch in dict.fromkeys((*step.architectures, *self._chosen(step, batch))):
-            with self._statistics(), self._numbers():
+            with self._statistics(), self._numbers(), self._kernels():
                 outputs = self.network(batch["inputs"], arch)
             loss, parts = self.criterion(outputs, batch)
             if not names:
@@ -196,6 +197,9 @@ class Trainer(Generic[A]):
 
     def _statistics(self) -> AbstractContextManager[Any]:
         return SynchronisedBatchNorm() if self.sync_bn else nullcontext()
+
+    def _kernels(self) -> AbstractContextManager[Any]:
+        return StripwiseDepthwise() if self.device == "cpu" else nullcontext()
 
     @torch.no_grad()
     def _update_average(self) -> None:
