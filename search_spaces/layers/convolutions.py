@@ -65,6 +65,17 @@ def near_zero(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def starts_at_zero(norm: nn.Module) -> nn.Module:
+    """A BatchNorm at the end of a residual branch, its weight 0: a training begins with the identity instead of noise.
+
+    Goyal et al., "Accurate, Large Minibatch SGD" (2017), section 5.1. In a supernet it matters more: blocks of a rarely drawn
+    depth would otherwise disturb the networks that have them for as long as they are not trained.
+    """
+    assert isinstance(norm, nn.BatchNorm2d)
+    nn.init.zeros_(norm.weight)
+    return norm
+
+
 class SqueezeExcite(nn.Module):
     """x × sigmoid(W2 act(W1 mean(x))): every channel weighed by a global average of all (Hu et al., CVPR 2018).
 
@@ -147,6 +158,8 @@ class InvertedResidual(nn.Module):
             first = [expand] if hidden != inputs else []
             self.conv = nn.Sequential(*first, depthwise, *middle, *project)
         self.residual = stride == 1 and inputs == outputs
+        if self.residual:
+            starts_at_zero(list(project.children())[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
