@@ -80,6 +80,16 @@ def multi_step(
     return curve
 
 
+def over_phases(curve: Callable[[float], float], lengths: Sequence[int]) -> list[Callable[[float], float]]:
+    """One curve over several phases of so many steps, as a curve for each: none begins anew at the full rate."""
+    total, first = sum(lengths), 0
+    parts = []
+    for length in lengths:
+        parts.append(lambda progress, first=first, length=length: curve((first + progress * length) / total))
+        first += length
+    return parts
+
+
 @dataclass
 class Plan(Generic[A]):
     """Training plan: every step, computed from its number alone.
