@@ -53,12 +53,12 @@ def _conv2d(
         and x.dtype == weight.dtype == torch.float32
         and weight.requires_grad
         and torch.is_grad_enabled()
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and not torch.is_autocast_enabled("cpu")
     ):
         y: Tensor = _Stripwise.apply(x, weight, bias, _pair(stride), _pair(padding))  # type: ignore[no-untyped-call]
         return y
-    return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)  # type: ignore[arg-type]
+    return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
 def _pair(value: int | Pair) -> Pair:
@@ -75,7 +75,7 @@ class _Stripwise(torch.autograd.Function):
         return functional.conv2d(x, weight, bias, stride, padding, 1, len(weight))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         (gradient,) = gradients

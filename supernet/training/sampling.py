@@ -69,7 +69,7 @@ class Sampler(Generic[A]):
             raise ValueError("coverage needs the cost of codes of the space")
         self._cost: Any = cost
         self.coverage = coverage if space.size > 1 else 0.0
-        self._spread = UniformCost(space, self._cost) if self.coverage else None
+        self._spread = UniformCost(space, cost) if self.coverage and cost is not None else None
         self._shared = [position for position, gene in enumerate(space.genes) if gene.kind == SHARED]
         ends = [space.encode(space.largest), space.encode(space.smallest)]
         self._ends = [] if sampling in ("single_path", "multi_path") else ends

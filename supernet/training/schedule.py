@@ -82,12 +82,12 @@ def multi_step(
 
 def over_phases(curve: Callable[[float], float], lengths: Sequence[int]) -> list[Callable[[float], float]]:
     """One curve over several phases of so many steps, as a curve for each: none begins anew at the full rate."""
-    total, first = sum(lengths), 0
-    parts = []
-    for length in lengths:
-        parts.append(lambda progress, first=first, length=length: curve((first + progress * length) / total))
-        first += length
-    return parts
+    total = sum(lengths)
+
+    def part(first: int, length: int) -> Callable[[float], float]:
+        return lambda progress: curve((first + progress * length) / total)
+
+    return [part(sum(lengths[:index]), length) for index, length in enumerate(lengths)]
 
 
 @dataclass

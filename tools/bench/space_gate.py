@@ -4,7 +4,7 @@ A space is worth a search where two trainings of one architecture agree (correla
 differ by at least twice what seeds do. Every training is scored on the search split and on the test split: loss, mean OKS and
 PCK@0.2. One thread; what was stopped goes on with the same command.
 
-python tools/bench/space_gate.py --out <folder> DATASET.ROOT data/lspet
+python -m tools.bench.space_gate --out <folder> DATASET.ROOT data/lspet
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from photographs import CONFIGURATION, Photographs, Table, adam, as_text, near, train
 
 from supernet.cost.cost_model import CostModel
 from supernet.cost.macs import count
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan, cosine
 from supernet.training.trainer import Trainer
+from tools.bench.photographs import CONFIGURATION, Photographs, Table, adam, as_text, near, train
 
 STAGE_WIDTH = "backbone.stages[[]{}].width"
 
@@ -81,7 +81,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                 "correlation of seeds": grid.corr().to_numpy()[0, 1],
                 "deviation of architectures": grid.mean(axis=1).std(ddof=1),
                 "deviation of seeds": noise,
-                "ratio": grid.mean(axis=1).std(ddof=1) / noise,
+                "ratio": grid.mean(axis=1).std(ddof=1) / noise if noise else np.inf,
                 "range of architectures": np.ptp(grid.mean(axis=1).to_numpy()),
             }
         )

@@ -4,8 +4,8 @@ Every variant differs from ``today`` in one thing, ``new`` has all that are on i
 architectures, the smallest and the largest are extracted, calibrated and scored by their loss on the search split. One thread;
 what was stopped goes on with the same command.
 
-python tools/bench/supernet_methods.py --out <folder> --seeds 3 DATASET.ROOT data/lspet
-python tools/bench/supernet_methods.py --out <folder> --variants today identity --side 64 DATASET.ROOT data/lspet
+python -m tools.bench.supernet_methods --out <folder> --seeds 3 DATASET.ROOT data/lspet
+python -m tools.bench.supernet_methods --out <folder> --variants today identity --side 64 DATASET.ROOT data/lspet
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from photographs import CONFIGURATION, Photographs, Table, adam, train
 from scipy import stats
 from torch import nn
 
 from search_spaces import Space
 from supernet import Supernet
+from supernet.cost.cost_model import CostModel
 from supernet.sharing.calibration import calibrate
 from supernet.training.lazy_adam import LazyAdam
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan, cosine, over_phases
 from supernet.training.stages import stages
 from supernet.training.trainer import Trainer
+from tools.bench.photographs import CONFIGURATION, Photographs, Table, adam, train
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,6 @@ def _phases(run: Any, space: Any, method: Method, steps: int, curve: Any) -> lis
 
 
 def _costs(run: Any, space: Any, method: Method) -> Any:
-    from supernet.cost.cost_model import CostModel
-
     return CostModel(run.build, space).macs if method.coverage and space.size > 1 else None
 
 
@@ -211,6 +210,8 @@ def main() -> None:
             row |= {f"loss {number}": loss for number, loss in enumerate(found[:-2])}
             table.add(row)
             print({name: value for name, value in row.items() if not name.startswith("loss")}, flush=True)
+    if not table.rows:
+        return
     found = pd.DataFrame(table.rows)
     found = found[(found.steps == options.steps) & (found.side == side)]
     print(summary(found).to_string(index=False, float_format="{:.5f}".format))
