@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from supernet.pipeline.fit import Keeping, fit
 from supernet.pipeline.run import Run
 from supernet.pose.datasets.images import read_image
 from supernet.pose.datasets.people import PersonInstance
+from supernet.pose.metrics.oks import CROWDPOSE_RULES
 from supernet.pose.metrics.one_person import person_oks, person_pck
-from supernet.pose.top_down.crop import PersonAugmentation, crop_region, person_sample
+from supernet.pose.top_down.crop import crop_region
 from supernet.pose.top_down.decoding import decode, merge_mirrored
+from supernet.pose.top_down.samples import PersonAugmentation, person_sample
 from supernet.training.schedule import Plan
 from supernet.training.trainer import Trainer
 
@@ -84,10 +86,8 @@ class Photographs:
                 task.skeleton,
                 input_hw,
                 PersonAugmentation.none(),
+                replace(task.targets, stride=task.stride_of(self.run.space.smallest)),
                 np.random.default_rng(0),
-                stride=task.stride_of(self.run.space.smallest),
-                sigma=task.sigma,
-                unbiased=task.unbiased,
             )
             for person in dataset
         ]
@@ -114,7 +114,7 @@ class Photographs:
         scores = {"loss": sum(losses) / len(people.people)}
         if poses:
             joints = np.concatenate(found)
-            scores["oks"] = float(np.nanmean(person_oks(joints, people.people, task.skeleton)))
+            scores["oks"] = float(np.nanmean(person_oks(joints, people.people, task.skeleton, CROWDPOSE_RULES)))
             scores["pck"] = float(np.nanmean(person_pck(joints, people.people, task.skeleton)))
         return scores
 
