@@ -22,8 +22,8 @@ from supernet.pipeline.fit import Keeping, fit
 from supernet.pipeline.run import Run
 from supernet.pose.datasets.images import read_image
 from supernet.pose.datasets.people import PersonInstance
-from supernet.pose.metrics.oks import CROWDPOSE_RULES
-from supernet.pose.metrics.one_person import person_oks, person_pck
+from supernet.pose.keypoints import Skeleton
+from supernet.pose.metrics.people import MEAN_OKS, TORSO_PCK, AnnotatedPeople, PeopleEvaluator
 from supernet.pose.top_down.crop import crop_region
 from supernet.pose.top_down.decoding import decode, merge_mirrored
 from supernet.pose.top_down.samples import PersonAugmentation, person_sample
@@ -37,12 +37,27 @@ CONFIGURATION = Path(__file__).parents[2] / "experiments" / "lsp" / "litepose_to
 class People:
     """People cropped as in testing, with what a network is to say of them."""
 
+    skeleton: Skeleton
     people: Sequence[PersonInstance]
     crops: Tensor  # uint8 (N, H, W, 3)
     heatmaps: Tensor  # (N, K, h, w)
     weights: Tensor  # (N, K)
     centers: Any  # (N, 2)
     scales: Any  # (N, 2)
+
+    @cached_property
+    def evaluator(self) -> PeopleEvaluator:
+        """Mean OKS and PCK; the area of a person is the annotated one."""
+        return PeopleEvaluator(
+            AnnotatedPeople(
+                self.skeleton,
+                [person.image_id for person in self.people],
+                [person.annotation_id for person in self.people],
+                np.stack([person.keypoints_K3 for person in self.people]).astype(np.float64),
+                np.array([max(person.bbox[2:]) if person.bbox else np.nan for person in self.people]),
+                np.array([person.area for person in self.people]),
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +96,7 @@ class Photographs:
         task, input_hw = self.task, self.run.space.smallest.input_hw
         samples = [
             person_sample(
-                read_image(person.path),
+                read_image(person.path, person.size_wh),
                 person,
                 task.skeleton,
                 input_hw,
@@ -94,7 +109,7 @@ class Photographs:
         crops, heatmaps, weights = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
         places = [crop_region(person, input_hw[1] / input_hw[0]) for person in dataset]
         centers, scales = (np.array(values) for values in zip(*places, strict=True))
-        return People(list(dataset), crops, heatmaps, weights, centers, scales)
+        return People(task.skeleton, list(dataset), crops, heatmaps, weights, centers, scales)
 
     @torch.inference_mode()
     def scores(self, network: nn.Module, people: People, *, poses: bool = True, batch: int = 64) -> dict[str, float]:
@@ -114,8 +129,12 @@ class Photographs:
         scores = {"loss": sum(losses) / len(people.people)}
         if poses:
             joints = np.concatenate(found)
-            scores["oks"] = float(np.nanmean(person_oks(joints, people.people, task.skeleton, CROWDPOSE_RULES)))
-            scores["pck"] = float(np.nanmean(person_pck(joints, people.people, task.skeleton)))
+            results = [
+                {"image_id": person.image_id, "annotation_id": person.annotation_id, "keypoints": keypoints.ravel()}
+                for person, keypoints in zip(people.people, joints, strict=True)
+            ]
+            metrics = people.evaluator.evaluate(results)
+            scores |= {"oks": metrics[MEAN_OKS], "pck": metrics[TORSO_PCK]}
         return scores
 
 

@@ -58,6 +58,7 @@ class Halves:
 def _part(people: People, positions: range) -> People:
     index = torch.tensor(positions)
     return People(
+        people.skeleton,
         [people.people[position] for position in positions],
         *(tensor[index] for tensor in (people.crops, people.heatmaps, people.weights)),
         *(array[list(positions)] for array in (people.centers, people.scales)),
