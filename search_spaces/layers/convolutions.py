@@ -5,7 +5,7 @@ Shapes: x is (B, C, H, W). Convolutions have no bias unless said otherwise; Batc
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -65,15 +65,22 @@ def near_zero(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def starts_at_zero(norm: nn.Module) -> nn.Module:
-    """A BatchNorm at the end of a residual branch, its weight 0: a training begins with the identity instead of noise.
+def ends_residual(norm: Any) -> nn.Module:
+    """Mark the BatchNorm at the end of a residual branch, for :func:`start_as_identity`."""
+    norm.ends_residual = True
+    return norm  # type: ignore[no-any-return]
 
-    Goyal et al., "Accurate, Large Minibatch SGD" (2017), section 5.1. In a supernet it matters more: blocks of a rarely drawn
-    depth would otherwise disturb the networks that have them for as long as they are not trained.
+
+def start_as_identity(network: nn.Module) -> None:
+    """Set the last BatchNorm weight of every residual branch to 0: a training begins with the identity instead of noise.
+
+    Goyal et al., "Accurate, Large Minibatch SGD" (2017), section 5.1. In a supernet, blocks of a rarely drawn depth would
+    otherwise disturb the networks that have them for as long as they are not trained.
     """
-    assert isinstance(norm, nn.BatchNorm2d)
-    nn.init.zeros_(norm.weight)
-    return norm
+    for module in network.modules():
+        if getattr(module, "ends_residual", False):
+            assert isinstance(module, nn.BatchNorm2d)
+            nn.init.zeros_(module.weight)
 
 
 class SqueezeExcite(nn.Module):
@@ -159,7 +166,7 @@ class InvertedResidual(nn.Module):
             self.conv = nn.Sequential(*first, depthwise, *middle, *project)
         self.residual = stride == 1 and inputs == outputs
         if self.residual:
-            starts_at_zero(list(project.children())[-1])
+            ends_residual(list(project.children())[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""

@@ -62,6 +62,7 @@ class Trainer(Generic[A]):
         sync_bn: BatchNorm's statistics are those of all processes.
         precision: bfloat16 or float16 for what autocast takes to be safe in it; None for the weights' own type.
         loss_scale: fixed factor on the loss in float16; 0 adapts it to overflows.
+        depthwise_strips: differentiate wide depthwise kernels in strips, see :mod:`.depthwise`; CPUs only.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Trainer(Generic[A]):
         sync_bn: bool = False,
         precision: torch.dtype | None = None,
         loss_scale: float = 0.0,
+        depthwise_strips: bool = False,
     ) -> None:
         if distillation == "teacher" and teacher is None:
             raise UserError("distillation from a teacher needs one: set SUPERNET.TEACHER to its checkpoint")
@@ -95,7 +97,7 @@ class Trainer(Generic[A]):
         self.distillation, self.weight, self.teacher = distillation, distillation_weight, teacher
         self.ramp, self.share_batch = distillation_ramp, share_batch
         self.clip, self.ema, self.accumulate, self.sync_bn = clip, ema, accumulate, sync_bn
-        self.device = next(model.parameters()).device.type
+        self.device, self.depthwise_strips = next(model.parameters()).device.type, depthwise_strips
         self.precision, self.loss_scale = precision, loss_scale
         self.scaler = torch.amp.GradScaler(
             self.device, init_scale=loss_scale or 2.0**16, enabled=precision is torch.float16
@@ -225,7 +227,7 @@ class Trainer(Generic[A]):
         return SynchronisedBatchNorm() if self.sync_bn else nullcontext()
 
     def _kernels(self) -> AbstractContextManager[Any]:
-        return StripwiseDepthwise() if self.device == "cpu" else nullcontext()
+        return StripwiseDepthwise() if self.depthwise_strips and self.device == "cpu" else nullcontext()
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -1,4 +1,4 @@
-"""A training begins with residual branches that add nothing."""
+"""Where it is asked for, a training begins with residual branches that add nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from search_spaces.layers.branches import BasicBlock, Bottleneck
-from search_spaces.layers.convolutions import InvertedResidual, SqueezeExcite
+from search_spaces.layers.convolutions import InvertedResidual, SqueezeExcite, start_as_identity
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from search_spaces.layers.convolutions import InvertedResidual, SqueezeExcite
 )
 def test_a_fresh_block_is_the_identity(block: nn.Module) -> None:
     """On what comes out of a ReLU, in training mode as well."""
+    start_as_identity(block)
     x = torch.rand(2, 32 if isinstance(block, Bottleneck) else 8, 6, 6)
     assert torch.equal(block(x), x)
     block(x).square().sum().backward()
@@ -31,5 +32,6 @@ def test_a_fresh_block_is_the_identity(block: nn.Module) -> None:
 
 def test_a_branch_without_a_shortcut_starts_as_usual() -> None:
     block = InvertedResidual(8, 16, 16, 3, 1)
+    start_as_identity(block)
     norm = block.point_conv[1]
     assert isinstance(norm, nn.BatchNorm2d) and bool((norm.weight == 1).all())

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from search_spaces.layers.convolutions import start_as_identity
 from supernet.cost.cost_model import CostModel
 from supernet.cost.macs import count
 from supernet.training.sampling import Sampler
@@ -54,8 +55,14 @@ def standalone(
     steps = round(epochs * len(run.train) / batch)
     torch.manual_seed(seed)
     network = run.build(arch).to(memory_format=torch.channels_last)
+    start_as_identity(network)
     trainer: Trainer[Any] = Trainer(
-        lambda images, _: network(images), network, run.task.loss, adam(network), run.task.prepare
+        lambda images, _: network(images),
+        network,
+        run.task.loss,
+        adam(network),
+        run.task.prepare,
+        depthwise_strips=True,
     )
     sampler = Sampler(run.space.restrict({kind: 1 for kind in run.space.kinds}), "single_path")
     plan = Plan([Phase("alone", sampler, steps, cosine(lr))], len(run.train), batch, seed)

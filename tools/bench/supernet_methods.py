@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from torch import nn
 
 from search_spaces import Space
+from search_spaces.layers.convolutions import start_as_identity
 from supernet import Supernet
 from supernet.cost.cost_model import CostModel
 from supernet.sharing.calibration import calibrate
@@ -102,10 +102,8 @@ def trained(
     run, (batch, lr) = photographs.run, (photographs.run.cfg.TRAIN.IMAGES_PER_GPU, photographs.run.cfg.TRAIN.LR)
     torch.manual_seed(seed)
     supernet: Supernet[Any] = Supernet(run.build, space).to(memory_format=torch.channels_last)
-    if not method.identity:
-        for module in supernet.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.ones_(module.weight)
+    if method.identity:
+        start_as_identity(supernet.network)
     steps = steps // 3 if method.sandwich else steps
     trainer: Trainer[Any] = Trainer(
         supernet,
@@ -118,6 +116,7 @@ def trained(
         distillation_ramp=round(method.ramp * steps),
         share_batch=method.paths > 1,
         ema=method.ema,
+        depthwise_strips=True,
     )
     plan = Plan(_phases(run, space, method, steps, cosine(lr, final=method.floor)), len(run.train), batch, seed)
     settings = {**asdict(method), "seed": seed, "steps": steps, "lr": lr, "batch": batch, "space": space.fingerprint}
