@@ -19,6 +19,7 @@ from . import (
     hrnetv2p,
     lite_hrnet,
     litepose,
+    litepose_top_down,
     resnet,
     srpose,
     transpose,
@@ -29,6 +30,7 @@ from .space import ArchitectureError, Space, choice, repeat
 
 FAMILIES: dict[str, ModuleType] = {
     "litepose": litepose,
+    "litepose_top_down": litepose_top_down,
     "hrnet": hrnet,
     "higher_hrnet": higher_hrnet,
     "hrnetv2p": hrnetv2p,

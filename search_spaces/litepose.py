@@ -7,7 +7,7 @@ shapes are those of the authors' checkpoints (mit-han-lab/litepose), which there
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,38 +60,55 @@ STEM_WIDTH = 32
 DECONVS = 3  # every deconvolution doubles the map: 1/16 -> 1/8 -> 1/4 -> 1/2
 
 
-class LitePoseNet(nn.Module):
-    """The network of one architecture.
+class LitePoseTrunk(nn.Module):
+    """Stem to half of the resolution and the stages.
 
-    ``forward`` maps images (B, 3, H, W) to a list: heatmaps then tags (B, 2 joints, H/4, W/4), heatmaps (B, joints, H/2, W/2).
+    Attributes:
+        widths: channels of what :meth:`features` returns.
     """
 
-    def __init__(self, arch: LitePose, joints: int, reorganize: bool) -> None:
+    def __init__(self, input_width: int, stages: Sequence[Stage]) -> None:
         super().__init__()
-        self.joints, self.reorganize = joints, reorganize
-        width = arch.input_width
         self.first = nn.Sequential(
             conv_bn(3, STEM_WIDTH, 3, stride=2),
             conv_bn(STEM_WIDTH, STEM_WIDTH, 3, groups=STEM_WIDTH),
-            nn.Conv2d(STEM_WIDTH, width, 1, bias=False),
-            nn.BatchNorm2d(width),
+            nn.Conv2d(STEM_WIDTH, input_width, 1, bias=False),
+            nn.BatchNorm2d(input_width),
         )
-        widths, stages = [width], []
-        for stage in arch.stages:
+        width, made = input_width, []
+        for stage in stages:
             blocks = []
             for index, block in enumerate(stage.blocks):
                 hidden = make_divisible(round(width * block.expansion))
                 stride = stage.stride if index == 0 else 1
                 blocks.append(InvertedResidual(width, stage.width, hidden, block.kernel, stride))
                 width = stage.width
-            stages.append(nn.Sequential(*blocks))
-            widths.append(width)
-        self.stage = nn.ModuleList(stages)
+            made.append(nn.Sequential(*blocks))
+        self.stage = nn.ModuleList(made)
+        self.widths = (input_width, *(stage.width for stage in stages))
 
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Images (B, 3, H, W) to the outputs of the stem (B, widths[0], H/2, W/2) and of each stage."""
+        features = [self.first(images)]
+        for stage in self.stage:
+            features.append(stage(features[-1]))
+        return features
+
+
+class LitePoseNet(LitePoseTrunk):
+    """The network of one architecture.
+
+    ``forward`` maps images (B, 3, H, W) to a list: heatmaps then tags (B, 2 joints, H/4, W/4), heatmaps (B, joints, H/2, W/2).
+    """
+
+    def __init__(self, arch: LitePose, joints: int, reorganize: bool) -> None:
+        super().__init__(arch.input_width, arch.stages)
+        self.joints, self.reorganize = joints, reorganize
+        widths, width = self.widths, self.widths[-1]
         skips = widths[-2::-1]  # the stages before the last one, deepest first, then the stem
         refined = [width, *arch.deconv_width]
-        self.deconv_refined = nn.ModuleList(_deconv(refined[i], refined[i + 1]) for i in range(DECONVS))
-        self.deconv_raw = nn.ModuleList(_deconv(skips[i], refined[i + 1]) for i in range(DECONVS))
+        self.deconv_refined = nn.ModuleList(doubling(refined[i], refined[i + 1]) for i in range(DECONVS))
+        self.deconv_raw = nn.ModuleList(doubling(skips[i], refined[i + 1]) for i in range(DECONVS))
         self.deconv_bnrelu = nn.ModuleList(
             nn.Sequential(nn.BatchNorm2d(refined[i + 1]), nn.ReLU(inplace=True)) for i in range(DECONVS)
         )
@@ -101,9 +118,7 @@ class LitePoseNet(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W), H and W multiples of 16, normalised; see the class for the outputs."""
-        features = [self.first(images)]
-        for stage in self.stage:
-            features.append(stage(features[-1]))
+        features = self.features(images)
         refined, skips = features[-1], features[-2::-1]
         outputs = []
         for index in range(DECONVS):
@@ -122,7 +137,8 @@ class LitePoseNet(nn.Module):
         return litepose_supernet.cut(whole, {key: tuple(value.shape) for key, value in self.state_dict().items()})
 
 
-def _deconv(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+def doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    """A transposed convolution to twice the resolution."""
     return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .convolutions import conv_bn
+from .convolutions import conv_bn, ends_residual
 
 Features = list[Tensor]
 Exchange = Literal["sum", "in_place"]
@@ -28,7 +28,7 @@ class BasicBlock(nn.Module):
         self.conv1 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = ends_residual(nn.BatchNorm2d(width))
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
+        self.bn3 = ends_residual(nn.BatchNorm2d(outputs))
         self.relu = nn.ReLU(inplace=True)
         if not downsample_first:
             self.downsample = downsample

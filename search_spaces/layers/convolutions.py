@@ -5,7 +5,7 @@ Shapes: x is (B, C, H, W). Convolutions have no bias unless said otherwise; Batc
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,24 @@ def near_zero(layer: nn.Conv2d) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def ends_residual(norm: Any) -> nn.Module:
+    """Mark the BatchNorm at the end of a residual branch, for :func:`start_as_identity`."""
+    norm.ends_residual = True
+    return norm  # type: ignore[no-any-return]
+
+
+def start_as_identity(network: nn.Module) -> None:
+    """Set the last BatchNorm weight of every residual branch to 0: a training begins with the identity instead of noise.
+
+    Goyal et al., "Accurate, Large Minibatch SGD" (2017), section 5.1. In a supernet, blocks of a rarely drawn depth would
+    otherwise disturb the networks that have them for as long as they are not trained.
+    """
+    for module in network.modules():
+        if getattr(module, "ends_residual", False):
+            assert isinstance(module, nn.BatchNorm2d)
+            nn.init.zeros_(module.weight)
 
 
 class SqueezeExcite(nn.Module):
@@ -147,6 +165,8 @@ class InvertedResidual(nn.Module):
             first = [expand] if hidden != inputs else []
             self.conv = nn.Sequential(*first, depthwise, *middle, *project)
         self.residual = stride == 1 and inputs == outputs
+        if self.residual:
+            ends_residual(list(project.children())[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""

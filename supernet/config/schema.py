@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
         "NUM_JOINTS": 0,  # 0 = those of the dataset; any other number than theirs is refused, for own joints not read
         "TAG_PER_JOINT": True,  # one tag map per joint, not one for all joints
         "SYNC_BN": False,  # BatchNorm statistics over all processes
+        "IDENTITY_START": False,  # residual branches begin with a last BatchNorm weight of 0, in a training from fresh weights
         "TARGET_TYPE": "gaussian",  # top-down heatmap targets: gaussian on whole cells, or unbiased (DARK) between them
         "IMAGE_SIZE": [256, 256],  # top-down input, pixels: width, height
         "SIGMA": 2.0,  # top-down Gaussian, heatmap pixels
@@ -121,6 +122,7 @@ DEFAULTS: dict[str, Any] = {
         "MOMENTUM": 0.9,  # sgd
         "WD": 0.0001,  # weight decay of adamw and sgd; adam has none, as in HRNet's programs
         "NESTEROV": False,  # sgd
+        "DEPTHWISE_STRIPS": False,  # CPUs: weight gradients of wide depthwise kernels in strips of three columns; equal to 1e-5
         "END_EPOCH": 140,  # exclusive
         "IMAGES_PER_GPU": 32,  # batch size of one process; BATCH_SIZE_PER_GPU means the same
         "ACCUMULATE": 1,  # batches of a process whose gradients make one step

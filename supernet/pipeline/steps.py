@@ -181,6 +181,8 @@ class Optimisation:
     clip: float = key("SUPERNET.CLIP_GRADIENT")
     ema: float = key("SUPERNET.EMA")
     sync_bn: bool = key("MODEL.SYNC_BN")
+    identity_start: bool | None = key("MODEL.IDENTITY_START", when=lambda cfg: cfg.MODEL.IDENTITY_START)
+    depthwise_strips: bool | None = key("TRAIN.DEPTHWISE_STRIPS", when=lambda cfg: cfg.TRAIN.DEPTHWISE_STRIPS)
     half_precision: str | None = key("FP16.DTYPE", when=_half)
     dynamic_loss_scale: bool | None = key("FP16.DYNAMIC_LOSS_SCALE", when=_half)
     loss_scale: float | None = key(

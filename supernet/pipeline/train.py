@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from search_spaces.layers.convolutions import start_as_identity
+
 from ..errors import UserError
 from ..io import checkpoint
 from ..io.run_folder import WEIGHTS
@@ -53,6 +55,8 @@ def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
         say(f"space: {run.space.size:,} architectures; every one of {weights:,} shared weights will be trained")
 
         supernet = new_supernet(run)
+        if step.optimisation.identity_start:
+            start_as_identity(supernet.network)
         if run.cfg.MODEL.PRETRAINED:
             _load_pretrained(run, supernet.network, run.space.largest, run.cfg.MODEL.PRETRAINED)
         place(supernet, run)
@@ -106,6 +110,8 @@ def train_network(
             return folder / WEIGHTS
         torch.manual_seed(step.seed)
         network = run.build(arch)
+        if step.optimisation.identity_start:
+            start_as_identity(network)
         if initial is not None and whole:
             checkpoint.load_checkpoint(network, initial)
         elif initial is not None:

@@ -72,6 +72,7 @@ def trainer_of(
         sync_bn=settings.sync_bn,
         precision=getattr(torch, half) if half else None,
         loss_scale=settings.loss_scale or 0.0,
+        depthwise_strips=bool(settings.depthwise_strips),
     )
 
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..sharing.protocols import Codes, SupportsSpace
+from .coverage import UniformCost
 
 A = TypeVar("A")
-Sampling = Literal["sandwich", "single_path", "best_up", "worst_up"]
+Sampling = Literal["sandwich", "single_path", "multi_path", "best_up", "worst_up"]
 Cost = Callable[[Codes], NDArray[np.int64]]
 SHARED = "resolution"
 POOL = 16  # architectures drawn for every candidate: the nearest in cost are about as far apart as a 32nd of the space
@@ -33,11 +34,13 @@ class Sampler(Generic[A]):
     Args:
         space: what is open in this stage of the training.
         sampling: ``sandwich`` runs the largest, the smallest and ``random`` others (Yu & Huang 2019, "Universally
-            Slimmable Networks"); ``single_path`` runs one random architecture (LitePose). ``best_up`` and ``worst_up``
-            are sandwiches whose others :meth:`choose` takes from :meth:`candidate_groups`.
-        random: number of other architectures in a sandwich.
+            Slimmable Networks"); ``single_path`` runs one random architecture (LitePose), ``multi_path`` ``random`` of
+            them. ``best_up`` and ``worst_up`` are sandwiches whose others :meth:`choose` takes from :meth:`candidate_groups`.
+        random: number of other architectures in a sandwich, or of all in ``multi_path``.
         candidates: of which one is chosen, for ``best_up`` and ``worst_up``.
-        cost: of codes of ``space``, for ``best_up`` and ``worst_up``; a space of one architecture needs none.
+        cost: of codes of ``space``, for ``best_up``, ``worst_up`` and ``coverage``; a space of one architecture needs none.
+        coverage: probability of drawing a random architecture with uniform cost (:mod:`.coverage`), not uniform choices. Where
+            the space leaves the input size open, the last one's decides for all of a step.
 
     Raises:
         UserError: when there is nothing to choose from.
@@ -51,6 +54,7 @@ class Sampler(Generic[A]):
         *,
         candidates: int = 3,
         cost: Cost | None = None,
+        coverage: float = 0.0,
     ) -> None:
         self.space = space
         self.sampling = sampling
@@ -61,17 +65,21 @@ class Sampler(Generic[A]):
             raise UserError(f"SUPERNET.CANDIDATES is {candidates}: {sampling} chooses among at least 2")
         if self.chooses and cost is None and space.size > 1:
             raise ValueError(f"{sampling} needs the cost of codes of the space")
+        if coverage and cost is None and space.size > 1:
+            raise ValueError("coverage needs the cost of codes of the space")
         self._cost: Any = cost
+        self.coverage = coverage if space.size > 1 else 0.0
+        self._spread = UniformCost(space, cost) if self.coverage and cost is not None else None
         self._shared = [position for position, gene in enumerate(space.genes) if gene.kind == SHARED]
         ends = [space.encode(space.largest), space.encode(space.smallest)]
-        self._ends = [] if sampling == "single_path" else ends
+        self._ends = [] if sampling in ("single_path", "multi_path") else ends
 
     def draw(self, rng: np.random.Generator) -> list[A]:
         """Draw the architectures that the step runs in any case: all of one input size, none twice, the largest first."""
-        count = {"sandwich": self.random, "single_path": 1}.get(self.sampling, 0)
-        codes = [*self._ends, *self.space.sample_codes(count, rng)]
+        count = {"sandwich": self.random, "single_path": 1, "multi_path": self.random}.get(self.sampling, 0)
+        codes = [*self._ends, *self._random_codes(count, rng)]
         if self._shared:
-            codes = self._of_size(codes, self.space.sample_codes(1, rng)[0])
+            codes = self._of_size(codes, codes[-1] if self.coverage else self.space.sample_codes(1, rng)[0])
         return list(dict.fromkeys(self.space.decode(code) for code in codes))
 
     def candidate_groups(self, first: A, rng: np.random.Generator) -> list[list[A]]:
@@ -93,6 +101,16 @@ class Sampler(Generic[A]):
         """Choose from each group the architecture of least (``best_up``) or largest loss; of equals the first."""
         select: Callable[..., A] = min if self.sampling == "best_up" else max
         return [select(group, key=loss) for group in groups]
+
+    def _random_codes(self, count: int, rng: np.random.Generator) -> list[Codes]:
+        """Codes of uniform choices, or with the probability ``coverage`` of uniform cost."""
+        codes = list(self.space.sample_codes(count, rng))
+        if self._spread is not None:
+            covering = rng.random(count) < self.coverage
+            codes = [
+                self._spread.sample_code(rng) if other else code for code, other in zip(codes, covering, strict=True)
+            ]
+        return codes
 
     def _of_size(self, codes: list[Codes], like: Codes) -> list[Codes]:
         """The codes with the input size of ``like``."""

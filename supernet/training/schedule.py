@@ -80,6 +80,16 @@ def multi_step(
     return curve
 
 
+def over_phases(curve: Callable[[float], float], lengths: Sequence[int]) -> list[Callable[[float], float]]:
+    """One curve over several phases of so many steps, as a curve for each: none begins anew at the full rate."""
+    total = sum(lengths)
+
+    def part(first: int, length: int) -> Callable[[float], float]:
+        return lambda progress: curve((first + progress * length) / total)
+
+    return [part(sum(lengths[:index]), length) for index, length in enumerate(lengths)]
+
+
 @dataclass
 class Plan(Generic[A]):
     """Training plan: every step, computed from its number alone.

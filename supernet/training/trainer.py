@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..distributed import SynchronisedBatchNorm, average, average_gradients, world_size
 from ..errors import UserError
+from .depthwise import StripwiseDepthwise
 from .schedule import Plan, Step
 
 A = TypeVar("A")
@@ -53,12 +54,15 @@ class Trainer(Generic[A]):
         distillation: ``inplace``: all architectures of a step are also trained on the first one's outputs (BigNAS, Yu et al.
             2020); ``teacher``: on those of ``teacher``; ``none``.
         distillation_weight: of the distillation beside the task's loss.
+        distillation_ramp: steps over which that weight grows from 0.
         clip: largest norm of the gradient, 0 for none.
         ema: decay of the running average of the weights that is kept beside them, 0 for none.
         accumulate: batches of a step in this process.
+        share_batch: every architecture of a step reads its own part of each batch; otherwise all read all of it.
         sync_bn: BatchNorm's statistics are those of all processes.
         precision: bfloat16 or float16 for what autocast takes to be safe in it; None for the weights' own type.
         loss_scale: fixed factor on the loss in float16; 0 adapts it to overflows.
+        depthwise_strips: differentiate wide depthwise kernels in strips, see :mod:`.depthwise`; CPUs only.
     """
 
     def __init__(
@@ -71,21 +75,29 @@ class Trainer(Generic[A]):
         *,
         distillation: Distillation = "none",
         distillation_weight: float = 1.0,
+        distillation_ramp: int = 0,
         teacher: nn.Module | None = None,
         clip: float = 0.0,
         ema: float = 0.0,
         accumulate: int = 1,
+        share_batch: bool = False,
         sync_bn: bool = False,
         precision: torch.dtype | None = None,
         loss_scale: float = 0.0,
+        depthwise_strips: bool = False,
     ) -> None:
         if distillation == "teacher" and teacher is None:
             raise UserError("distillation from a teacher needs one: set SUPERNET.TEACHER to its checkpoint")
+        if share_batch and distillation == "inplace":
+            raise UserError(
+                "in-place distillation needs architectures that read the same images: share no batch with it"
+            )
         self.network, self.model, self.criterion, self.optimizer = network, model, criterion, optimizer
         self.prepare = prepare
         self.distillation, self.weight, self.teacher = distillation, distillation_weight, teacher
+        self.ramp, self.share_batch = distillation_ramp, share_batch
         self.clip, self.ema, self.accumulate, self.sync_bn = clip, ema, accumulate, sync_bn
-        self.device = next(model.parameters()).device.type
+        self.device, self.depthwise_strips = next(model.parameters()).device.type, depthwise_strips
         self.precision, self.loss_scale = precision, loss_scale
         self.scaler = torch.amp.GradScaler(
             self.device, init_scale=loss_scale or 2.0**16, enabled=precision is torch.float16
@@ -160,25 +172,42 @@ class Trainer(Generic[A]):
             name.
         """
         target = None
-        if self.distillation == "teacher" and self.teacher is not None:
-            with torch.no_grad(), self._numbers():
-                target = self.teacher(batch["inputs"])
+        weight = self.weight * min(1.0, (step.number + 1) / self.ramp) if self.ramp else self.weight
         names: list[str] = []
         figures: list[Tensor] = []
         total = torch.zeros((), device=batch["inputs"].device)
-        for arch in dict.fromkeys((*step.architectures, *self._chosen(step, batch))):
-            with self._statistics(), self._numbers():
-                outputs = self.network(batch["inputs"], arch)
-            loss, parts = self.criterion(outputs, batch)
+        archs = list(dict.fromkeys((*step.architectures, *self._chosen(step, batch))))
+        for arch, part, share in self._shares(archs, batch):
+            if self.distillation == "teacher" and self.teacher is not None and (target is None or self.share_batch):
+                with torch.no_grad(), self._numbers():
+                    target = self.teacher(part["inputs"])
+            with self._statistics(), self._numbers(), self._kernels():
+                outputs = self.network(part["inputs"], arch)
+            loss, parts = self.criterion(outputs, part)
             if not names:
                 names, figures = ["loss", *parts], [loss, *parts.values()]
             if target is not None:
-                loss = loss + self.weight * self.criterion.distillation(outputs, target, batch)
+                loss = loss + weight * self.criterion.distillation(outputs, target, part)
+            loss = loss * share
             total = total + loss.detach()
             self.scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
             if self.distillation == "inplace" and target is None:
                 target = outputs.detach() if isinstance(outputs, Tensor) else [output.detach() for output in outputs]
         return names, torch.stack([figure.detach().to(total) for figure in (*figures, total)])
+
+    def _shares(self, archs: list[A], batch: Mapping[str, Any]) -> Iterator[tuple[A, Mapping[str, Any], float]]:
+        """Every architecture with what it reads of the batch, and the factor on its loss."""
+        if not self.share_batch:
+            yield from ((arch, batch, 1.0) for arch in archs)
+            return
+        images = len(batch["inputs"])
+        if images < len(archs):
+            raise UserError(
+                f"{len(archs)} architectures cannot share a batch of {images} images: raise TRAIN.IMAGES_PER_GPU"
+            )
+        ends = [images * number // len(archs) for number in range(len(archs) + 1)]
+        for arch, first, end in zip(archs, ends, ends[1:], strict=False):
+            yield arch, _images_of(batch, first, end), (end - first) / images
 
     @torch.no_grad()
     def _chosen(self, step: Step[A], batch: Mapping[str, Any]) -> list[A]:
@@ -196,6 +225,9 @@ class Trainer(Generic[A]):
 
     def _statistics(self) -> AbstractContextManager[Any]:
         return SynchronisedBatchNorm() if self.sync_bn else nullcontext()
+
+    def _kernels(self) -> AbstractContextManager[Any]:
+        return StripwiseDepthwise() if self.depthwise_strips and self.device == "cpu" else nullcontext()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -238,6 +270,17 @@ class Trainer(Generic[A]):
         if self.average is not None and state["average"] is not None:
             for name, tensor in state["average"].items():
                 self.average[name].copy_(tensor)
+
+
+def _images_of(value: Any, first: int, end: int) -> Any:
+    """The part of a batch from one image to another: of every tensor, and of all within lists and mappings."""
+    if isinstance(value, Tensor):
+        return value[first:end]
+    if isinstance(value, Mapping):
+        return {name: _images_of(item, first, end) for name, item in value.items()}
+    if isinstance(value, (list, tuple)) and all(isinstance(item, Tensor) for item in value):
+        return [_images_of(item, first, end) for item in value]
+    return value
 
 
 @contextmanager

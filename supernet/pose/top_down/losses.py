@@ -64,33 +64,41 @@ class PersonLoss:
             UserError: more hard joints are wanted than there are joints.
             ValueError: the sizes do not belong together (torch would spread them over one another).
         """
-        loss = self._distance(_listed(outputs), batch["heatmaps"], batch["weights"])
+        loss = self._distance(_listed(outputs), batch["heatmaps"], batch["weights"], batch["heatmaps"])
         return loss, {"heatmap": loss.detach()}
 
     def distillation(
         self, outputs: Tensor | Sequence[Tensor], teacher_outputs: Tensor | Sequence[Tensor], batch: Mapping[str, Any]
     ) -> Tensor:
-        """The same loss with the teacher's last heatmaps as the targets; no gradient goes to the teacher."""
-        return self._distance(_listed(outputs), _listed(teacher_outputs)[-1].detach(), batch["weights"])
+        """The same loss with the teacher's last heatmaps as the targets; no gradient goes to the teacher.
 
-    def _distance(self, outputs: Sequence[Tensor], target_BKhw: Tensor, weights_BK: Tensor) -> Tensor:
+        Cells count as foreground where the labels have the joint: a teacher that is just beginning has empty heatmaps.
+        """
+        teacher = _listed(teacher_outputs)[-1].detach()
+        return self._distance(_listed(outputs), teacher, batch["weights"], batch["heatmaps"])
+
+    def _distance(
+        self, outputs: Sequence[Tensor], target_BKhw: Tensor, weights_BK: Tensor, labels_BKhw: Tensor
+    ) -> Tensor:
         total = torch.zeros((), device=target_BKhw.device)
         for index, output in enumerate(outputs):
             factor = COARSEST_FACTOR if index == 0 and len(outputs) > 1 else 1.0
-            total = total + factor * self._one(output, target_BKhw.float(), weights_BK)
+            total = total + factor * self._one(output, target_BKhw.float(), weights_BK, labels_BKhw.float())
         return total
 
-    def _one(self, output_BKhw: Tensor, target_BKhw: Tensor, weights_BK: Tensor) -> Tensor:
+    def _one(self, output_BKhw: Tensor, target_BKhw: Tensor, weights_BK: Tensor, labels_BKhw: Tensor) -> Tensor:
         size = (output_BKhw.shape[2], output_BKhw.shape[3])
         fits = output_BKhw.shape[:2] == target_BKhw.shape[:2] == weights_BK.shape
         if not fits or any(mine > theirs for mine, theirs in zip(size, target_BKhw.shape[2:], strict=True)):
             sizes = " and ".join(str(tuple(tensor.shape)) for tensor in (output_BKhw, target_BKhw, weights_BK))
             raise ValueError(f"heatmaps, targets and weights of sizes {sizes} do not belong together")
         if size != tuple(target_BKhw.shape[2:]):
-            target_BKhw = functional.adaptive_avg_pool2d(target_BKhw, size)
+            target_BKhw, labels_BKhw = (
+                functional.adaptive_avg_pool2d(maps, size) for maps in (target_BKhw, labels_BKhw)
+            )
         error_BKhw = (output_BKhw.float() - target_BKhw).square()
         if self.foreground:
-            error_BKhw = error_BKhw * (1 + self.foreground * target_BKhw.clamp(0, 1))
+            error_BKhw = error_BKhw * (1 + self.foreground * labels_BKhw.clamp(0, 1))
         cost_BK = 0.5 * error_BKhw.mean((2, 3))
         if self.weighted:
             cost_BK = cost_BK * weights_BK.float().square()

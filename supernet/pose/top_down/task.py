@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from supernet.errors import UserError
 
 from ...training.random_streams import RandomStream
+from ..datasets.image_cache import ImageCache
 from ..datasets.images import read_image
 from ..datasets.loader import load
 from ..datasets.people import PersonInstance
@@ -238,12 +239,13 @@ class _Samples(Dataset[Any]):
 
     def __init__(self, task: TopDownTask, dataset: KeypointDataset[PersonInstance]) -> None:
         self.task, self.dataset = task, dataset
+        self.read = read_image if task.workers else ImageCache()
 
     def __getitem__(self, request: tuple[int, tuple[int, int], int, tuple[int, ...]]) -> Any:
         position, input_hw, stride, seed = request
         person, task = self.dataset[position], self.task
         return person_sample(
-            read_image(person.path, person.size_wh),
+            self.read(person.path, person.size_wh),
             person,
             task.skeleton,
             input_hw,
