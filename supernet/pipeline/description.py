@@ -7,6 +7,7 @@ and :class:`.estimator.PoseEstimator` need the file alone.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..pose.skeleton_file import to_json
 from .run import Run
 
 FORMAT = 1
+_RUN = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+")
 #: Nodes of a configuration that say where and how a program runs, and nothing about the network.
 _OF_THE_MACHINE = (
     "OUTPUT_DIR",
@@ -72,10 +74,13 @@ class Description:
         """
         try:
             found = cls(**value)
-            texts = (found.family, found.approach, found.colours, found.run)
+            joints = found.keypoints["joints"]
+            texts = (found.family, found.approach, found.colours, *joints)
             if not all(isinstance(text, str) for text in texts) or not isinstance(found.config, Mapping):
                 raise TypeError
-        except TypeError:
+            if not _RUN.fullmatch(found.run):  # it becomes a folder
+                raise TypeError
+        except (TypeError, KeyError):
             raise UserError(
                 f"{source}: its description of the network is damaged; give --cfg and --superconfig"
             ) from None
@@ -89,7 +94,8 @@ class Description:
         Raises:
             UserError: the file's configuration, or a pair, is not understood.
         """
-        cfg = load_config(None, overrides, base=self.config, base_name=str(source))
+        config = {name: value for name, value in self.config.items() if name not in _OF_THE_MACHINE}
+        cfg = load_config(None, overrides, base=config, base_name=str(source))
         return Run(cfg, Path(f"{self.run}.yaml"), overrides)
 
 
