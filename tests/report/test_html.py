@@ -12,24 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from torch import nn
 
-from search_spaces import FAMILIES
-from search_spaces.space import codec
 from supernet.cli import compare
 from supernet.cli.command import run_program as run_program
-from supernet.config.loading import load_config
-from supernet.cost.macs import operations
 from supernet.errors import UserError
 from supernet.pipeline import html_page
-from supernet.pipeline.run import Run
-from supernet.report import Images, Network, write_html, write_report
-from supernet.report.architecture_text import architecture_lines
-from supernet.report.diagram import KERNELS, UP, draw_diagrams
+from supernet.report import Images, write_html, write_report
 from supernet.search.pareto import hypervolume
 from tests.page_run import describe, in_percent, make_run, networks
-from tests.paths import ROOT
 
 LARGEST = 5 * 2**20  # bytes of a page
 
@@ -208,83 +198,11 @@ def test_a_table_that_cannot_be_used_is_named(
 # ------------------------------------------------------------------------------------------------- architecture text and diagrams
 
 
-def test_every_family_has_a_text() -> None:
-    for name, family in FAMILIES.items():
-        arch = family.SPACES["small"].sample(np.random.default_rng(1))
-        lines = architecture_lines(codec.to_json(arch))
-        assert len(lines) > 1 and not re.search(r"[{\[']", "".join(lines)), name
-    assert architecture_lines({"type": "Net", "resolution": [64, 48], "stem": {"width": 8}, "widths": []}) == [
-        "resolution 64 × 48 · widths none",
-        "stem: width 8",
-    ]
-
-
-def test_blocks_of_a_stage_share_a_line() -> None:
-    block = {"type": "Block", "kernel": 3}
-    stage = {"width": 8, "modules": [{"blocks": [block, {"kernel": 5}]}, {"blocks": [block]}]}
-    assert architecture_lines({"stages": [stage]}) == ["stages 1: width 8 · modules 2 · blocks 2 1 · kernel 3 5 | 3"]
-
-
-def test_a_network_is_drawn_as_it_is() -> None:
-    """A row for each resolution, boxes by kernel and width; a layer on a single position is not drawn."""
-    squeeze = nn.Sequential(nn.Conv2d(8, 8, (32, 16)), nn.Conv2d(8, 8, 1))
-    small = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 4, 5, 1, 2), nn.ConvTranspose2d(4, 4, 4, 2, 1))
-    wide = nn.Conv2d(3, 16, 1)
-    shape = (1, 3, 32, 16)
-    diagrams = draw_diagrams(
-        {name: Network(operations(net, shape), 512) for name, net in (("small", small), ("wide", wide))}
-    )
-    diagram = diagrams["small"]
-    assert [label for label, _ in diagram.rows] == ["1/1", "1/2"]
-    assert [box.colour for box in diagram.boxes] == [UP, KERNELS[3], KERNELS[5]]
-    up, first, second = diagram.boxes
-    assert (first.height, second.height, diagrams["wide"].boxes[0].height) == (40, 20, 80)
-    assert first.title == "0: 3 × 3, 8 channels at 1/2" and up.title == "2: 4 × 4, 4 channels at 1/1"
-    assert second.x > first.x + first.width and diagram.width >= second.x + second.width
-    assert draw_diagrams({"squeeze": Network(operations(squeeze, (1, 8, 32, 16)), 512)})["squeeze"].boxes == ()
-
-
 # ------------------------------------------------------------------------------------------------------- a whole run's
 
 
 CROWD = ["DATASET.SYNTHETIC.TRAIN", "6", "DATASET.SYNTHETIC.VAL", "5", "DATASET.SYNTHETIC.SIZE", "[96,96]"]
 MPII = ["DATASET.DATASET", "mpii", "DATASET.TRAIN", "train", "DATASET.TEST", "valid", "MODEL.NUM_JOINTS", "16"]
-
-
-@pytest.mark.parametrize(("family", "overrides"), [("litepose", []), ("hrnet", MPII)])
-def test_what_only_the_setting_knows(family: str, overrides: list[str], tmp_path: Path) -> None:
-    """Poses of truth and subnet on the same images, the subnet's diagram and commands, bottom-up and top-down."""
-    cfg = ROOT / "experiments" / "synthetic" / f"{family}.yaml"
-    folders = ["OUTPUT_DIR", str(tmp_path), "DATASET.ROOT", str(tmp_path / "data"), "DEVICE", "cpu"]
-    run = Run(load_config(cfg, [*CROWD, *overrides, *folders]), cfg)
-    arch = run.space.smallest
-    subnet = run.folder / "subnets" / "XS"
-    subnet.mkdir(parents=True)
-    described = run.family.to_json(arch)
-    (subnet / "arch.json").write_text(json.dumps(described))
-    torch.save({"state_dict": run.build(arch).state_dict()}, subnet / "weights.pt")
-    costs = {"name": ["XS"], "macs": 4e7, "params": 1e5, "resolution": arch.input_hw[0]}
-    score = 63.4 if run.percent else 0.634
-    front = pd.DataFrame(costs | {run.score: score, "arch": json.dumps(described)})
-    front.to_csv(run.folder / "front.csv", index=False)
-    scores = dict.fromkeys(("ap_transferred", "ap_calibrated", "ap_retrained", "ap_scratch"), score)
-    pd.DataFrame(costs | scores).to_csv(run.folder / "comparison.csv", index=False)
-    about = {
-        "title": "Tiny",
-        "metric": run.score,
-        "percent": run.percent,
-        "ran": {},
-        "space": {},
-        "stages": pd.DataFrame(),
-        "commands": [],
-    }
-
-    found = Page(html_page.write_page(run, about, "synthetic"))
-    assert found.tags["img"] == 2 * html_page.IMAGES
-    assert next(row for row in found.rows if row[0] == "XS")[-4:] == ["63.4"] * 4
-    assert {"poses", "diagrams", "deploy"} <= found.ids and found.tags["rect"] > 5
-    for program in ("python tools/demo.py", "python tools/export.py", "python valid.py"):
-        assert f"{program} --weights {subnet / 'weights.pt'}" in found.text
 
 
 # --------------------------------------------------------------------------------------------------------- several runs

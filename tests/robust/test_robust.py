@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import signal
 import time
@@ -221,29 +220,6 @@ def test_full_gpu_memory(stopped: Path, whole: dict[str, torch.Tensor], where: s
 # ----------------------------------------------------------------------------------------------------- data workers
 
 
-def test_corrupt_images_are_named_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each once; what is one too many ends the training with the list."""
-    names = ["a.jpg", "b.jpg"]
-    go(tmp_path / "two", lambda number: names)
-    out = capsys.readouterr().out
-    assert out.count("warning: a.jpg; another image stands in for it (1 of 2 allowed)") == 1
-    assert out.count("warning: b.jpg; another image stands in for it (2 of 2 allowed)") == 1
-    with pytest.raises(UserError, match=r"3 training images cannot be read, DATASET.MAX_BROKEN allows 2: a.*; b.*; c"):
-        go(tmp_path / "three", lambda number: names + ["c.jpg"] * (number == 3))
-    assert torch.load(tmp_path / "three" / "checkpoint.pt")["trainer"]["done"] == 3
-
-
-def test_corrupt_images_of_before_a_stop_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two before it and a third one after it are three."""
-    names = ["a.jpg", "b.jpg"]
-    with pytest.raises(KeyboardInterrupt):
-        go(tmp_path, lambda number: os.kill(os.getpid(), signal.SIGTERM) if number == 2 else names)
-    capsys.readouterr()
-    with pytest.raises(UserError, match="3 training images cannot be read.*: a.jpg; b.jpg; c.jpg"):
-        go(tmp_path, lambda number: ["b.jpg", "c.jpg"])
-    assert "warning: b.jpg" not in capsys.readouterr().out
-
-
 class Images:
     """Samples that are files of a folder."""
 
@@ -300,22 +276,6 @@ def test_a_finished_training_is_known_again(tmp_path: Path) -> None:
     assert finished(tmp_path, {"SEED": 1, BATCH: 4})
     with pytest.raises(UserError, match="was made with SEED 1, now it is 2"):
         finished(tmp_path, {"SEED": 2, BATCH: 4})
-
-
-@pytest.mark.slow
-def test_memory_stays_flat(tmp_path: Path) -> None:
-    """Of 2,000 steps with a checkpoint every second, after the first tenth: within 5 %."""
-    sizes: list[int] = []
-    pages = resource.getpagesize()
-
-    def measure(number: int) -> None:
-        sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * pages)
-
-    trainer, plan = training(2000)
-    task: Any = Eventful(measure)
-    fit(tmp_path, "long", trainer, plan, task, [], {}, {}, Keeping(seconds=1.0))
-    settled = sizes[len(sizes) // 10 :]
-    assert max(settled) <= 1.05 * min(settled), (min(settled), max(settled))
 
 
 def test_going_on_is_quick(stopped: Path) -> None:
