@@ -13,8 +13,11 @@ import pytest
 import torch
 
 from supernet.cli import main
-from supernet.cli.command import bare_parser, parser, run_of, run_program
+from supernet.cli.command import bare_parser, next_command, parser, run_of, run_program
+from supernet.cli.valid import report_name
+from supernet.config.loading import load_config
 from supernet.errors import UserError
+from supernet.pipeline.run import Run
 from tests.paths import ROOT
 
 CFG = str(ROOT / "experiments" / "synthetic" / "litepose.yaml")
@@ -116,3 +119,32 @@ def test_examples_of_several_lines_become_one(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         command.parse_args([])
     assert capsys.readouterr().err == "Does it.\nBegin with: first --a --b   (all options: --help)\n"
+
+
+def test_the_next_command_keeps_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs stay, unless they are set anew or left out; who installed the package is told its own command."""
+    overrides = ["TRAIN.LR", "1e-3", "DATASET.ROOT", "my data", "TEST.MODEL_FILE", "old.pt"]
+    run = Run(load_config(Path(CFG), overrides), Path(CFG), overrides)
+    shown = next_command(run, "valid", TEST__MODEL_FILE="new.pt")
+    assert shown == f"python valid.py --cfg {CFG} TRAIN.LR 1e-3 DATASET.ROOT 'my data' TEST.MODEL_FILE new.pt"
+    assert next_command(run, "train", "--superconfig", "a.json", TEST__MODEL_FILE="").endswith(
+        "--superconfig a.json TRAIN.LR 1e-3 DATASET.ROOT 'my data'"
+    )
+    monkeypatch.setattr(sys, "argv", ["pose-supernet train"])
+    assert next_command(run, "export", TEST__MODEL_FILE="").startswith(f"pose-supernet export --cfg {CFG} ")
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [
+        ("run/subnets/S/retrained/weights.pt", "S-retrained"),
+        ("run/subnets/L/scratch/weights.pt", "L-scratch"),
+        ("run/subnets/M/weights.pt", "M"),
+        ("run/trained/litepose-XS/weights.pt", "litepose-XS"),
+        ("pose_hrnet_w32.pth", "pose_hrnet_w32"),
+        ("net-int8.onnx", "net-int8"),
+    ],
+)
+def test_detections_are_called_after_their_weights(weights: str, name: str) -> None:
+    """So that those of two subnets do not overwrite one another."""
+    assert report_name(Path(weights)) == name
