@@ -23,7 +23,7 @@ from ..cost.macs import count
 from ..io import checkpoint
 from ..io.files import read_json
 from ..io.run_folder import CHECKPOINT, WEIGHTS
-from ..search.journal import FULL, read_journal
+from ..search.journal import FULL, differences, read_journal
 from ..sharing.meta import meta_network
 from ..training.sampling import Sampler
 from ..training.schedule import Phase, Plan, cosine
@@ -32,7 +32,7 @@ from ..training.trainer import Trainer
 from . import inputs
 from .budgets import budgets_of
 from .extraction import calibrated
-from .keys import changes, provenance
+from .keys import provenance
 from .progress import say
 from .provenance import Made
 from .run import Run
@@ -238,7 +238,7 @@ def _search(run: Run, one: float) -> _Item:
         header, records = read_journal(journal)
         done = min(wanted, sum(record.stage == FULL for record in records))
         state = f"{done:,} of {wanted:,} done"
-        if not source.exists() or changes(header["settings"], provenance(inputs.search(run, source))):
+        if not source.exists() or differences(header["settings"], provenance(inputs.search(run, source))):
             done, state = 0, "was made with other settings"
     title = f"search, {cfg.EVALUATIONS:,} architectures by {cfg.ALGORITHM} and {cfg.RANDOM_BASELINE:,} at random"
     return _Item(title, state, (wanted - done) * one)

@@ -20,10 +20,10 @@ from ..io.files import sweep
 from ..io.run_folder import CHECKPOINT, WEIGHTS
 from ..pose.protocols import KeypointDataset
 from ..pose.task import Task
+from ..search.journal import differences
 from ..training.schedule import Plan, Step
 from ..training.trainer import Trainer
 from .corrupt_images import CorruptImages
-from .keys import changes
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import Progress, say
 from .provenance import check, tidy
@@ -132,7 +132,7 @@ def _found(path: Path, settings: Mapping[str, Any], resume: bool) -> dict[str, A
     if damage:
         say(f"warning: {damage.partition(';')[0]}; going on from the one before it")
     if state is not None:
-        check(path, changes(state["settings"], settings))
+        check(path, differences(state["settings"], settings))
     return state
 
 

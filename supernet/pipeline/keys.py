@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import field, fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -54,9 +54,3 @@ def provenance(step: Any) -> dict[str, Any]:
         elif value is not None:
             found[item.metadata["key"]] = json.loads(json.dumps(value))
     return found
-
-
-def changes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The inputs in which two results differ: key -> (found, wanted), sorted; None where one of them lacks it."""
-    names = sorted({*found, *wanted})
-    return {name: (found.get(name), wanted.get(name)) for name in names if found.get(name) != wanted.get(name)}

@@ -22,8 +22,8 @@ from typing import Any
 from ..errors import UserError
 from ..io import checkpoint
 from ..io.run_folder import CHECKPOINT, WEIGHTS, RunFolder
-from ..search.journal import read_journal
-from .keys import changes, provenance
+from ..search.journal import differences, read_journal
+from .keys import provenance
 from .progress import say
 from .steps import BATCH
 
@@ -57,7 +57,7 @@ class Made:
 
         A training that was shared by more processes than look at it now has the batch that they had together.
         """
-        found = changes(self.inputs, wanted)
+        found = differences(self.inputs, wanted)
         if BATCH in found:
             old, new = found[BATCH]
             if isinstance(old, int) and isinstance(new, int) and old * processes == new * self.processes:
@@ -158,6 +158,6 @@ def renew_search(archive: Archive, wanted: Any) -> None:
     """Archive the search if it was made with other inputs than this step's, such as another supernet."""
     run = archive.run
     header = read_journal(run.journal)[0] if run.journal.exists() else {}
-    found = changes(header["settings"], provenance(wanted)) if header else {}
+    found = differences(header["settings"], provenance(wanted)) if header else {}
     if found:
         archive.put(found, "search is", *run.searched)

@@ -15,10 +15,11 @@ from ..io import checkpoint
 from ..io.files import read_json, sweep, write_atomically
 from ..io.lock import locked
 from ..io.run_folder import SubnetFolder
+from ..search.journal import differences
 from ..sharing.supernet import Supernet
 from . import inputs
 from .extraction import calibrated, extract, write_subnet
-from .keys import changes, provenance
+from .keys import provenance
 from .progress import say
 from .provenance import Archive, Made, check
 from .run import Run
@@ -138,7 +139,7 @@ class _Record:
         """Take out what was made with other inputs."""
         stages, folder = self.content["stages"], self.folder
         first = next((stages[stage] for stage in (CALIBRATED, TRANSFERRED) if stage in stages), None)
-        found = changes(first["made_with"]["weights"], self._extraction) if first else {}
+        found = differences(first["made_with"]["weights"], self._extraction) if first else {}
         if found:
             self._put(archive, found, f"subnet {folder.name} is", folder.path)
             self.content = {"stages": {}}
@@ -166,12 +167,12 @@ class _Record:
             return {}
         wanted = provenance(self.training(stage))
         if stage in self.content["stages"]:
-            return changes(self.content["stages"][stage]["made_with"]["weights"], wanted)
+            return differences(self.content["stages"][stage]["made_with"]["weights"], wanted)
         made = Made.of(place_of_training)
         return made.changes(wanted) if made.inputs else {}
 
     def _evaluation_changes(self, stage: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        return changes(stage["made_with"]["evaluation"], self._evaluation)
+        return differences(stage["made_with"]["evaluation"], self._evaluation)
 
     def _put(self, archive: Archive | None, found: Mapping[str, tuple[Any, Any]], again: str, *places: Path) -> None:
         if archive is None:

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -65,7 +65,6 @@ class Journal(Generic[A]):
         seed: the seed of the search.
         settings: what else has to be equal for records to be comparable (dataset, images, weights …), JSON values only.
         to_json: an architecture as a JSON value, the same value for equal architectures only.
-        may_differ: settings that say nothing about a record.
 
     Raises:
         UserError: when the file belongs to another space, seed or settings, or holds something else than records.
@@ -79,7 +78,6 @@ class Journal(Generic[A]):
         seed: int,
         settings: Mapping[str, Any],
         to_json: Callable[[A], Any],
-        may_differ: Collection[str] = (),
     ) -> None:
         self.path = path = Path(path)
         self.to_json = to_json
@@ -89,7 +87,7 @@ class Journal(Generic[A]):
         _drop_torn_line(path)
         if path.exists() and path.stat().st_size:
             found, records = read_journal(path)
-            _check_header(path, found, header, may_differ)
+            _check_header(path, found, header)
             self._records = {(record.key, record.stage): record for record in records}
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,17 +192,15 @@ def records_frame(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["algorithm", "stage", "macs", "seconds", "arch"])
 
 
-def differences(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], may_differ: Collection[str] = ()
-) -> dict[str, tuple[Any, Any]]:
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The settings in which two results differ: name -> (found, wanted), sorted; None where one of them lacks it."""
-    names = sorted({*found, *wanted} - {*may_differ})
+    names = sorted({*found, *wanted})
     return {name: (found.get(name), wanted.get(name)) for name in names if found.get(name) != wanted.get(name)}
 
 
-def _check_header(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], may_differ: Collection[str]) -> None:
+def _check_header(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     changes = differences({**found, "settings": 0}, {**wanted, "settings": 0})
-    settings = differences(found["settings"], wanted["settings"], may_differ)
+    settings = differences(found["settings"], wanted["settings"])
     for name, (old, new) in {**changes, **{f"settings {name}": pair for name, pair in settings.items()}}.items():
         raise UserError(
             f"{path}: made with {name} {old!r}, this run has {new!r}; use another folder or remove the file"

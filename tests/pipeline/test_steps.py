@@ -18,6 +18,7 @@ from supernet.pipeline import inputs, keys, steps
 from supernet.pipeline.provenance import Made
 from supernet.pipeline.run import Run
 from supernet.pipeline.standalone import train_standalone
+from supernet.search.journal import differences
 from tests.paths import ROOT
 from tests.tiny_run import configured
 
@@ -74,7 +75,7 @@ def test_what_changes_nothing_is_no_input(cfg: Path, key: str, value: str) -> No
     ],
 )
 def test_what_changes_the_weights_is_an_input(cfg: Path, key: str, value: str, name: str) -> None:
-    assert name in keys.changes(made_with(cfg), made_with(cfg, key, value))
+    assert name in differences(made_with(cfg), made_with(cfg, key, value))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_other_annotations_are_other_data(trained: tuple[list[str], Path], tmp_p
     content = json.loads(annotations.read_text())
     content["annotations"] = content["annotations"][:-1]
     annotations.write_text(json.dumps(content))
-    assert list(keys.changes(data(root / name), data(tmp_path / "copy"))) == ["annotations of DATASET.TRAIN (SHA-256)"]
+    assert list(differences(data(root / name), data(tmp_path / "copy"))) == ["annotations of DATASET.TRAIN (SHA-256)"]
 
 
 def test_stand_alone_trainings_know_their_settings(trained: tuple[list[str], Path], tmp_path: Path) -> None:
