@@ -88,8 +88,11 @@ def test_bad_input(
     searched: tuple[list[str], Path], capsys: pytest.CaptureFixture[str], overrides: list[str], line: str
 ) -> None:
     """One line, exit code 2."""
+    path = Path(searched[0][1])
+    assert Run(load_config(path), path).data.root.is_dir()  # the dataset is drawn, which shows progress
+    capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        folder = Path(searched[0][1]).parent
+        folder = path.parent
         run_program(retrain.main, [*searched[0], *(text.format(folder=folder) for text in overrides)])
     assert stopped.value.code == 2
     (error,) = capsys.readouterr().err.strip().splitlines()
