@@ -1,8 +1,8 @@
 """What does each method of training a supernet do, by itself? Supernets of equal image passes, paired by seed.
 
-Every variant differs from ``today`` in one thing, ``new`` has all that are on its line. After the training, 30 fixed random
-architectures, the smallest and the largest are extracted, calibrated and scored by their loss on the search split. One thread;
-what was stopped goes on with the same command.
+Every variant's name says in what it differs from ``today``; ``--against`` names the one that the others are compared with. After
+the training, 30 fixed random architectures, the smallest and the largest are extracted, calibrated and scored by their loss on the
+search split. One thread; what was stopped goes on with the same command.
 
 python -m tools.bench.supernet_methods --out <folder> --seeds 3 DATASET.ROOT data/lspet
 python -m tools.bench.supernet_methods --out <folder> --variants today identity --side 64 DATASET.ROOT data/lspet
@@ -11,6 +11,7 @@ python -m tools.bench.supernet_methods --out <folder> --variants today identity 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -51,6 +52,8 @@ class Method:
         floor: of the learning rate, as a share of its largest.
         ema: decay of the averaged weights, 0 for none.
         lazy: Adam leaves alone what was not drawn.
+        ofa: once-for-all's way (Cai et al., ICLR 2020): the largest network first, for its share of the steps, which then teaches
+            the stages, at a tenth of the rate.
     """
 
     identity: bool = False
@@ -64,6 +67,7 @@ class Method:
     floor: float = 0.01
     ema: float = 0.0
     lazy: bool = False
+    ofa: bool = False
 
 
 TODAY = Method()
@@ -71,6 +75,12 @@ STAGES = (
     ("largest", [], 0.15),
     ("kernel expansion depth", ["kernel", "expansion", "depth"], 0.35),
     ("width", ["*"], 0.5),
+)
+OFA_STAGES = (
+    ("largest", [], 0.4),
+    ("kernel", ["kernel"], 0.1),
+    ("depth", ["kernel", "depth"], 0.1),
+    ("expansion width", ["*"], 0.4),
 )
 METHODS = {
     "today": TODAY,
@@ -91,7 +101,12 @@ METHODS = {
     "identity, paths 4": Method(identity=True, paths=4),
     "identity, coverage": Method(identity=True, coverage=0.5),
     "identity, lazy": Method(identity=True, lazy=True),
-    "identity, staged": Method(identity=True, staged=True, continuous=True),
+    "identity, floor": Method(identity=True, floor=0.1),
+    "identity, in place, ramp": Method(identity=True, sandwich=True, inplace=1.0, ramp=0.5),
+    "identity, sandwich": Method(identity=True, sandwich=True),
+    "identity, staged": Method(identity=True, staged=True),
+    "identity, staged, one curve": Method(identity=True, staged=True, continuous=True),
+    "identity, ofa": Method(identity=True, ofa=True),
 }
 
 
@@ -99,36 +114,53 @@ def trained(
     photographs: Photographs, space: Any, method: Method, seed: int, steps: int, folder: Path, title: str
 ) -> Any:
     """The supernet at the end of its training, in eval mode."""
-    run, (batch, lr) = photographs.run, (photographs.run.cfg.TRAIN.IMAGES_PER_GPU, photographs.run.cfg.TRAIN.LR)
+    run, lr = photographs.run, photographs.run.cfg.TRAIN.LR
     torch.manual_seed(seed)
     supernet: Supernet[Any] = Supernet(run.build, space).to(memory_format=torch.channels_last)
     if method.identity:
         start_as_identity(supernet.network)
     steps = steps // 3 if method.sandwich else steps
-    trainer: Trainer[Any] = Trainer(
+    phases = _phases(run, space, method, steps, cosine(lr, final=method.floor))
+    settings = {**asdict(method), "seed": seed, "steps": steps, "lr": lr, "space": space.fingerprint}
+    if method.ofa:
+        phases = [replace(phase, curve=cosine(lr if not number else lr / 10)) for number, phase in enumerate(phases)]
+        plan = Plan(phases[:1], len(run.train), run.cfg.TRAIN.IMAGES_PER_GPU, seed)
+        trainer = _trainer(run, supernet, method, steps, None)
+        largest = train(photographs, folder / "largest", title, trainer, plan, settings | {"part": "largest"})
+        supernet.load_state_dict(largest)
+        phases = phases[1:]
+    teacher = copy.deepcopy(supernet.network).eval() if method.ofa else None
+    plan = Plan(phases, len(run.train), run.cfg.TRAIN.IMAGES_PER_GPU, seed)
+    supernet.load_state_dict(
+        train(photographs, folder, title, _trainer(run, supernet, method, steps, teacher), plan, settings)
+    )
+    return supernet.eval()
+
+
+def _trainer(run: Any, supernet: Supernet[Any], method: Method, steps: int, teacher: Any) -> Trainer[Any]:
+    kind: Any = "teacher" if teacher is not None else "inplace" if method.inplace else "none"
+    return Trainer(
         supernet,
         supernet,
         run.task.loss,
         LazyAdam(supernet.parameters()) if method.lazy else adam(supernet),
         run.task.prepare,
-        distillation="inplace" if method.inplace else "none",
-        distillation_weight=method.inplace,
+        distillation=kind,
+        distillation_weight=1.0 if teacher is not None else method.inplace,
         distillation_ramp=round(method.ramp * steps),
+        teacher=teacher,
         share_batch=method.paths > 1,
         ema=method.ema,
         depthwise_strips=True,
     )
-    plan = Plan(_phases(run, space, method, steps, cosine(lr, final=method.floor)), len(run.train), batch, seed)
-    settings = {**asdict(method), "seed": seed, "steps": steps, "lr": lr, "batch": batch, "space": space.fingerprint}
-    supernet.load_state_dict(train(photographs, folder, title, trainer, plan, settings))
-    return supernet.eval()
 
 
 def _phases(run: Any, space: Any, method: Method, steps: int, curve: Any) -> list[Phase[Any]]:
     opened = [("all", space, 1.0)]
-    if method.staged:
-        wanted = stages(space, [{"name": name, "open": kinds} for name, kinds, _ in STAGES])
-        opened = [(stage.name, stage.space, share) for stage, (_, _, share) in zip(wanted, STAGES, strict=True)]
+    if method.staged or method.ofa:
+        shares = OFA_STAGES if method.ofa else STAGES
+        wanted = stages(space, [{"name": name, "open": kinds} for name, kinds, _ in shares])
+        opened = [(stage.name, stage.space, share) for stage, (_, _, share) in zip(wanted, shares, strict=True)]
     lengths = [round(share * steps) for *_, share in opened]
     curves = over_phases(curve, lengths) if method.continuous else [curve] * len(opened)
     sampling = "sandwich" if method.sandwich else "multi_path"
@@ -154,16 +186,16 @@ def losses(photographs: Photographs, supernet: Supernet[Any], archs: Sequence[An
     return found
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Each variant against ``today``: means, and the paired difference of the mean loss with its 95 % interval."""
-    rows, today = [], table[table.variant == "today"].set_index("seed")
+def summary(table: pd.DataFrame, against: str = "today") -> pd.DataFrame:
+    """Each variant against one: means, and the paired difference of the mean loss with its 95 % interval."""
+    rows, base = [], table[table.variant == against].set_index("seed")
     for variant, part in table.groupby("variant", sort=False):
         part = part.set_index("seed")
         row = {"variant": variant, "seeds": len(part), **part[["mean", "smallest", "largest"]].mean().to_dict()}
-        seeds = [seed for seed in part.index if seed in today.index]
-        change = (part.loc[seeds, "mean"] - today.loc[seeds, "mean"]).to_numpy()
+        seeds = [seed for seed in part.index if seed in base.index]
+        change = (part.loc[seeds, "mean"] - base.loc[seeds, "mean"]).to_numpy()
         row["change"] = change.mean() if len(change) else np.nan
-        if len(change) > 1 and variant != "today":
+        if len(change) > 1 and variant != against:
             half = stats.t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change))
             row |= {"low": change.mean() - half, "high": change.mean() + half}
         rows.append(row)
@@ -176,6 +208,7 @@ def main() -> None:
     parser.add_argument("--cfg", type=Path, default=CONFIGURATION)
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings and of methods.csv")
     parser.add_argument("--variants", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--against", default="today", choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
         "--steps", type=int, default=700, help="single-path steps; a sandwich has a third (default 700)"
@@ -213,7 +246,7 @@ def main() -> None:
         return
     found = pd.DataFrame(table.rows)
     found = found[(found.steps == options.steps) & (found.side == side)]
-    print(summary(found).to_string(index=False, float_format="{:.5f}".format))
+    print(summary(found, options.against).to_string(index=False, float_format="{:.5f}".format))
 
 
 if __name__ == "__main__":
