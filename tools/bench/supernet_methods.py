@@ -1,8 +1,8 @@
 """What does each method of training a supernet do, by itself? Supernets of equal image passes, paired by seed.
 
-Every variant's name says in what it differs from ``today``; ``--against`` names the one that the others are compared with. After
-the training, 30 fixed random architectures, the smallest and the largest are extracted, calibrated and scored by their loss on the
-search split. One thread; what was stopped goes on with the same command.
+Every variant's name says in what it differs from ``today``; ``--against`` names the one that the others are compared with.
+After the training, 30 fixed random architectures, the smallest and the largest are extracted, calibrated and scored by their loss
+on the search split. One thread; what was stopped goes on with the same command.
 
 python -m tools.bench.supernet_methods --out <folder> --seeds 3 DATASET.ROOT data/lspet
 python -m tools.bench.supernet_methods --out <folder> --variants today identity --side 64 DATASET.ROOT data/lspet
@@ -123,7 +123,7 @@ def trained(
     phases = _phases(run, space, method, steps, cosine(lr, final=method.floor))
     settings = {**asdict(method), "seed": seed, "steps": steps, "lr": lr, "space": space.fingerprint}
     if method.ofa:
-        phases = [replace(phase, curve=cosine(lr if not number else lr / 10)) for number, phase in enumerate(phases)]
+        phases = [replace(phase, lr=cosine(lr if not number else lr / 10)) for number, phase in enumerate(phases)]
         plan = Plan(phases[:1], len(run.train), run.cfg.TRAIN.IMAGES_PER_GPU, seed)
         trainer = _trainer(run, supernet, method, steps, None)
         largest = train(photographs, folder / "largest", title, trainer, plan, settings | {"part": "largest"})
