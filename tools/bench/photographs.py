@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from supernet.config.loading import load_config
@@ -161,21 +162,26 @@ def adam(model: nn.Module) -> torch.optim.Optimizer:
 
 
 class Table:
-    """A CSV file of results, a row for each key; rows that are there are not made again."""
+    """A CSV file of results, a row for each key; several processes may add to it, and rows that are there are not made again."""
 
     def __init__(self, path: Path, keys: Sequence[str]) -> None:
         self.path, self.keys = path, list(keys)
-        self.rows: list[dict[str, Any]] = pd.read_csv(path).to_dict("records") if path.exists() else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(path.with_suffix(".lock"))
+        self.rows = self._read()
+
+    def _read(self) -> list[dict[str, Any]]:
+        return pd.read_csv(self.path).to_dict("records") if self.path.exists() else []
 
     def find(self, **key: Any) -> dict[str, Any] | None:
         """The row of a key."""
         return next((row for row in self.rows if all(row[name] == key[name] for name in self.keys)), None)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row and write the file."""
-        self.rows.append(dict(row))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(self.rows).to_csv(self.path, index=False, float_format="%.6g")
+        """Append a row to the file, after what others have added meanwhile."""
+        with self.lock:
+            self.rows = [*self._read(), dict(row)]
+            pd.DataFrame(self.rows).to_csv(self.path, index=False, float_format="%.6g")
 
 
 def near(space: Any, macs: Any, budget: int, count: int, seed: int, *, within: float = 0.02) -> list[Any]:

@@ -1,7 +1,7 @@
 """Does a search pay? The searched networks against random ones of equal MACs and hand-made ones, each trained alone.
 
 A supernet is trained on the training photographs; an evolution scores candidates of the budget by their loss on one half of the
-search split; the best 20 are scored again on the other half, which selects. Selected, random and hand-made networks are then
+search split; the best 20 are scored again on the other half, which selects. Selected, random, hand-made and published networks are then
 trained from fresh weights for equally many passes and scored on the test split. The primary figure is the mean OKS. One thread;
 what was stopped goes on with the same command, and the tables are evaluations.csv and trainings.csv.
 
@@ -11,8 +11,9 @@ python -m tools.bench.search_gain --out <folder> -- DATASET.ROOT data/lspet DATA
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import combinations, product
 from math import comb
 from pathlib import Path
@@ -21,8 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
+from search_spaces import find_published
 from supernet import Supernet
+from supernet.cost.macs import count
 from supernet.search.evolution import Evolution
 from supernet.sharing.calibration import calibrate
 from tools.bench.photographs import CONFIGURATION, People, Photographs, Table, as_text, near
@@ -30,6 +34,8 @@ from tools.bench.space_gate import standalone
 from tools.bench.supernet_methods import METHODS, trained
 
 WITHIN = 0.02  # of the budget
+GROUPS = ("selected", "hand-made", "random", "published")
+PUBLISHED = ("litehrnet_18_coco_256x192",)  # the one whose MACs at 96×96 pixels are near the budgets: 45.5 million
 DEPTHS = (
     (1, 1, 1, 1),
     (1, 1, 2, 1),
@@ -135,22 +141,49 @@ def handmade(space: Any, macs: Any, budget: int) -> dict[str, Any]:
     return found
 
 
-def contenders(search: Search, options: argparse.Namespace) -> Iterator[tuple[int, str, str, Any, int]]:
-    """Budget, group, name, architecture and seed of every training, the surest comparisons first."""
-    space, macs = search.space, search.macs
+@dataclass(frozen=True)
+class Contender:
+    """A network to be trained alone.
+
+    Attributes:
+        budget: MACs that it stands for.
+        group: ``selected``, ``hand-made``, ``random`` or ``published``.
+        name: within its group.
+        seeds: trainings of it.
+        text: its architecture.
+        build: makes it.
+    """
+
+    budget: int
+    group: str
+    name: str
+    seeds: int
+    text: str
+    build: Callable[[], nn.Module]
+
+
+def contenders(run: Any, searched: Callable[[], Search], options: argparse.Namespace) -> Iterator[Contender]:
+    """The networks of every wanted group; the supernet is trained only where ``selected`` is wanted."""
+    space, macs = run.space, run.costs.macs
     for budget in options.budgets:
-        selected = search.selected(budget, options.population, options.iterations, options.selected)
-        random = near(space, macs, budget, options.random, 1, within=WITHIN)
-        made = handmade(space, macs, budget)
-        groups = {
-            "selected": {f"selected {number}": arch for number, arch in enumerate(selected, 1)},
-            "hand-made": made,
-            "random": {f"random {number}": arch for number, arch in enumerate(random, 1)},
-        }
-        for seed in range(options.seeds):
-            for group, archs in groups.items():
-                if group != "random" or seed == 0:
-                    yield from ((budget, group, name, arch, seed) for name, arch in archs.items())
+        archs: dict[str, dict[str, Any]] = {}
+        if "selected" in options.groups:
+            selected = searched().selected(budget, options.population, options.iterations, options.selected)
+            archs["selected"] = {f"selected {number}": arch for number, arch in enumerate(selected, 1)}
+        if "hand-made" in options.groups:
+            archs["hand-made"] = handmade(space, macs, budget)
+        if "random" in options.groups:
+            random = near(space, macs, budget, options.random, 1, within=WITHIN)
+            archs["random"] = {f"random {number}": arch for number, arch in enumerate(random, 1)}
+        for group, named in archs.items():
+            for number, (name, arch) in enumerate(named.items()):
+                seeds = options.seeds if group != "random" or number < options.twice else 1
+                yield Contender(budget, group, name, seeds, as_text(run.family, arch), partial(run.build, arch))
+    if "published" in options.groups:
+        for name in PUBLISHED:
+            family, entry = find_published(name)
+            build = partial(family.build, entry.arch, run.skeleton.num_joints, **entry.options)
+            yield Contender(0, "published", name, options.seeds, name, build)
 
 
 def permutation(better: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
@@ -202,27 +235,34 @@ def main() -> None:
     parser.add_argument("--selected", type=int, default=3)
     parser.add_argument("--random", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=2, help="of selected and hand-made networks; random ones have one")
+    parser.add_argument("--twice", type=int, default=0, help="random networks that have all seeds (default 0)")
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=GROUPS, help="default: all")
     parser.add_argument("--epochs", type=int, default=3, help="of each training (default 3)")
     parser.add_argument("--calibration", type=int, default=128)
     parser.add_argument("overrides", nargs="*", help="KEY VALUE …")
     options = parser.parse_args()
     photographs = Photographs.of(options.cfg, ["THREADS", "1", *options.overrides])
-    run, method = photographs.run, METHODS[options.method]
-    supernet = trained(photographs, run.space, method, 0, options.steps, options.out / "supernet", "supernet")
-    search = Search(
-        photographs, supernet, Table(options.out / "evaluations.csv", ("code", "half")), options.calibration
-    )
+    run = photographs.run
+
+    @cache
+    def searched() -> Search:
+        folder, method = options.out / "supernet", METHODS[options.method]
+        supernet = trained(photographs, run.space, method, 0, options.steps, folder, "supernet")
+        evaluations = Table(options.out / "evaluations.csv", ("code", "half"))
+        return Search(photographs, supernet, evaluations, options.calibration)
+
     table = Table(options.out / "trainings.csv", ("budget", "name", "seed"))
-    for budget, group, name, arch, seed in contenders(search, options):
-        if table.find(budget=budget, name=name, seed=seed) is None:
-            folder = options.out / "networks" / f"{budget}-{name.replace(', ', '-').replace(' ', '-')}-{seed}"
-            scores, images, minutes = standalone(
-                photographs, arch, seed, options.epochs, folder, f"{name}, seed {seed}"
-            )
-            code = run.space.encode(arch)[None]
-            row = {"budget": budget, "group": group, "name": name, "seed": seed, "macs": int(run.costs.macs(code)[0])}
-            row |= {"params": int(run.costs.params(code)[0]), "images": images, **scores, "minutes": round(minutes, 1)}
-            table.add(row | {"arch": as_text(run.family, arch)})
+    wanted = [(one, seed) for one in contenders(run, searched, options) for seed in range(one.seeds)]
+    for one, seed in sorted(wanted, key=lambda pair: pair[1]):
+        if table.find(budget=one.budget, name=one.name, seed=seed) is not None:
+            continue
+        title = f"{one.budget}-{one.name.replace(', ', '-').replace(' ', '-')}-{seed}"
+        folder = options.out / "networks" / title
+        scores, images, minutes = standalone(photographs, one.build, one.text, seed, options.epochs, folder, title)
+        cost = count(one.build(), (1, 3, *run.space.smallest.input_hw))
+        row = {"budget": one.budget, "group": one.group, "name": one.name, "seed": seed, "macs": cost.macs}
+        row |= {"params": cost.params, "images": images, **scores, "minutes": round(minutes, 1), "arch": one.text}
+        table.add(row)
     print(summary(pd.DataFrame(table.rows)))
 
 

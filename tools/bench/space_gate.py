@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from search_spaces.layers.convolutions import start_as_identity
 from supernet.cost.cost_model import CostModel
@@ -47,14 +49,33 @@ def _most(options: tuple[int, ...]) -> list[int]:
 
 
 def standalone(
-    photographs: Photographs, arch: Any, seed: int, epochs: int, folder: Path, title: str
+    photographs: Photographs,
+    build: Callable[[], nn.Module],
+    name: str,
+    seed: int,
+    epochs: int,
+    folder: Path,
+    title: str,
 ) -> tuple[dict[str, float], int, float]:
-    """Scores of one training from fresh weights, images it read, and minutes of processor time of this run of the program."""
+    """Train one network from fresh weights.
+
+    Args:
+        photographs: the run.
+        build: makes the network.
+        name: of its architecture; another one is another training.
+        seed: of the weights and of the images' order.
+        epochs: passes over the training split.
+        folder: of the training.
+        title: of the progress bar.
+
+    Returns:
+        Its scores, the images it read, and minutes of processor time of this run of the program.
+    """
     run, started = photographs.run, time.process_time()
     batch, lr = run.cfg.TRAIN.IMAGES_PER_GPU, run.cfg.TRAIN.LR
     steps = round(epochs * len(run.train) / batch)
     torch.manual_seed(seed)
-    network = run.build(arch).to(memory_format=torch.channels_last)
+    network = build().to(memory_format=torch.channels_last)
     start_as_identity(network)
     trainer: Trainer[Any] = Trainer(
         lambda images, _: network(images),
@@ -66,7 +87,7 @@ def standalone(
     )
     sampler = Sampler(run.space.restrict({kind: 1 for kind in run.space.kinds}), "single_path")
     plan = Plan([Phase("alone", sampler, steps, cosine(lr))], len(run.train), batch, seed)
-    settings = {"arch": as_text(run.family, arch), "seed": seed, "epochs": epochs, "lr": lr, "batch": batch}
+    settings = {"arch": name, "seed": seed, "epochs": epochs, "lr": lr, "batch": batch}
     network.load_state_dict(train(photographs, folder, title, trainer, plan, settings))
     scores = {f"search_{name}": value for name, value in photographs.scores(network, photographs.search).items()}
     scores |= {f"test_{name}": value for name, value in photographs.scores(network, photographs.test).items()}
@@ -117,12 +138,13 @@ def main() -> None:
             if table.find(name=name, seed=seed, epochs=options.epochs) is not None:
                 continue
             folder = options.out / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}-{options.epochs}"
+            text = as_text(run.family, arch)
             scores, images, minutes = standalone(
-                photographs, arch, seed, options.epochs, folder, f"{name}, seed {seed}"
+                photographs, partial(run.build, arch), text, seed, options.epochs, folder, f"{name}, seed {seed}"
             )
             cost = count(run.build(arch), (1, 3, *arch.input_hw))
             row = {"name": name, "seed": seed, "epochs": options.epochs, "images": images, "macs": cost.macs}
-            row |= {"params": cost.params, **scores, "minutes": round(minutes, 1), "arch": as_text(run.family, arch)}
+            row |= {"params": cost.params, **scores, "minutes": round(minutes, 1), "arch": text}
             table.add(row)
             print({key: value for key, value in row.items() if key != "arch"}, flush=True)
     found = pd.DataFrame(table.rows)
