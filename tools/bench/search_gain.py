@@ -1,9 +1,9 @@
 """Does a search pay? The searched networks against random ones of equal MACs and hand-made ones, each trained alone.
 
 A supernet is trained on the training photographs; an evolution scores candidates of the budget by their loss on one half of the
-search split; the best 20 are scored again on the other half, which selects. Selected, random, hand-made and published networks are then
-trained from fresh weights for equally many passes and scored on the test split. The primary figure is the mean OKS. One thread;
-what was stopped goes on with the same command, and the tables are evaluations.csv and trainings.csv.
+search split; the best 20 are scored again on the other half, which selects. Selected, random, hand-made and published networks
+are then trained from fresh weights for equally many passes and scored on the test split. The primary figure is the mean OKS. One
+thread; what was stopped goes on with the same command, and the tables are evaluations.csv and trainings.csv.
 
 python -m tools.bench.search_gain --out <folder> -- DATASET.ROOT data/lspet DATASET.SEARCH_IMAGES 1000
 """
