@@ -1,10 +1,11 @@
 """Find people on an image, on the images of a folder or in a video: drawn, and as JSON.
 
 The network is one file: weights.pt as train.py and search.py leave them, or net.onnx of tools/export.py. Both say what they are;
-weights of other programs need --cfg, and --superconfig for their architecture.
+weights of other programs need --cfg, and --superconfig for their architecture. Without any, it is the one that comes with the
+package, for a photograph that one person fills.
 
 The folder of --out gets each image (or the video, .mp4) with the people drawn on it, and poses.json. Coordinates there
-are x before y in pixels of the image as it is stored, (0, 0) the centre of the upper left pixel.
+are x before y in pixels of the image, turned upright by its camera's mark, (0, 0) the centre of the upper left pixel.
 
 A bottom-up network (DATASET.DATASET coco_kpt or crowd_pose_kpt) finds everybody by itself. A top-down one (coco,
 crowdpose, mpii) is shown one box after the other: those of --boxes, else the whole image as one box. --boxes is a COCO
@@ -29,12 +30,14 @@ from ..errors import UserError
 from ..io.files import read_json, write_atomically
 from ..pipeline.estimator import PoseEstimator
 from ..pipeline.progress import Progress, say
-from ..pose.datasets.images import read_image
+from ..pipeline.shipped import weights_of
+from ..pose.datasets.images import read_upright
 from ..pose.task import DetectedPerson
 from ..pose.visualisation import draw_poses, save_image
-from .command import parser, run_of, run_program
+from .command import MODEL_FILE, given_value, parser, run_of, run_program
 
-EXAMPLES = """  python tools/demo.py --weights output/synthetic/litepose/subnets/S/retrained/weights.pt --input photos --out poses
+EXAMPLES = """  python tools/demo.py --input photo.jpg
+  python tools/demo.py --weights output/synthetic/litepose/subnets/S/retrained/weights.pt --input photos --out poses
   python tools/demo.py --weights net.onnx --input film.mp4
   python tools/demo.py --cfg experiments/coco/hrnet_w32_256x192.yaml --weights pose_hrnet_w32_256x192.pth --input photo.jpg"""
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -149,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--score", type=float, default=0.3, help="people of a lower score are left out")
     command.add_argument("--batch", type=int, default=1, help="images that the network sees at once")
     options = command.parse_args(arguments)
+    if options.weights or (options.cfg is None and not given_value(options.overrides, MODEL_FILE)):
+        options.weights = weights_of(options.weights)
     run = run_of(options)
     if options.out.resolve() in (options.input.resolve(), options.input.resolve().parent):
         raise UserError(f"--out {options.out} is where the input lies, which would be overwritten: give another folder")
@@ -170,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         boxes = read_boxes(options.boxes, [path.name for path in paths])
 
     options.out.mkdir(parents=True, exist_ok=True)
-    source = video.frames() if video else ((path.name, read_image(path)) for path in paths)
+    source = video.frames() if video else ((path.name, read_upright(path)) for path in paths)
     records, seconds = [], 0.0
     with Progress("poses", video.count if video else len(paths)) as progress:
         while batch := list(islice(source, options.batch)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..pose.datasets.images import read_image
+from ..pose.datasets.images import read_upright
 from ..pose.keypoints import Skeleton
 from ..pose.task import DetectedPerson
 from .run import Run
+from .shipped import weights_of
 from .training import place
 from .weights import network_of, run_of_weights
 
@@ -29,7 +30,7 @@ class PoseEstimator:
 
     Args:
         weights: a file that describes itself: ``weights.pt`` of train.py, weight_transfer.py or search.py, or an ONNX file of
-            tools/export.py.
+            tools/export.py; a name of :func:`.shipped.shipped`; or None for the largest network that comes with the package.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         settings: configuration keys to change, such as ``{"TEST.FLIP_TEST": True}``.
 
@@ -43,10 +44,15 @@ class PoseEstimator:
     """
 
     def __init__(
-        self, weights: str | PathLike[str], *, device: str = "auto", settings: Mapping[str, Any] | None = None
+        self,
+        weights: str | PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        given = {"DEVICE": device, **(settings or {}), "TEST.MODEL_FILE": str(weights)}
-        self._open(run_of_weights(Path(weights), [str(word) for pair in given.items() for word in pair]))
+        path = weights_of(None if weights is None else fspath(weights))
+        given = {"DEVICE": device, **(settings or {}), "TEST.MODEL_FILE": str(path)}
+        self._open(run_of_weights(path, [str(word) for pair in given.items() for word in pair]))
 
     @classmethod
     def of_run(cls, run: Run, superconfig: str | None = None) -> PoseEstimator:
@@ -83,12 +89,12 @@ class PoseEstimator:
         """People on one image, or on each of several.
 
         Args:
-            images: a path, or uint8 RGB pixels (H, W, 3); or a list of these.
+            images: a path, or uint8 RGB pixels (H, W, 3); or a list of these. A file is turned by its camera's orientation mark.
             boxes: rows of x, y, width, height and perhaps a score, in pixels of the image; for several images a list of them.
             batch: images, or boxes, that go through the network at once.
 
         Returns:
-            People with ``keypoints`` (K, 3): x, y in pixels of the image, (0, 0) the centre of the upper left one, and
+            People with ``keypoints`` (K, 3): x, y in pixels of the upright image, (0, 0) the centre of the upper left one, and
             confidence; ``score``; and ``box``: x, y, width, height. For several images a list of such lists.
 
         Raises:
@@ -98,5 +104,5 @@ class PoseEstimator:
             return self.predict([images], None if boxes is None else [boxes], batch=batch)[0]
         if boxes is not None and self.approach == "bottom-up":
             raise UserError(f"{self.run.cfg.TEST.MODEL_FILE}: is bottom-up and finds people by itself; give no boxes")
-        pixels = [image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images]
+        pixels = [image if isinstance(image, np.ndarray) else read_upright(Path(image)) for image in images]
         return self._task.predict(self.network, pixels, self.input_hw, boxes, batch=batch)

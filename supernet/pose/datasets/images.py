@@ -88,6 +88,15 @@ def read_image(path: Path, size_wh: tuple[int, int] | None = None) -> NDArray[np
     raise _other_size(path, (image.shape[1], image.shape[0]), size_wh, image_header(data))
 
 
+def read_upright(path: Path) -> NDArray[np.uint8]:
+    """The pixels of a photograph as it is looked at: as :func:`read_image`, and turned by the camera's orientation mark.
+
+    Raises:
+        ImageError: The file is missing, or is not one whole image.
+    """
+    return _decoded(_bytes(path), path, 0)
+
+
 def check_size(path: Path, size_wh: tuple[int, int]) -> bool:
     """Whether an image has to be turned by its mark to fit its annotations; of JPEG and PNG only the head is looked at.
 
