@@ -6,6 +6,7 @@ any supernet of the space is evaluated by a table that is there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from ..errors import UserError
 from ..io.files import sha256, write_atomically
@@ -24,11 +26,13 @@ from ..pipeline.keys import provenance
 from ..pipeline.progress import Progress, say
 from ..pipeline.run import Run
 from ..pipeline.standalone import standalone_table
+from ..pipeline.subnets import compare as compare_subnet
 from ..pipeline.train import load_supernet
 from ..report import write_csv
 from ..report.markdown import bullets, environment, markdown_table
 from ..search.journal import Journal
 from ..search.ranking import SeedNoise, correlations, mean_over_seeds, read_standalone, seed_noise
+from ..search.zero_cost import synflow
 from .command import next_command, parser, run_of, run_program
 
 EXAMPLES = """  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --workers 2 FIDELITY.EPOCHS 6
@@ -41,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = parser(__doc__, EXAMPLES)
     command.add_argument("--supernet", type=Path, metavar="FILE", help="weights of the supernet to evaluate")
     command.add_argument("--table", type=Path, metavar="FILE", help="CSV of stand-alone trainings, to be used as it is")
+    command.add_argument(
+        "--retrain",
+        action="store_true",
+        help="also retrain each architecture from the supernet's weights, as search.py does",
+    )
     command.add_argument("--workers", type=int, default=1, help="processes that train, of one thread each (default 1)")
     options = command.parse_args(arguments)
     if options.workers < 1:
@@ -57,28 +66,68 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{table}\nnext: {next_command(run, 'fidelity', '--table', table, '--supernet', run.paths.supernet_weights)}"
         )
         return
-    compare(run, folder / digest[:12], read_standalone(table), options.supernet, str(table))
+    compare(run, folder / digest[:12], read_standalone(table), options.supernet, str(table), retrain=options.retrain)
 
 
-def compare(run: Run, folder: Path, trainings: pd.DataFrame, source: Path, table_name: str) -> pd.DataFrame:
-    """Score the table's architectures in the supernet; writes scores.csv, correlations.csv, report.md; prints the report."""
+def compare(
+    run: Run, folder: Path, trainings: pd.DataFrame, source: Path, table_name: str, *, retrain: bool = False
+) -> pd.DataFrame:
+    """Score the table's architectures in the supernet; writes scores.csv, correlations.csv, report.md; prints the report.
+
+    With ``retrain`` each is also retrained from the supernet's weights by the node RETRAIN, and the supernet's score is
+    held against what that comes to: the rank that a search's user gets.
+    """
     table = mean_over_seeds(trainings)
     table = _supernet_scores(run, folder, table, source)
-    found = []
+    table["synflow"] = [_synflow(run, text) for text in table.arch]
+    found, band_count = [], len(run.cfg.FIDELITY.BUDGETS) or run.cfg.FIDELITY.BANDS
     for split in ("test", "search"):
-        predictors = {"supernet": table.supernet, "MACs": table.macs}
+        predictors = {
+            "supernet": table.supernet,
+            "MACs": table.macs,
+            "parameters": table.params,
+            "SynFlow": table.synflow,
+        }
         if split == "test":  # what it costs to evaluate on other images: with the supernet, and with no supernet in it
             predictors |= {"supernet, same images": table.supernet_test, "alone, search split": table.search}
-        part = correlations(table[split], predictors, table.macs, baseline="MACs", band_count=run.cfg.FIDELITY.BANDS)
+        part = correlations(table[split], predictors, table.macs, baseline="MACs", band_count=band_count)
         part.insert(0, "evaluated on", split)
+        found.append(part)
+    if retrain:
+        table["retrained"] = _retrained(run, folder, table, source)
+        predictors = {"supernet": table.supernet, "MACs": table.macs, "alone": table.test}
+        part = correlations(table.retrained, predictors, table.macs, baseline="MACs", band_count=band_count)
+        part.insert(0, "evaluated on", "test, retrained")
         found.append(part)
     result = pd.concat(found, ignore_index=True)
     write_csv(folder / "scores.csv", table)
     write_csv(folder / "correlations.csv", result)
-    text = _report(run, table, result, table_name, source, seed_noise(trainings))
+    text = _report(
+        run, table, result, table_name, source, seed_noise(trainings, band_count if run.cfg.FIDELITY.BUDGETS else 1)
+    )
     write_atomically(folder / "report.md", text)
     say(f"{text}\n{folder}")
     return result
+
+
+def _retrained(run: Run, folder: Path, table: pd.DataFrame, source: Path) -> list[float]:
+    """Score on the reported split of each architecture, extracted, calibrated and retrained; what was stopped goes on."""
+    cfg = run.cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR = str(folder / "retrained")
+    cfg.freeze()
+    retraining, supernet, scores = Run(cfg, run.source), load_supernet(run, source), []
+    for text in table.arch:
+        name = hashlib.sha256(text.encode()).hexdigest()[:12]
+        scores.append(compare_subnet(retraining, name, run.family.from_json(json.loads(text)), supernet, source))
+    return [float(row["ap_retrained"]) for row in scores]
+
+
+def _synflow(run: Run, text: str) -> float:
+    """Of an architecture with fresh weights."""
+    arch = run.family.from_json(json.loads(text))
+    torch.manual_seed(run.cfg.FIDELITY.SEED)
+    return synflow(run.build(arch), arch.input_hw)
 
 
 def _supernet_scores(run: Run, folder: Path, table: pd.DataFrame, source: Path) -> pd.DataFrame:
@@ -130,7 +179,7 @@ def _report(
     source: Path,
     by_chance: SeedNoise,
 ) -> str:
-    main_part = result[result["evaluated on"] == "test"].drop(columns="evaluated on")
+    main_part = result[result["evaluated on"] != "search"]
     facts = {
         "table": f"{table_name}: {int(table.trainings.sum())} trainings of {len(table)} architectures",
         "supernet": str(source),
@@ -146,6 +195,7 @@ def _report(
     shown = pd.DataFrame(
         {
             "predictor": main_part.predictor,
+            "with": main_part["evaluated on"].map({"test": "stand-alone"}).fillna("retrained"),
             "MACs of": main_part.band,
             "n": main_part.architectures,
             **{

@@ -17,6 +17,7 @@ ITEMS: dict[str, Any] = {
     "SUPERNET.STAGES": STAGE,
     "SEARCH.BUDGETS": 0,
     "RETRAIN.LR_STEP": 0,
+    "FIDELITY.BUDGETS": 0,
 }
 
 #: Text keys that are the name of a file, or in place of it what such a file would hold, kept as JSON text.

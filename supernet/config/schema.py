@@ -217,7 +217,9 @@ DEFAULTS: dict[str, Any] = {
         "FROM_SCRATCH": False,  # search.py: train the same architectures from fresh weights as well, for equal epochs
     },
     "FIDELITY": {  # tools/fidelity.py: stand-alone trainings, beside which the supernet's ranking is evaluated
-        "ARCHITECTURES": 40,  # spread over the MACs of the space
+        "ARCHITECTURES": 40,  # spread over the MACs of the space, or in equal shares near the BUDGETS
+        "BUDGETS": [],  # MACs: architectures are drawn near each of these, within which rankings are compared
+        "WITHIN": 0.02,  # share of a budget that the MACs may differ from it
         "SEEDS": 1,  # trainings of the first REPEATED architectures; the others have one
         "REPEATED": 10,  # see SEEDS
         "EPOCHS": 0,  # of one training; 0 = TRAIN.END_EPOCH

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 from yacs.config import CfgNode
 
+from ..errors import UserError
 from ..report import write_csv
 from ..search.journal import Journal, canonical_key
 from ..search.ranking import spread
@@ -35,6 +37,7 @@ from .train import train_network
 from .training import steps_of
 
 POOL = 20_000  # random architectures of which those at the wanted MACs are taken
+POOLS = 50  # so many times, where few are near a budget
 Job = tuple[Any, int]  # an architecture and the seed of its training
 
 
@@ -72,10 +75,37 @@ def wanted(run: Run) -> list[Job]:
     More architectures or seeds add to the list and change nothing in it.
     """
     fidelity, space = run.cfg.FIDELITY, run.space
-    codes = np.unique(space.sample_codes(POOL, np.random.default_rng(fidelity.SEED)), axis=0)
-    archs = [space.decode(codes[row]) for row in spread(run.costs.macs(codes), fidelity.ARCHITECTURES)]
+    rng = np.random.default_rng(fidelity.SEED)
+    if fidelity.BUDGETS:
+        archs = _near_budgets(run, rng)
+    else:
+        codes = np.unique(space.sample_codes(POOL, rng), axis=0)
+        archs = [space.decode(codes[row]) for row in spread(run.costs.macs(codes), fidelity.ARCHITECTURES)]
     repeats = [(arch, seed) for seed in range(1, fidelity.SEEDS) for arch in archs[: fidelity.REPEATED]]
     return [(arch, 0) for arch in archs] + repeats
+
+
+def _near_budgets(run: Run, rng: np.random.Generator) -> list[Any]:
+    """Random architectures within a share of each budget, the budgets in turn, equally many of each."""
+    fidelity, space = run.cfg.FIDELITY, run.space
+    wanted = [len(part) for part in np.array_split(np.arange(fidelity.ARCHITECTURES), len(fidelity.BUDGETS))]
+    found: list[dict[tuple[int, ...], Any]] = [{} for _ in wanted]
+    for _ in range(POOLS):
+        codes = space.sample_codes(POOL, rng)
+        macs = run.costs.macs(codes)
+        for budget, count, near in zip(fidelity.BUDGETS, wanted, found, strict=True):
+            for code in codes[np.abs(macs / budget - 1) <= fidelity.WITHIN]:
+                if len(near) < count:
+                    near.setdefault(tuple(code.tolist()), space.decode(code))
+        if all(len(near) == count for near, count in zip(found, wanted, strict=True)):
+            return [arch for turn in zip_longest(*(near.values() for near in found)) for arch in turn if arch]
+    budget, near, count = next(
+        group for group in zip(fidelity.BUDGETS, found, wanted, strict=True) if len(group[1]) < group[2]
+    )
+    raise UserError(
+        f"FIDELITY.BUDGETS: of {POOL * POOLS:,} random architectures {len(near)} of {count} lie within "
+        f"{fidelity.WITHIN:.0%} of {budget / 1e6:.1f} MMACs; choose another budget or a larger FIDELITY.WITHIN"
+    )
 
 
 def train_standalone(run: Run, arch: Any, seed: int, folder: Path) -> dict[str, float]:

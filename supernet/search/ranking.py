@@ -159,17 +159,25 @@ class SeedNoise:
     ceiling: float = float("nan")
 
 
-def seed_noise(trainings: pd.DataFrame) -> SeedNoise:
-    """Estimate the noise of a training by its seed from a table of trainings."""
-    scores = trainings.pivot(index="arch", columns="seed", values="test")
-    both = scores.iloc[:, :2].dropna().to_numpy(dtype=np.float64)
-    if both.shape[1] < 2 or len(both) < 3:
+def seed_noise(trainings: pd.DataFrame, band_count: int = 1) -> SeedNoise:
+    """Estimate the noise of a training by its seed from a table of trainings.
+
+    Args:
+        trainings: with the columns ``arch``, ``seed``, ``test``, and with more than one band ``macs``.
+        band_count: bands of MACs (:func:`bands`), within which two trainings have to agree: what they agree on because one
+            network is larger than the other, no ranking at equal MACs can use.
+    """
+    archs = trainings.drop_duplicates("arch").set_index("arch")
+    band = pd.Series(bands(archs.macs, band_count) if band_count > 1 else 0, archs.index)
+    scores = trainings.pivot(index="arch", columns="seed", values="test").iloc[:, :2].dropna()
+    if scores.shape[1] < 2 or len(scores) < 2 + band_count:
         return SeedNoise()
-    first, second = both[:, 0], both[:, 1]
+    within = scores - scores.groupby(band.loc[scores.index]).transform("mean") if band_count > 1 else scores
+    first, second = within.to_numpy(dtype=np.float64).T
     agreement = float(np.corrcoef(first, second)[0, 1]) if first.std() and second.std() else float("nan")
     each = len(trainings) / trainings.arch.nunique()
-    noise = float(np.sqrt(np.mean((first - second) ** 2) / 2))
-    return SeedNoise(len(both), kendall(first, second).item(), noise, ceiling(agreement, each))
+    noise = float(np.sqrt(np.mean((scores.iloc[:, 0] - scores.iloc[:, 1]) ** 2) / 2))
+    return SeedNoise(len(scores), kendall(first, second).item(), noise, ceiling(agreement, each))
 
 
 def _orders(values: npt.ArrayLike) -> Floats:

@@ -127,7 +127,9 @@ def test_the_next_command_keeps_what_was_given(monkeypatch: pytest.MonkeyPatch) 
     overrides = ["TRAIN.LR", "1e-3", "DATASET.ROOT", "my data", "TEST.MODEL_FILE", "old.pt"]
     run = Run(load_config(Path(CFG), overrides), Path(CFG), overrides)
     shown = next_command(run, "valid", TEST__MODEL_FILE="new.pt")
-    assert shown == f"python valid.py --cfg {shlex.quote(CFG)} TRAIN.LR 1e-3 DATASET.ROOT 'my data' TEST.MODEL_FILE new.pt"
+    assert (
+        shown == f"python valid.py --cfg {shlex.quote(CFG)} TRAIN.LR 1e-3 DATASET.ROOT 'my data' TEST.MODEL_FILE new.pt"
+    )
     assert next_command(run, "train", "--superconfig", "a.json", TEST__MODEL_FILE="").endswith(
         "--superconfig a.json TRAIN.LR 1e-3 DATASET.ROOT 'my data'"
     )

@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from scipy import stats
+from torch import nn
 
 from search_spaces import litepose
 from supernet.cli import fidelity, train
 from supernet.cli.command import run_program
+from supernet.config.loading import load_config
 from supernet.cost.macs import count
 from supernet.errors import UserError
 from supernet.pipeline import standalone
+from supernet.pipeline.run import Run
 from supernet.search.ranking import (
     STANDALONE,
     bands,
@@ -31,6 +35,7 @@ from supernet.search.ranking import (
     spearman,
     spread,
 )
+from supernet.search.zero_cost import synflow
 from tests.paths import ROOT
 
 CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
@@ -210,13 +215,32 @@ def test_a_supernet_is_evaluated_by_the_table(tiny: tuple[Path, list[str]], caps
     printed = capsys.readouterr().out
     (result,) = [path for path in folder.iterdir() if (path / "report.md").exists()]
     assert (result / "report.md").read_text().strip() in printed
-    assert "4 trainings of 3 architectures" in printed and "| supernet - MACs | within bands |" in printed
+    assert "4 trainings of 3 architectures" in printed and "| supernet - MACs | stand-alone | within bands |" in printed
     scores = pd.read_csv(result / "scores.csv")
     table = mean_over_seeds(read_standalone(folder / "standalone.csv"))
     assert scores.test.tolist() == pytest.approx(table.test.tolist()) and scores.trainings.tolist() == [2, 1, 1]
     found = pd.read_csv(result / "correlations.csv")
     assert {"supernet", "supernet_test"} <= set(scores) and "supernet, same images - MACs" in set(found.predictor)
+    assert {"parameters", "SynFlow", "parameters - MACs"} <= set(found.predictor)
     assert set(found["evaluated on"]) == {"test", "search"} and set(found.band) >= {"all", "within bands"}
+
+
+def test_the_rank_after_retraining(tiny: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each architecture is retrained from the supernet once; the second time is read."""
+    folder, arguments = tiny
+    train.main(arguments)
+    weights, table = folder.parent / "supernet" / "weights.pt", str(folder / "standalone.csv")
+    given = [*arguments, "--table", table, "--supernet", str(weights), "--retrain", "RETRAIN.EPOCHS", "1"]
+    fidelity.main(given)
+    (result,) = [path for path in folder.iterdir() if (path / "report.md").exists()]
+    scores = pd.read_csv(result / "scores.csv")
+    assert len(scores.retrained) == 3 and scores.retrained.between(0, 1).all()
+    assert len(list(result.rglob("retrained/weights.pt"))) == 3
+    found = pd.read_csv(result / "correlations.csv")
+    assert set(found.predictor[found["evaluated on"] == "test, retrained"]) >= {"supernet", "alone", "supernet - MACs"}
+    monkeypatch.setattr("supernet.pipeline.subnets.train_network", lambda *_, **__: pytest.fail("trained again"))
+    fidelity.main(given)
+    pd.testing.assert_frame_equal(pd.read_csv(result / "scores.csv"), scores)
 
 
 @pytest.mark.parametrize(
@@ -277,3 +301,38 @@ def test_chance_in_a_training() -> None:
         np.sqrt((4e-4 + 4e-4 + 16e-4) / 3 / 2)
     )
     assert seed_noise(trainings[trainings.seed == 0]).architectures == 0
+
+
+def test_chance_within_bands_leaves_size_out() -> None:
+    """Two seeds that agree on size alone agree on nothing at equal MACs; where they agree there too, the ceiling is high."""
+    macs, rng = np.repeat([10e6, 20e6], 10), np.random.default_rng(0)
+    noise, quality = rng.standard_normal((2, 20)), rng.standard_normal(20)
+    for truth, low, high in ((macs / 1e5, 0.0, 0.5), (macs / 1e5 + 5 * quality, 0.75, 1.0)):
+        lines = [
+            (f"a{row}", seed, macs[row], truth[row] + noise[seed, row]) for seed in (0, 1) for row in range(len(macs))
+        ]
+        trainings = pd.DataFrame(lines, columns=["arch", "seed", "macs", "test"])
+        assert seed_noise(trainings).ceiling > 0.9
+        found = seed_noise(trainings, 2)
+        assert found.architectures == 20 and low <= found.ceiling <= high
+
+
+def test_architectures_near_budgets(tiny: tuple[Path, list[str]]) -> None:
+    """Equally many of each, in turn, none twice, all within the share; a budget that nothing meets is named."""
+    cfg = Path(tiny[1][1])
+    run = Run(load_config(cfg, ["FIDELITY.ARCHITECTURES", "5", "FIDELITY.BUDGETS", "[46e6, 52e6]"]), cfg)
+    archs = [arch for arch, seed in standalone.wanted(run) if seed == 0]
+    macs = run.costs.macs(np.stack([run.space.encode(arch) for arch in archs]))
+    assert len(set(archs)) == 5 and (np.abs(macs / [46e6, 52e6, 46e6, 52e6, 46e6] - 1) <= 0.02).all()
+    few = Run(load_config(cfg, ["FIDELITY.BUDGETS", "[1e9]", "FIDELITY.ARCHITECTURES", "3"]), cfg)
+    with pytest.raises(UserError, match=r"0 of 3 lie within 2% of 1000.0 MMACs; choose another budget"):
+        standalone.wanted(few)
+
+
+def test_synflow_of_a_convolution_is_its_output() -> None:
+    """|w · ∂R/∂w| adds up to R = Σ|w| times the positions; BatchNorm's shift and signs of weights do not matter."""
+    conv = nn.Conv2d(3, 2, 1, bias=False)
+    expected = np.log(conv.weight.detach().abs().double().sum().item() * 4 * 6)
+    assert synflow(conv, (4, 6)) == pytest.approx(expected)
+    before = conv.weight.detach().clone()
+    assert synflow(nn.Sequential(conv), (4, 6)) == pytest.approx(expected) and torch.equal(conv.weight, before)

@@ -18,25 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
 
 from supernet.search.ranking import correlations, seed_noise
+from supernet.search.zero_cost import synflow
 from tools.bench.photographs import CONFIGURATION, Photographs, Table
 from tools.bench.search_gain import Search
 from tools.bench.supernet_methods import METHODS, trained
-
-
-def synflow(network: nn.Module, input_hw: tuple[int, int]) -> float:
-    """Logarithm of SynFlow: the sum of |weight × gradient| of a network of absolute weights that sees an image of ones."""
-    network = network.double().eval()
-    tensors = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    with torch.no_grad():
-        for parameter in tensors:
-            parameter.abs_()
-    outputs: Tensor = network(torch.ones(1, 3, *input_hw, dtype=torch.float64))
-    gradients = torch.autograd.grad(outputs.sum(), tensors, allow_unused=True)
-    pairs = zip(tensors, gradients, strict=True)
-    return float(torch.stack([(tensor * grad).abs().sum() for tensor, grad in pairs if grad is not None]).sum().log())
 
 
 def second_pass(log: Path, images: int, batch: int) -> float:
