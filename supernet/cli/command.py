@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 
 from search_spaces import ArchitectureError
 
-from ..config.loading import load_config
+from ..config.loading import keys_named, load_config
 from ..errors import UserError
 from ..pipeline.run import Run
 from ..pipeline.weights import run_of_weights
@@ -73,8 +73,11 @@ class _Parser(argparse.ArgumentParser):
         return self.parse_intermixed_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """One line, like every other error of the user's."""
-        self.exit(2, f"error: {message}; --help says what there is\n")
+        """One line, like every other error of the user's; an option that is the name of a key is told the key."""
+        unknown = re.search(r"unrecognized arguments: --([\w-]+)", message)
+        keys = keys_named(unknown[1]) if unknown else []
+        advice = f"settings are KEY VALUE: {' or '.join(keys[:3])} VALUE" if keys else "--help says what there is"
+        self.exit(2, f"error: {message}; {advice}\n")
 
 
 def _first(epilog: str) -> str:
@@ -144,11 +147,14 @@ def run_of(options: argparse.Namespace) -> Run:
     if getattr(options, "weights", None):
         overrides += [MODEL_FILE, str(options.weights)]
     if options.cfg is not None:
-        return Run(_config(options.cfg, overrides), options.cfg, options.overrides)
-    weights = given_value(overrides, MODEL_FILE)
-    if not weights:
+        run = Run(_config(options.cfg, overrides), options.cfg, options.overrides)
+    elif weights := given_value(overrides, MODEL_FILE):
+        run = run_of_weights(Path(weights), overrides)
+    else:
         raise UserError("give the weights, TEST.MODEL_FILE FILE, or --cfg FILE")
-    return run_of_weights(Path(weights), overrides)
+    if getattr(options, "superconfig", None):
+        run.architecture(options.superconfig)  # a wrong name is told before anything is read or drawn
+    return run
 
 
 def given_value(overrides: Sequence[str], name: str) -> str:

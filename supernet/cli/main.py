@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import version
 
 #: The programs, modules of this package, and what each does.
 PROGRAMS = {
@@ -23,9 +25,19 @@ PROGRAMS = {
 }
 
 
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
 def main() -> None:
     """The installed command; what it needs is imported when a program is named."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name == "--version":
+        sys.exit(print(f"pose-supernet {version('pose-supernet')}"))  # noqa: T201
+    if name and name not in PROGRAMS and not name.startswith("-"):
+        near = get_close_matches(name, PROGRAMS, n=1, cutoff=0.0)
+        sys.exit(_fail(f"{name!r} is no program; the nearest is {near[0]}; pose-supernet --help lists them"))
     if name not in PROGRAMS:
         print("usage: pose-supernet PROGRAM …  (each has --help)\n")  # noqa: T201
         print("\n".join(f"  {program:10}{does}" for program, does in PROGRAMS.items()))  # noqa: T201

@@ -9,6 +9,7 @@ import ast
 import copy
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -60,6 +61,12 @@ def load_config(
         _merge(cfg, DEFAULTS, base, "", base_name)
     if path is not None:
         _merge(cfg, DEFAULTS, _read_yaml(path), "", str(path))
+    for word in overrides:
+        key, sign, value = word.partition("=")
+        if sign and key in dict(_names(DEFAULTS)):
+            raise UserError(
+                f"{_COMMAND_LINE}: overrides come as KEY VALUE pairs; in place of {word} write {key} {value}"
+            )
     if len(overrides) % 2:
         raise UserError(
             f"{_COMMAND_LINE}: overrides come as KEY VALUE pairs; {overrides[-1]!r} is left without a value"
@@ -273,6 +280,14 @@ def _advice(key: str, path: str, example: Mapping[str, Any]) -> str:
     else:
         return f"the keys there are {', '.join(example)}"
     return f"did you mean {guess}?"
+
+
+def keys_named(word: str) -> list[str]:
+    """The configuration keys that an option such as ``epochs`` or ``batch-size`` may mean; those of a training first."""
+    wanted = re.sub("[^A-Z]", "", word.upper()).removesuffix("S")
+    known = [*_names(DEFAULTS), *((f"{old.rpartition('.')[0]}.{new}", old) for old, new in ALIASES.items())]
+    found = {name for name, leaf in known if wanted and wanted in re.sub("[^A-Z]", "", leaf.rpartition(".")[2])}
+    return sorted(found, key=lambda name: (not name.startswith("TRAIN."), len(name)))
 
 
 def _names(example: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

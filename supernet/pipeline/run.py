@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
@@ -290,7 +291,10 @@ def architecture_of(family: ModuleType, name: str) -> Any:
         return published[name]
     path = Path(name)
     if not path.exists():
-        raise UserError(f"{name}: no such superconfig; give a JSON file, or one of {', '.join(published)}")
+        here = [str(file) for file in path.parent.glob("*.json")] if path.parent.is_dir() else []
+        near = get_close_matches(name, [*published, *here], n=1, cutoff=0.75)
+        guess = f"did you mean {near[0]}?" if near else f"give a JSON file, or one of {', '.join(published)}"
+        raise UserError(f"{name}: no such superconfig; {guess}")
     try:
         return family.from_json(read_json(path))
     except ValueError as error:

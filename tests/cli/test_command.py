@@ -8,6 +8,7 @@ import runpy
 import shlex
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_the_installed_command_speaks_of_itself(
         assert f"\n  pose-supernet {name} " in capsys.readouterr().out.partition("examples:")[2]
 
 
-@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("serach", 2)])
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("", 2)])
 def test_the_installed_command_lists_its_programs(
     argument: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,3 +152,32 @@ def test_the_next_command_keeps_what_was_given(monkeypatch: pytest.MonkeyPatch) 
 def test_detections_are_called_after_their_weights(weights: str, name: str) -> None:
     """So that those of two subnets do not overwrite one another."""
     assert report_name(Path(weights)) == name
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["serch"], 2, "error: 'serch' is no program; the nearest is search; pose-supernet --help lists them"),
+        (["--version"], 0, f"pose-supernet {version('pose-supernet')}"),
+        (["train", "--cfg", CFG, "TRAIN.LR=0.1"], 2, "in place of TRAIN.LR=0.1 write TRAIN.LR 0.1"),
+        (["train", "--cfg", CFG, "--epochs", "3"], 2, "settings are KEY VALUE: TRAIN.END_EPOCH or RETRAIN.EPOCHS or"),
+        (["train", "--cfg", CFG, "--batch-size", "3"], 2, "settings are KEY VALUE: TRAIN.IMAGES_PER_GPU or"),
+        (["train", "--cfg", CFG, "--xyzzy", "3"], 2, "unrecognized arguments: --xyzzy; --help says what there is"),
+        (["train", "--cfg", CFG, "--superconfig", "litepose-XSS"], 2, "no such superconfig; did you mean litepose-XS?"),
+        (
+            ["transfer", "--cfg", CFG, "--superconfig", "nothere.json"],
+            2,
+            "nothere.json: no such superconfig; give a JSON",
+        ),
+    ],
+)
+def test_a_slip_is_told_the_right_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], code: int, expected: str
+) -> None:
+    """Before anything is drawn, read or trained."""
+    monkeypatch.setattr(sys, "argv", ["pose-supernet", *words])
+    monkeypatch.setattr(Run, "data", property(lambda _: pytest.fail("data was looked at")))
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    printed = capsys.readouterr()
+    assert (ended.value.code or 0) == code and expected in printed.out + printed.err
