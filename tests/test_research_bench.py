@@ -8,10 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+import torch
 
 from search_spaces import litepose_top_down
+from supernet.config.loading import load_config
 from supernet.cost.macs import count
-from tools.bench import search_gain, space_gate, supernet_methods
+from supernet.io import checkpoint
+from supernet.pipeline.run import Run
+from supernet.pipeline.training import new_supernet
+from tests.tiny_run import configured
+from tools.bench import score_reliability, search_gain, space_gate, supernet_methods
 from tools.bench.photographs import Table, near
 
 SPACE = litepose_top_down.SMALL
@@ -86,3 +92,40 @@ def test_the_summary_of_the_methods_pairs_seeds() -> None:
     ]
     found = supernet_methods.summary(pd.DataFrame(rows)).set_index("variant").loc["identity"]
     assert found["change"] == pytest.approx(-0.0011) and found["high"] < 0
+
+
+def test_a_score_is_as_reliable_as_its_halves_agree() -> None:
+    """One that orders both halves alike, one whose halves have nothing in common, and one that is not defined."""
+    rng = np.random.default_rng(0)
+    worth, budgets = rng.normal(size=80), np.repeat([24e6, 36e6], 40)
+    columns = {"loss": (worth, worth**3), "AP": rng.normal(size=(2, 80)), "APL": (np.full(80, np.nan), worth)}
+    halves = {
+        f"{name} {half}": values
+        for name, pair in columns.items()
+        for half, values in zip(score_reliability.HALVES, pair, strict=True)
+    }
+    found = score_reliability.reliability(pd.DataFrame({"budget": budgets, **halves})).set_index(["score", "MACs"])
+    assert found.loc[("loss", "24 M"), ["architectures", "halves", "whole", "low"]].tolist() == pytest.approx(
+        [40, 1, 1, 1]
+    )
+    assert abs(found.loc[("AP", "mean"), "halves"]) < 0.3 and found.loc[("AP", "mean"), "low"] < 0
+    assert "APL" not in found.index.get_level_values(0)
+    assert score_reliability.whole(0.5) == pytest.approx(2 / 3) and score_reliability.whole(-0.9) == -0.9
+
+
+def test_halves_of_the_search_people_are_scored_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second run of the program evaluates nothing."""
+    arguments = [*configured(tmp_path), "DATASET.SEARCH_IMAGES", "4", "DATASET.SYNTHETIC.TRAIN", "8"]
+    run = Run(load_config(Path(arguments[1]), arguments[2:]), Path(arguments[1]))
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.pt"
+    checkpoint.save(weights, {"state_dict": new_supernet(run).state_dict(), "space": run.space.fingerprint})
+    macs = int(run.costs.macs(run.space.encode(run.space.largest)[None])[0])
+    arguments += ["--supernet", str(weights), "--budgets", str(macs), "--architectures", "1"]
+    score_reliability.main(arguments)
+    (journal,) = tmp_path.rglob("score_reliability.jsonl")
+    before, table = journal.read_bytes(), pd.read_csv(journal.with_name("score_halves.csv"))
+    assert {"loss first", "loss second", "AP first", "mOKS second", "PCK@0.2 first"} <= set(table.columns)
+    assert table["loss first"][0] > 0 and table["loss first"][0] != table["loss second"][0]
+    score_reliability.main(arguments)
+    assert journal.read_bytes() == before

@@ -30,20 +30,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="default compare.html")
     options = command.parse_args(arguments)
     settings = {folder: _run(folder) for folder in dict.fromkeys(options.runs)}
-    judged = {folder: (dataset_name(run), run.score) for folder, run in settings.items()}
-    first, (dataset, metric) = next(iter(judged.items()))
-    for folder, other in judged.items():
+    evaluated = {folder: (dataset_name(run), run.score) for folder, run in settings.items()}
+    first, (dataset, metric) = next(iter(evaluated.items()))
+    search = settings[first].data.search_score
+    for folder, other in evaluated.items():
         if other != (dataset, metric):
             raise UserError(
                 f"{folder} is evaluated on {other[0]} by {other[1]}, {first} on {dataset} by {metric}; compare runs of one "
                 "dataset and metric"
+            )
+        if (score := settings[folder].data.search_score) != search:
+            raise UserError(
+                f"{folder} was searched by {score.name}, {first} by {search.name}; compare runs of one SEARCH.SCORE"
             )
     names = [folder.name for folder in settings]
     runs = {
         folder.name if names.count(folder.name) == 1 else str(folder): RunTables(folder, _describe(run), plain(run.cfg))
         for folder, run in settings.items()
     }
-    print(write_runs(options.out, runs, metric=metric, dataset=dataset, percent=settings[first].percent))
+    percent = settings[first].percent
+    print(write_runs(options.out, runs, metric=metric, dataset=dataset, percent=percent, search=search))
 
 
 def _run(folder: Path) -> Run:

@@ -25,6 +25,7 @@ from ..pipeline.check import check_data
 from ..pipeline.keys import provenance
 from ..pipeline.progress import Progress, say
 from ..pipeline.run import Run
+from ..pipeline.scoring import measure_on
 from ..pipeline.standalone import standalone_table
 from ..pipeline.subnets import compare as compare_subnet
 from ..pipeline.train import load_supernet
@@ -81,21 +82,22 @@ def compare(
     table = _supernet_scores(run, folder, table, source)
     table["synflow"] = [_synflow(run, text) for text in table.arch]
     found, band_count = [], len(run.cfg.FIDELITY.BUDGETS) or run.cfg.FIDELITY.BANDS
+    sign = run.data.search_score.sign
     for split in ("test", "search"):
         predictors = {
-            "supernet": table.supernet,
+            "supernet": sign * table.supernet,
             "MACs": table.macs,
             "parameters": table.params,
             "SynFlow": table.synflow,
         }
         if split == "test":  # what it costs to evaluate on other images: with the supernet, and with no supernet in it
-            predictors |= {"supernet, same images": table.supernet_test, "alone, search split": table.search}
+            predictors |= {"supernet, same images": sign * table.supernet_test, "alone, search split": table.search}
         part = correlations(table[split], predictors, table.macs, baseline="MACs", band_count=band_count)
         part.insert(0, "evaluated on", split)
         found.append(part)
     if retrain:
         table["retrained"] = _retrained(run, folder, table, source)
-        predictors = {"supernet": table.supernet, "MACs": table.macs, "alone": table.test}
+        predictors = {"supernet": sign * table.supernet, "MACs": table.macs, "alone": table.test}
         part = correlations(table.retrained, predictors, table.macs, baseline="MACs", band_count=band_count)
         part.insert(0, "evaluated on", "test, retrained")
         found.append(part)
@@ -131,7 +133,7 @@ def _synflow(run: Run, text: str) -> float:
 
 
 def _supernet_scores(run: Run, folder: Path, table: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """The table with the score of every architecture after calibration; a stopped run goes on.
+    """The table with the score of every architecture after calibration, by SEARCH.SCORE; a stopped run goes on.
 
     ``supernet`` is on the search split, which is what a search sees, and ``supernet_test`` on the reported one.
     """
@@ -150,14 +152,11 @@ def _supernet_scores(run: Run, folder: Path, table: pd.DataFrame, source: Path) 
         to_json=run.family.to_json,
     )
     supernet = load_supernet(run, source)
-    splits = {"supernet": run.search, "supernet_test": run.test}
-    evaluators = {name: run.evaluator(dataset) for name, dataset in splits.items()}
+    splits = {"supernet": measure_on(run, run.search), "supernet_test": measure_on(run, run.test)}
 
     def evaluate(arch: Any) -> dict[str, float]:
         network = subnet(run, supernet, arch)
-        return {
-            name: run.metrics(network, dataset, arch, evaluators[name])[run.score] for name, dataset in splits.items()
-        }
+        return {name: measure(network, arch)[run.data.search_score.name] for name, measure in splits.items()}
 
     scores = []
     with Progress("scores in the supernet", len(archs)) as progress:
@@ -179,12 +178,17 @@ def _report(
     source: Path,
     by_chance: SeedNoise,
 ) -> str:
+<<<<<<< HEAD
     main_part = result[result["evaluated on"] != "search"]
+=======
+    main_part = result[result["evaluated on"] == "test"].drop(columns="evaluated on")
+    name = run.data.search_score.name
+>>>>>>> method
     facts = {
         "table": f"{table_name}: {int(table.trainings.sum())} trainings of {len(table)} architectures",
         "supernet": str(source),
         "scores alone (test split)": f"{table.test.min():.3f} to {table.test.max():.3f}",
-        "scores in the supernet (search split)": f"{table.supernet.min():.3f} to {table.supernet.max():.3f}",
+        "scores in the supernet (search split)": f"{name} {table.supernet.min():.3f} to {table.supernet.max():.3f}",
         **environment(),
     }
     if by_chance.architectures:

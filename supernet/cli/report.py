@@ -16,7 +16,7 @@ from ..pipeline.html_page import PUBLISHED
 from ..pipeline.reports import write_documents
 from ..pipeline.run import Run
 from ..pose.datasets.kinds import kind_of
-from ..pose.metrics.score import Score
+from ..pose.metrics.score import LOSS, Score
 from ..report import draw, read_evaluated
 from .command import bare_parser, run_program, settings_file
 
@@ -42,8 +42,25 @@ def score_of(folder: Path) -> Score:
         score = kind_of(_dataset_node(folder)["DATASET"]).score
     except UserError:
         return Score("AP")
-    named = (yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("TEST") or {}).get("SCORE")
+    named = _named(folder, "TEST")
     return replace(score, name=named) if named else score
+
+
+def search_score_of(folder: Path, reported: Score) -> Score:
+    """By what a run's search compared architectures as its config.yaml says, otherwise the reported score."""
+    named = _named(folder, "SEARCH")
+    if named == LOSS:
+        return Score(LOSS, lower=True)
+    return replace(reported, name=named) if named else reported
+
+
+def _named(folder: Path, node: str) -> str:
+    """The key SCORE of a node of a run's config.yaml; '' where it names none."""
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        return str((config.get(node) or {}).get("SCORE") or "")
+    except (OSError, yaml.YAMLError, AttributeError):
+        return ""
 
 
 def _dataset_node(folder: Path) -> dict[str, Any]:
@@ -70,17 +87,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.run.is_dir():
         raise UserError(f"{options.run}: no such run folder; run search.py first")
     score = score_of(options.run)
+    score = replace(score, name=options.metric) if options.metric else score
+    search = score if options.metric else search_score_of(options.run, score)
     files: Sequence[Path] = draw(
         options.run,
-        metric=options.metric or score.name,
+        metric=score.name,
         percent=score.percent,
         dataset=options.dataset or dataset_of(options.run),
         published=options.published,
         approach=None if options.approach == "all" else options.approach,
+        search=search,
     )
     if RunFolder(options.run).subnets.is_dir():
         run = _run(options.run)
-        tables = (read_evaluated(options.run, which, run.score, percent=score.percent) for which in ("found", "random"))
+        score = run.data.search_score
+        unit = {"percent": score.percent, "lower": score.lower}
+        tables = (read_evaluated(options.run, which, score.name, **unit) for which in ("found", "random"))
         files = [*files, *write_documents(run, *(0 if table is None else len(table) for table in tables))]
     print(*files, sep="\n")
 

@@ -190,6 +190,7 @@ DEFAULTS: dict[str, Any] = {
         "POPULATION": 20,  # architectures a generation
         "MUTATION_PROBABILITY": 0.0,  # of each choice of an architecture; 0 = one choice on average
         "PARENT_RATIO": 0.25,  # part of a generation that survives (evolution)
+        "SCORE": "",  # architectures are compared by: loss (lower is better, no augmentation) or a metric; '' = TEST.SCORE's
         "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
         "SEED": 0,  # of the candidates that are drawn
         "BUDGETS": {},  # name -> MACs, or {cost: largest value, …}; the best architecture within each is retrained

@@ -84,10 +84,15 @@ def check_budgets(run: Run) -> None:
         )
 
 
-def select_subnets(run: Run, front: pd.DataFrame) -> list[Selection]:
+def select_subnets(run: Run, front: pd.DataFrame, column: str = "") -> list[Selection]:
     """The best architecture of the front within each budget; one that serves two budgets goes by the first one's name.
 
     A budget without a subnet of its own is said.
+
+    Args:
+        run: the run.
+        front: evaluated architectures, those that may be selected.
+        column: their score; '' is that of the search.
 
     Raises:
         UserError: the front lacks a cost that a budget limits.
@@ -97,9 +102,8 @@ def select_subnets(run: Run, front: pd.DataFrame) -> list[Selection]:
         if cost not in front:
             raise UserError(f"{run.paths.front}: no column {cost!r}, which a budget limits; run search.py again")
     costs = {cost: front[cost].to_numpy(dtype=float) for cost in budget_costs(run.cfg)}
-    rows = select_within_budgets(
-        costs, front[run.score].to_numpy(dtype=float), {budget.name: budget.limits for budget in budgets}
-    )
+    scores = run.data.search_score.sign * front[column or run.data.search_score.name].to_numpy(dtype=float)
+    rows = select_within_budgets(costs, scores, {budget.name: budget.limits for budget in budgets})
     served: dict[str, str] = {}
     found = []
     for budget in budgets:

@@ -25,6 +25,7 @@ from ..sharing.supernet import Supernet
 from .cluster import Cluster, Pool
 from .extraction import calibrated
 from .run import Run
+from .scoring import Loss, Measure, measure_on
 from .training import new_supernet
 
 Value = Callable[[Any], Mapping[str, float]]  # the metrics of one architecture
@@ -32,7 +33,7 @@ Timed = tuple[Mapping[str, float], float]  # metrics, and the seconds they took
 
 
 def evaluate_of(run: Run, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
-    """Official metrics on the search split, by this process or a cluster as SEARCH.BACKEND says.
+    """The numbers of SEARCH.SCORE on the search split, by this process or a cluster as SEARCH.BACKEND says.
 
     Args:
         run: the run.
@@ -159,44 +160,16 @@ def subnet(run: Run, supernet: Supernet[Any], arch: Any) -> nn.Module:
 
 
 def scores_of(run: Run, supernet: Supernet[Any]) -> Value:
-    """From an architecture to its official metrics on the search split, by this process."""
-    dataset = run.search  # never what is reported
-    evaluator = run.evaluator(dataset)
-
-    def scores(arch: Any) -> dict[str, float]:
-        return run.metrics(subnet(run, supernet, arch), dataset, arch, evaluator)
-
-    return scores
-
-
-@dataclass(frozen=True)
-class _Look:
-    """A batch of the first images, in the form of a training step."""
-
-    number: int
-    images: Sequence[int]
-    offset: int
-    input_hw: tuple[int, int]
-    architectures: Sequence[Any]
+    """From an architecture to its numbers by SEARCH.SCORE on the search split, by this process."""
+    return _value(run, supernet, measure_on(run, run.search))  # never what is reported
 
 
 def _losses(run: Run, supernet: Supernet[Any]) -> Value:
-    task, dataset = run.task.without_augmentation(), run.search
-    wanted, batch = min(run.cfg.SEARCH.HALVING.IMAGES, len(dataset)), run.cfg.TEST.IMAGES_PER_GPU
-    parts = [range(first, min(first + batch, wanted)) for first in range(0, wanted, batch)]
+    return _value(run, supernet, Loss(run, run.search, run.cfg.SEARCH.HALVING.IMAGES))
 
-    @torch.inference_mode()
-    def losses(arch: Any) -> dict[str, float]:
-        network = subnet(run, supernet, arch)
-        looks = [_Look(number, part, 0, arch.input_hw, (arch,)) for number, part in enumerate(parts)]
-        total = 0.0
-        for part, samples in zip(parts, task.batches(dataset, iter(looks)), strict=True):
-            prepared = task.prepare(samples)
-            loss, _ = task.loss(network(prepared["inputs"]), prepared)
-            total += float(loss) * len(part)
-        return {"loss": total / wanted}
 
-    return losses
+def _value(run: Run, supernet: Supernet[Any], measure: Measure) -> Value:
+    return lambda arch: measure(subnet(run, supernet, arch), arch)
 
 
 VALUES: dict[str, Callable[[Run, Supernet[Any]], Value]] = {"scores": scores_of, "losses": _losses}

@@ -16,7 +16,7 @@ from ..pose.datasets.kind import DatasetKind, Files
 from ..pose.datasets.kinds import kind_of
 from ..pose.datasets.own_keypoints import OwnKeypoints
 from ..pose.keypoints import COCO, Skeleton
-from ..pose.metrics.score import Score
+from ..pose.metrics.score import LOSS, Score
 from ..pose.protocols import Approach, Evaluator, KeypointDataset
 from ..pose.skeleton_file import KEYS, skeleton_of, summary
 from ..pose.synthetic.dataset import LAYOUTS, PEOPLE, is_made, make_synthetic
@@ -102,13 +102,28 @@ class Data:
         Raises:
             UserError: the dataset's evaluator does not return it.
         """
-        own, name = self.kind.score, self.cfg.TEST.SCORE
-        known = self.kind.metrics(self.skeleton)
+        return self._named("TEST.SCORE", self.kind.score)
+
+    @property
+    def search_score(self) -> Score:
+        """By which number a search compares architectures: SEARCH.SCORE, or :attr:`score`.
+
+        Raises:
+            UserError: it is neither ``loss`` nor a number that the dataset's evaluator returns.
+        """
+        if self.cfg.SEARCH.SCORE == LOSS:
+            return Score(LOSS, lower=True)
+        return self._named("SEARCH.SCORE", self.score, LOSS)
+
+    def _named(self, key: str, otherwise: Score, *others: str) -> Score:
+        node, _, leaf = key.partition(".")
+        name = self.cfg[node][leaf]
+        known = self.kind.metrics(self.skeleton) if name else ()
         if name and name not in known:
             raise UserError(
-                f"TEST.SCORE {name!r} is no metric of dataset {self.kind.name}; there are {', '.join(known)}"
+                f"{key} {name!r} is no metric of dataset {self.kind.name}; there are {', '.join((*others, *known))}"
             )
-        return replace(own, name=name) if name else own
+        return replace(self.kind.score, name=name) if name else otherwise
 
     # ------------------------------------------------------------------------------------------------------------- files
 

@@ -79,6 +79,7 @@ def write_page(run: Run, about: Mapping[str, Any], dataset: str) -> Path:
         networks={name: _network(run, subnet.arch) for name, subnet in subnets.items()},
         images=_images(run, subnets) if subnets else (),
         deploy={name: _commands(name, subnet) for name, subnet in subnets.items()},
+        search=run.data.search_score,
         **{name: about[name] for name in ("title", "metric", "percent", "ran", "space", "stages")},
     )
 

@@ -21,6 +21,7 @@ def write_reports(run: Run, found: int, baseline: int) -> list[Path]:
         dataset=dataset_name(run),
         published=PUBLISHED,
         approach=approach_of(run),
+        search=run.data.search_score,
     )
     return [*plots, *write_documents(run, found, baseline)]
 
@@ -54,12 +55,14 @@ def _about(run: Run, found: int, baseline: int) -> dict[str, Any]:
         "title": f"{cfg.SPACE.FAMILY} on {dataset_name(run)}",
         "metric": run.score,
         "percent": run.percent,
+        "search": run.data.search_score,
         "ran": {
             "command": f"python search.py --cfg {cfg_file}",
             "seed": cfg.SEED,
             "training images": len(run.train),
             "search images": len(run.search),
             "images reported on": len(run.test),
+            "architectures compared by": run.data.search_score.heading,
             "architectures evaluated": f"{found} ({cfg.SEARCH.ALGORITHM}), {baseline} (random)",
         },
         "space": {

@@ -54,8 +54,8 @@ class Run:
                 raise UserError(
                     f"DATASET.{key} true would train something else here, where it does not exist: set it to false"
                 )
-        if self.cfg.TEST.SCORE:
-            _ = self.score  # refused now, not after the training
+        if self.cfg.TEST.SCORE or self.cfg.SEARCH.SCORE:
+            _ = self.score, self.data.search_score  # refused now, not after the training
         cudnn, wanted = torch.backends.cudnn, self.cfg.CUDNN
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic = wanted.ENABLED, wanted.BENCHMARK, wanted.DETERMINISTIC
 

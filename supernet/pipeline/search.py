@@ -44,7 +44,7 @@ def search(run: Run, supernet: Supernet[Any], source: Path) -> tuple[list[Record
         settings=provenance(inputs.search(run, source)),
         to_json=run.family.to_json,
     )
-    evaluate, halving = evaluate_of(run, supernet, source), None
+    evaluate, halving, score = evaluate_of(run, supernet, source), None, run.data.search_score
     if cfg.HALVING.IMAGES:
         stage = f"loss on {cfg.HALVING.IMAGES} images"
         halving = Halving(losses_of(run, supernet, source), stage, cfg.HALVING.KEEP)
@@ -56,11 +56,12 @@ def search(run: Run, supernet: Supernet[Any], source: Path) -> tuple[list[Record
                 evaluate,
                 journal,
                 evaluations,
-                run.score,
+                score.name,
                 lambda done, record: progress.to(
-                    done, **{run.score: record.metrics[run.score], "MMACs": record.macs / 1e6}
+                    done, **{score.name: record.metrics[score.name], "MMACs": record.macs / 1e6}
                 ),
                 halving,
+                lower_is_better=score.lower,
             )
 
     found = search_with(cfg.ALGORITHM, cfg.EVALUATIONS, f"search ({cfg.ALGORITHM})", halving)
@@ -140,9 +141,12 @@ def front_of(run: Run, records: Sequence[Record]) -> pd.DataFrame:
 
     It is that of the objectives and of the costs that budgets limit, so that the best within each budget is on it.
     """
-    table = score_table(run, records)
+    table, score = score_table(run, records), run.data.search_score
     costs = dict.fromkeys([*run.cfg.COST.OBJECTIVES, *budget_costs(run.cfg)])
-    best = non_dominated(table[[*costs, run.score]].to_numpy(dtype=float))
+    points = np.column_stack(
+        [table[[*costs]].to_numpy(dtype=float), score.sign * table[score.name].to_numpy(dtype=float)]
+    )
+    best = non_dominated(points)
     front = table[best].sort_values("macs").reset_index(drop=True)
     front.insert(0, "name", [f"front-{index}" for index in range(len(front))])
     return front

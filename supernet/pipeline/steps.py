@@ -269,6 +269,7 @@ class Search:
     calibration: Calibration = given("")
     inference: Inference = given("")
     seed: int = key("SEARCH.SEED")
+    score: str | None = key("SEARCH.SCORE", when=lambda cfg: cfg.SEARCH.SCORE)  # None: as the first results were kept
 
 
 @dataclass(frozen=True)

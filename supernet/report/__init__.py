@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..pose.metrics.score import Score
 from .diagram import Network
 from .html import Images, write_html
 from .markdown import environment, write_report
@@ -34,16 +35,18 @@ def draw(
     dataset: str = "",
     published: Path | None = None,
     approach: str | None = "bottom-up",
+    search: Score | None = None,
 ) -> tuple[Path, Path]:
     """Draw ``pareto.png`` and ``pareto.svg`` from the tables of a run.
 
     Args:
         folder: the run's, with front.csv and comparison.csv; search/found.csv and search/random.csv are drawn if there.
-        metric: the score's column in front.csv.
+        metric: the score of subnets.
         percent: the run's tables have the score in percent (MPII's PCKh); otherwise as a fraction (AP).
         dataset: names the axis and chooses the published networks.
         published: table of published networks; None draws none.
         approach: draw only published networks of this kind, whose MACs are per what the run's are per.
+        search: by what the search compared architectures, the score's column in front.csv; None is ``metric``.
 
     Returns:
         The two files.
@@ -51,9 +54,10 @@ def draw(
     Raises:
         UserError: when a table is missing or lacks a column, or a file cannot be written.
     """
-    scored = {metric: "score"}
-    front = read_front(folder, metric, percent=percent).rename(columns=scored)
-    found, random = (read_evaluated(folder, which, metric, percent=percent) for which in ("found", "random"))
+    search = search or Score(metric, percent)
+    scored, unit = {search.name: "score"}, {"percent": search.percent, "lower": search.lower}
+    front = read_front(folder, search.name, **unit).rename(columns=scored)
+    found, random = (read_evaluated(folder, which, search.name, **unit) for which in ("found", "random"))
     figure = pareto_figure(
         front,
         None if random is None else random.rename(columns=scored),
@@ -62,5 +66,6 @@ def draw(
         metric=metric,
         dataset=dataset,
         candidates=None if found is None else found.rename(columns=scored),
+        search=search,
     )
     return save_figure(figure, folder, "pareto")

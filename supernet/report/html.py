@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,26 +16,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..cost.costs import COSTS
-from ..io.files import read_json, sha256, write_atomically
+from ..io.files import sha256, write_atomically
 from ..io.run_folder import LOG, RunFolder
-from ..search.journal import canonical_key
-from .architecture_text import architecture_lines
+from ..pose.metrics.score import Score
 from .diagram import LABEL, Network, draw_diagrams, legend
-from .interactive import Mark, Series, agreement_figure, curve_figure, score_tabs, thinned
+from .interactive import agreement_figure, curve_figure, score_tabs
 from .markdown import cell, environment, shown_comparison
-from .plots import BLUE, GREEN, GREY, ORANGE, RED
+from .series import Describe, published_series, searched_series, select_subnets, subnet_series
 from .tables import as_fractions, published_networks, read_comparison, read_evaluated, read_front, read_table, unmet_of
 
 PACKAGES = ("pose-supernet", "numpy", "pandas", "opencv-python-headless", "pycocotools")
-SUBNET_SERIES: tuple[
-    tuple[str, str, str, Mark, int, bool], ...
-] = (  # column of comparison.csv, label, colour, mark, size, filled
-    ("ap_scratch", "from scratch", RED, "square", 9, True),
-    ("ap_calibrated", "calibrated", GREEN, "circle", 9, False),
-    ("ap_retrained", "retrained", GREEN, "diamond", 14, True),
-)
 HEADS = {name: cost.noun or cost.title for name, cost in COSTS.items()}
-Describe = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -64,13 +54,14 @@ def write_html(
     ran: Mapping[str, Any] | None = None,
     space: Mapping[str, Any] | None = None,
     stages: pd.DataFrame | None = None,
+    search: Score | None = None,
 ) -> Path:
     """Write ``report.html`` from the tables of a run. Parts that the run does not have are left out.
 
     Args:
         folder: the run's, with front.csv and comparison.csv; the rest is shown where it is there.
         title: heading; the folder's name when empty.
-        metric: the score's column in front.csv.
+        metric: the score of subnets.
         percent: the run's tables have the score in percent (MPII's PCKh); otherwise as a fraction (AP).
         dataset: chooses the published networks.
         approach: show only published networks of this kind.
@@ -82,6 +73,7 @@ def write_html(
         ran: what ran: command, configuration, seed, images, minutes …
         space: the search space: family, architectures, MACs from and to …
         stages: one row per stage of the supernet's training.
+        search: by what the search compared architectures, the score's column in front.csv; None is ``metric``.
 
     Returns:
         The file.
@@ -89,21 +81,30 @@ def write_html(
     Raises:
         UserError: when a table is missing or lacks a column, or the file cannot be written.
     """
-    front, comparison = read_front(folder, metric, percent=percent), read_comparison(folder, percent=percent)
-    found, random = (read_evaluated(folder, which, metric, percent=percent) for which in ("found", "random"))
-    fidelity, predictor = _fidelity(folder, percent), _predictor(folder, percent)
+    search = search or Score(metric, percent)
+    unit = {"percent": search.percent, "lower": search.lower}
+    front, comparison = read_front(folder, search.name, **unit), read_comparison(folder, percent=percent)
+    found, random = (read_evaluated(folder, which, search.name, **unit) for which in ("found", "random"))
+    fidelity, predictor = _fidelity(folder, percent, search), _predictor(folder, search)
     selected = select_subnets(folder, front, comparison, describe)
     references = None if published is None else published_networks(published, dataset, metric, approach)
-    series = _series(metric, front, found, random, selected, references, describe)
-    plots = _curves(folder, comparison["name"].tolist())
-    plots |= {"costs": score_tabs(series, metric, [name for name in COSTS if name in front])}
+    searched = searched_series(search.name, front, found, random, describe)
+    behind, before = published_series(references), subnet_series(selected)
+    plots, costs = _curves(folder, comparison["name"].tolist()), [name for name in COSTS if name in front]
+    if search.name == metric:
+        plots["costs"] = score_tabs([*behind, *searched, *before], search, costs)
+    else:  # numbers of two kinds have no axis in common
+        plots["costs"] = score_tabs(searched, search, costs)
+        if behind or before:
+            plots["reported"] = score_tabs([*behind, *before], Score(metric, percent), costs)
     if fidelity is not None:
-        plots["agreement"] = agreement_figure(fidelity[0], metric)
+        plots["agreement"] = agreement_figure(fidelity[0], metric, search)
     config = RunFolder(folder).config
     content = {
         "title": title or folder.name,
         "subtitle": _subtitle(metric, front, comparison),
         "metric": metric,
+        "compared": search.heading,
         "subnets": as_table(shown_comparison(comparison, metric)) if len(comparison) else None,
         "unmet": unmet_of(folder),
         "poses": [
@@ -157,67 +158,6 @@ def as_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, cell(name, value)) for name, value in facts.items()]
 
 
-def points_of(table: pd.DataFrame, metric: str, describe: Describe) -> pd.DataFrame:
-    """Rows of front.csv or search/found.csv as points of a figure: name, score, architecture text, and their costs."""
-    points = table[[name for name in COSTS if name in table]].assign(score=table[metric])
-    points["name"] = table["name"] if "name" in table else "candidate"
-    points["text"] = [text_of(json.loads(arch), describe) for arch in table["arch"]] if "arch" in table else ""
-    return points
-
-
-def text_of(arch: Any, describe: Describe) -> str:
-    """The text of an architecture that is given as JSON."""
-    return "\n".join(architecture_lines(describe(arch)))
-
-
-def select_subnets(folder: Path, front: pd.DataFrame, comparison: pd.DataFrame, describe: Describe) -> pd.DataFrame:
-    """The selected subnets with their costs in the front, and their architecture text."""
-    known = [name for name in COSTS if name in front and name not in comparison]
-    by_arch: dict[str, Any] = {canonical_key(json.loads(row["arch"])): row for _, row in front.iterrows()}
-    rows = []
-    for _, row in comparison.iterrows():
-        file = RunFolder(folder).subnet(str(row["name"])).architecture
-        arch = read_json(file) if file.is_file() else None
-        origin = by_arch.get(canonical_key(arch), {})
-        text = text_of(arch, describe) if arch is not None else ""
-        rows.append({**row, **{name: origin.get(name, float("nan")) for name in known}, "text": text})
-    return pd.DataFrame(rows, columns=[*comparison.columns, *known, "text"])
-
-
-def _series(
-    metric: str,
-    front: pd.DataFrame,
-    found: pd.DataFrame | None,
-    random: pd.DataFrame | None,
-    selected: pd.DataFrame,
-    references: pd.DataFrame | None,
-    describe: Describe,
-) -> list[Series]:
-    """The series of the figure, from the back to the front."""
-    series = []
-    if references is not None and len(references):
-        counted = "published; MACs as counted in " + references["source"] + ", " + references["convention"]
-        points = references[["name", "macs", "score"]].assign(text=counted)
-        series.append(Series("published", points, GREY, "triangle", size=9, filled=False))
-    if found is not None and "arch" in found:
-        found = found[~found["arch"].isin(front["arch"])]
-    if found is not None and len(found):
-        label = f"evaluated by the search ({len(found):,})"
-        series.append(Series(label, points_of(thinned(found), metric, describe), BLUE, size=6, alpha=0.3))
-    if random is not None and len(random):
-        points = points_of(thinned(random), metric, describe)
-        label = f"random search ({len(random):,})"
-        series.append(Series(label, points, ORANGE, "x", size=7, alpha=0.7, line=True, dash="dashed"))
-    series.append(Series("searched front", points_of(front, metric, describe), BLUE, size=9, line=True))
-    last = [column for column, *_ in SUBNET_SERIES if selected[column].notna().any()][-1:]
-    for column, label, colour, mark, size, filled in SUBNET_SERIES:
-        done = selected.dropna(subset=[column])
-        if len(done):
-            points = done.assign(score=done[column].astype(float))
-            series.append(Series(label, points, colour, mark, size=size, filled=filled, named=column in last))
-    return series
-
-
 def _curves(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """The loss of the supernet by stage, and that of each subnet's retraining."""
     run, plots = RunFolder(folder), {}
@@ -232,7 +172,7 @@ def _curves(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return plots
 
 
-def _fidelity(folder: Path, percent: bool) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+def _fidelity(folder: Path, percent: bool, search: Score) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Scores and rank correlations of the run's supernet, where tools/fidelity.py measured them."""
     weights = RunFolder(folder).supernet_weights
     if not weights.is_file():
@@ -247,16 +187,18 @@ def _fidelity(folder: Path, percent: bool) -> tuple[pd.DataFrame, pd.DataFrame] 
     for name in ("kendall", "spearman"):
         ends = table[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
         shown[f"{name} (95 %)"] = [f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in ends]
-    return as_fractions(scores, ("supernet", "test"), percent), shown
+    return as_fractions(scores, ("test",) if search.lower else ("supernet", "test"), percent), shown
 
 
-def _predictor(folder: Path, percent: bool) -> pd.DataFrame | None:
-    """How good the search's predictor was, by generation, with errors in percent of the score; None where there was none."""
+def _predictor(folder: Path, search: Score) -> pd.DataFrame | None:
+    """How good the search's predictor was, by generation, with errors in the unit of the score; None where there was none."""
     table = _optional(RunFolder(folder).predictor, "evaluated")
-    if table is None:
-        return None
+    if table is None or search.lower:
+        return table
     errors = {name: f"{name} (%)" for name in ("error", "deviation") if name in table}
-    return table.assign(**{name: table[name] * (1 if percent else 100) for name in errors}).rename(columns=errors)
+    return table.assign(**{name: table[name] * (1 if search.percent else 100) for name in errors}).rename(
+        columns=errors
+    )
 
 
 def _optional(path: Path, *columns: str) -> pd.DataFrame | None:

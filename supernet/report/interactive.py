@@ -1,6 +1,6 @@
 """Interactive figures of report.html, by Bokeh, which loads nothing from elsewhere once its script is in the page.
 
-Scores come in as fractions and are shown in percent.
+Scores come in as fractions and are shown in percent; a loss is shown as it is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bokeh.models.annotations.legends import Legend, LegendItem
 from bokeh.plotting import figure
 
 from ..cost.costs import COSTS
+from ..pose.metrics.score import Score
 from ..search.pareto import non_dominated
 from .plots import BLUE, GREEN, ORANGE, RED
 
@@ -31,7 +32,7 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#8C6D1F", "#3B3B3B")
 MOST_POINTS = 2_000  # of one series, so that the page stays small
 MOST_STEPS = 800  # of one curve
 TIP = """<div style="max-width:min(460px,34vw);overflow-wrap:anywhere;font:13px/1.45 system-ui,sans-serif;color:#1b1f24">
-<b>@name</b> · @what<br>@score{0.0} % &nbsp;·&nbsp; @costs
+<b>@name</b> · @what<br>SCORE &nbsp;·&nbsp; @costs
 <div style="white-space:pre-wrap;color:#4a5560;margin-top:3px">@text</div></div>"""
 TAB_STYLE = ".bk-tab { font: 15px system-ui, sans-serif; padding: 6px 16px; }"
 
@@ -67,35 +68,36 @@ class Series:
     named: bool = False
 
 
-def score_tabs(series: Sequence[Series], metric: str, costs: Sequence[str]) -> Tabs:
+def score_tabs(series: Sequence[Series], score: Score, costs: Sequence[str]) -> Tabs:
     """Score against cost: a tab for each of ``costs``, with the series that have it."""
     scores = pd.concat([one.points["score"] for one in series])
-    low, high = 100 * float(scores.min()), 100 * float(scores.max())
-    margin = 0.08 * max(high - low, 1.0)
+    low, high = score.shown * float(scores.min()), score.shown * float(scores.max())
+    margin = 0.08 * max(high - low, abs(high) / 100 if score.lower else 1.0)
     y_range = Range1d(start=low - margin, end=high + 1.6 * margin)
-    sources = [ColumnDataSource(_columns(one)) for one in series]
+    sources = [ColumnDataSource(_columns(one, score)) for one in series]
+    tip = TIP.replace("SCORE", f"{score.name} @score{{0.0000}}" if score.lower else "@score{0.0} %")
     panels = []
     for cost in costs:
         plot = _plot(
-            height=520, x_axis_type="log", y_range=y_range, x_axis_label=COSTS[cost].axis, y_axis_label=f"{metric} (%)"
+            height=520, x_axis_type="log", y_range=y_range, x_axis_label=COSTS[cost].axis, y_axis_label=score.heading
         )
         drawn = {
-            one.label: _draw(plot, one, source, cost)
+            one.label: _draw(plot, one, source, cost, score)
             for one, source in zip(series, sources, strict=True)
             if cost in one.points
         }
         marks = [renderers[0] for renderers in drawn.values()]
-        plot.add_tools(HoverTool(renderers=marks, tooltips=TIP, point_policy="snap_to_data", limit=1, visible=False))
+        plot.add_tools(HoverTool(renderers=marks, tooltips=tip, point_policy="snap_to_data", limit=1, visible=False))
         plot.add_layout(_legend(drawn), "below")
         panels.append(TabPanel(child=plot, title=COSTS[cost].title))
     return Tabs(tabs=panels, sizing_mode="stretch_width", stylesheets=[InlineStyleSheet(css=TAB_STYLE)])
 
 
-def _draw(plot: Any, one: Series, source: ColumnDataSource, cost: str) -> list[Any]:
+def _draw(plot: Any, one: Series, source: ColumnDataSource, cost: str, score: Score) -> list[Any]:
     """The marks of a series, and its line if it has one."""
     below = []
     if one.line:
-        stairs = _stairs(one.points, cost)
+        stairs = _stairs(one.points, cost, score)
         below.append(plot.step(*stairs, mode="after", color=one.colour, line_width=2, line_dash=one.dash))
     marks = plot.scatter(
         cost, "score", source=source, marker=one.mark, size=one.size, line_color=one.colour, line_width=1.4,
@@ -125,15 +127,21 @@ def curve_figure(curves: Sequence[tuple[str, pd.DataFrame]], y: str) -> Any:
     return plot
 
 
-def agreement_figure(table: pd.DataFrame, metric: str) -> Any:
+def agreement_figure(table: pd.DataFrame, metric: str, search: Score) -> Any:
     """Score of architectures in the supernet (``supernet``) against that of each trained stand-alone (``test``)."""
+    unit = "lower is better" if search.lower else "%"
     plot = _plot(
-        height=340, x_axis_label=f"{metric} in the supernet, search split (%)",
+        height=340, x_axis_label=f"{search.name} in the supernet, search split ({unit})",
         y_axis_label=f"{metric} trained stand-alone (%)",
     )  # fmt: skip
-    data: dict[str, Any] = {"x": 100 * table["supernet"], "y": 100 * table["test"], "macs": table["macs"] / 1e6}
+    supernet = search.shown * table["supernet"]
+    data: dict[str, Any] = {"x": supernet, "y": 100 * table["test"], "macs": table["macs"] / 1e6}
     marks = plot.scatter("x", "y", source=ColumnDataSource(data), size=8, color=BLUE, alpha=0.7)
-    tips = [("in the supernet", "@x{0.0} %"), ("stand-alone", "@y{0.0} %"), ("MMACs", "@macs{0.0}")]
+    tips = [
+        ("in the supernet", "@x{0.0000}" if search.lower else "@x{0.0} %"),
+        ("stand-alone", "@y{0.0} %"),
+        ("MMACs", "@macs{0.0}"),
+    ]
     plot.add_tools(HoverTool(renderers=[marks], tooltips=tips, visible=False))
     return plot
 
@@ -176,7 +184,7 @@ def _legend(drawn: Mapping[str, list[Any]]) -> Legend:
     )  # fmt: skip
 
 
-def _columns(one: Series) -> dict[str, Any]:
+def _columns(one: Series, score: Score) -> dict[str, Any]:
     """The data of a series in the axes' units."""
     points = one.points
     known = [name for name in COSTS if name in points]
@@ -186,7 +194,7 @@ def _columns(one: Series) -> dict[str, Any]:
         for row in points[known].itertuples(index=False)
     ]
     return columns | {
-        "score": (100 * points["score"]).to_numpy(dtype=float),
+        "score": (score.shown * points["score"]).to_numpy(dtype=float),
         "name": points["name"].astype(str).tolist(),
         "text": points["text"].tolist(),
         "what": [one.label] * len(points),
@@ -198,9 +206,9 @@ def _with_unit(name: str, value: float) -> str:
     return f"{COSTS[name].text(value)} {COSTS[name].noun}".rstrip()
 
 
-def _stairs(points: pd.DataFrame, cost: str) -> tuple[Any, Any]:
+def _stairs(points: pd.DataFrame, cost: str, score: Score) -> tuple[Any, Any]:
     """The non-dominated points, cheapest first, in the units of the axes."""
     pairs = points[[cost, "score"]].to_numpy(dtype=float)
-    best = pairs[non_dominated(pairs)]
+    best = pairs[non_dominated(pairs * (1, score.sign))]
     best = best[np.argsort(best[:, 0])]
-    return best[:, 0] / COSTS[cost].axis_unit, 100 * best[:, 1]
+    return best[:, 0] / COSTS[cost].axis_unit, score.shown * best[:, 1]

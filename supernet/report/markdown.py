@@ -16,6 +16,7 @@ import torch
 from ..cost.costs import COSTS, macs_label
 from ..io.files import write_atomically
 from ..io.run_folder import RunFolder
+from ..pose.metrics.score import Score
 from .tables import STAGES, read_comparison, read_front, unmet_of
 
 MOST_ROWS = 30  # of the front; the rest is in front.csv
@@ -31,18 +32,20 @@ def write_report(
     space: Mapping[str, Any] | None = None,
     stages: pd.DataFrame | None = None,
     commands: Sequence[str] = (),
+    search: Score | None = None,
 ) -> Path:
     """Write ``report.md`` beside front.csv, comparison.csv and pareto.png.
 
     Args:
         folder: the run's.
         title: heading; the folder's name when empty.
-        metric: the score's column in front.csv.
+        metric: the score of subnets.
         percent: the run's tables have the score in percent (MPII's PCKh); otherwise as a fraction (AP).
         ran: what ran: command, configuration, seed, images, minutes …
         space: the search space: family, architectures, MACs from and to …
         stages: one row per stage of the supernet's training.
         commands: what a reader may run next.
+        search: by what the search compared architectures, the score's column in front.csv; None is ``metric``.
 
     Returns:
         The file.
@@ -50,7 +53,9 @@ def write_report(
     Raises:
         UserError: when a table is missing or lacks a column, or the file cannot be written.
     """
-    front, comparison = read_front(folder, metric, percent=percent), read_comparison(folder, percent=percent)
+    search = search or Score(metric, percent)
+    front = read_front(folder, search.name, percent=search.percent, lower=search.lower)
+    comparison = read_comparison(folder, percent=percent)
     parts = [f"# {title or folder.name}", "![score against MACs](pareto.png)"]
     parts += ["## What ran", bullets({**(ran or {}), **environment()})]
     if space:
@@ -58,7 +63,7 @@ def write_report(
     if stages is not None and len(stages):
         parts += ["## Training of the supernet", markdown_table(stages)]
     parts += ["## Selected subnets", *_comparison(comparison, metric, unmet_of(folder))]
-    parts += ["## The searched front", *_front(front, metric)]
+    parts += ["## The searched front", *_front(front, search)]
     if commands:
         parts += ["## Next", "```sh\n" + "\n".join(commands) + "\n```"]
     path = RunFolder(folder).report("md")
@@ -117,12 +122,13 @@ def shown_comparison(comparison: pd.DataFrame, metric: str) -> pd.DataFrame:
     return _in_percent(shown, [name for name in names if name in shown]).rename(columns=names)
 
 
-def _front(front: pd.DataFrame, metric: str) -> list[str]:
+def _front(front: pd.DataFrame, search: Score) -> list[str]:
     rows = np.unique(np.linspace(0, len(front) - 1, min(len(front), MOST_ROWS)).round().astype(int))
     part = "" if len(rows) == len(front) else f" {len(rows)} of {len(front)} rows, evenly;"
-    shown = _in_percent(front.iloc[rows][["name", "macs", "params", "resolution", metric]], [metric])
-    shown = shown.rename(columns={metric: f"{metric} (%)"})
-    return [f"{metric} on the search split;{part} with architectures in `front.csv`.", markdown_table(shown)]
+    shown = front.iloc[rows][["name", "macs", "params", "resolution", search.name]]
+    shown = shown if search.lower else _in_percent(shown, [search.name])
+    shown = shown.rename(columns={search.name: search.heading})
+    return [f"{search.name} on the search split;{part} with architectures in `front.csv`.", markdown_table(shown)]
 
 
 def _in_percent(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

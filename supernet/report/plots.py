@@ -17,6 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..cost.costs import macs_label
 from ..io.files import write_atomically
+from ..pose.metrics.score import Score
 from ..search.pareto import non_dominated
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; every series differs in its mark as well.
@@ -50,8 +51,11 @@ def pareto_figure(
     metric: str,
     dataset: str,
     candidates: pd.DataFrame | None = None,
+    search: Score | None = None,
 ) -> Figure:
-    """Draw score (fractions in, percent on the axis) against MACs (logarithmic).
+    """Draw score (fractions in, percent on the axis; a loss as it is) against MACs (logarithmic).
+
+    Where the search compared architectures by another number than subnets are reported by, each has axes of its own.
 
     Args:
         front: macs, score of the searched front, as evaluated while searching.
@@ -59,32 +63,39 @@ def pareto_figure(
         subnets: name, macs, ap_calibrated, ap_retrained, ap_scratch on the reported split; NaN where not done. The score
             straight after transfer is in the report's table only: it would stretch the axis to zero.
         published: what :func:`.tables.published_networks` gives, for this dataset and metric only.
-        metric: name on the axis.
+        metric: of the subnets and published networks; name on the axis.
         dataset: name on the axis.
         candidates: macs, score of all that the search evaluated.
+        search: by what it compared them; None is ``metric``.
 
     Returns:
         A figure of its own, without pyplot's global state.
     """
-    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+    search = search or Score(metric)
+    other = search.name != metric
+    apart = other and (len(subnets) > 0 or (published is not None and len(published) > 0))
+    figure = Figure(figsize=(11.8 if apart else 8.2, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(1, 2 if apart else 1, 1)
     _heading(axes, HEADINGS[0])
     if candidates is not None and len(candidates):
         label = f"evaluated by the search ({len(candidates):,})"
-        axes.scatter(
-            candidates["macs"], 100 * candidates["score"], s=9, color=BLUE, alpha=0.22, linewidths=0, label=label
-        )
+        shown = search.shown * candidates["score"]
+        axes.scatter(candidates["macs"], shown, s=9, color=BLUE, alpha=0.22, linewidths=0, label=label)
     if random is not None and len(random):
-        _random(axes, random)
-    _front(axes, front)
+        _random(axes, random, search)
+    _front(axes, front, search)
+    if other:
+        _dress(axes, search, f"{DATASETS.get(dataset, dataset)}, search split")
+        axes = figure.add_subplot(1, 2, 2) if apart else axes
     if len(subnets):
         _heading(axes, HEADINGS[1])
         _subnets(axes, subnets)
     if published is not None and len(published):
         _heading(axes, HEADINGS[2])
         _published(axes, published)
-    _dress(axes, metric, dataset)
+    if apart or not other:
+        _dress(axes, Score(metric), DATASETS.get(dataset, dataset))
     legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelspacing=0.6, handlelength=1.8)
     for text in legend.get_texts():
         if text.get_text() in HEADINGS:
@@ -107,24 +118,25 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
     return paths
 
 
-def _steps(points: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """MACs and percent of the non-dominated points, cheapest first."""
+def _steps(points: pd.DataFrame, search: Score) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """MACs and shown score of the non-dominated points, cheapest first."""
     pairs = points[["macs", "score"]].to_numpy(dtype=np.float64)
-    best = pairs[non_dominated(pairs)]
+    best = pairs[non_dominated(pairs * (1, search.sign))]
     best = best[np.argsort(best[:, 0])]
-    return best[:, 0], 100 * best[:, 1]
+    return best[:, 0], search.shown * best[:, 1]
 
 
-def _front(axes: Axes, front: pd.DataFrame) -> None:
-    macs, percent = _steps(front)
+def _front(axes: Axes, front: pd.DataFrame, search: Score) -> None:
+    macs, percent = _steps(front, search)
     axes.step(macs, percent, where="post", color=BLUE, linewidth=1.8, zorder=3)
     axes.plot(macs, percent, "o", color=BLUE, markersize=4, zorder=3)
     axes.plot([], [], "-o", color=BLUE, markersize=4, linewidth=1.8, label="searched front")
 
 
-def _random(axes: Axes, random: pd.DataFrame) -> None:
-    macs, percent = _steps(random)
-    axes.scatter(random["macs"], 100 * random["score"], s=11, marker="x", color=ORANGE, alpha=0.25, linewidths=0.8)
+def _random(axes: Axes, random: pd.DataFrame, search: Score) -> None:
+    macs, percent = _steps(random, search)
+    shown = search.shown * random["score"]
+    axes.scatter(random["macs"], shown, s=11, marker="x", color=ORANGE, alpha=0.25, linewidths=0.8)
     axes.step(macs, percent, where="post", color=ORANGE, linewidth=1.4, linestyle=(0, (5, 2)), zorder=2.5)
     label = f"random search ({len(random):,})"
     axes.plot([], [], "x", linestyle=(0, (5, 2)), color=ORANGE, markersize=4, linewidth=1.4, label=label)
@@ -165,7 +177,7 @@ def _published(axes: Axes, published: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _dress(axes: Axes, metric: str, dataset: str) -> None:
+def _dress(axes: Axes, score: Score, data: str) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(low, high)
@@ -174,7 +186,7 @@ def _dress(axes: Axes, metric: str, dataset: str) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda macs, _: macs_label(macs).removesuffix("MACs")))
     axes.margins(y=0.09)
     axes.set_xlabel("multiply-accumulates (MACs) per image")
-    axes.set_ylabel(f"{metric} on {DATASETS.get(dataset, dataset)} (%)")
+    axes.set_ylabel(f"{score.name} on {data} ({'lower is better' if score.lower else '%'})")
     axes.tick_params(labelsize=9)
     axes.grid(True, color="#E4E4E4", linewidth=0.7)
     axes.set_axisbelow(True)

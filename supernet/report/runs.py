@@ -11,13 +11,17 @@ import pandas as pd
 
 from ..cost.costs import COSTS
 from ..io.files import write_atomically
+from ..pose.metrics.score import Score
 from ..search.pareto import hypervolume
-from .html import Describe, as_table, points_of, render, select_subnets
+from .html import as_table, render
 from .interactive import COLOURS, Series, score_tabs
 from .markdown import cell, shown_comparison
+from .series import Describe, points_of, select_subnets
 from .tables import read_comparison, read_front
 
-MARGIN = 1.1  # the reference point's MACs over the largest of any front, so that the most expensive network counts, too
+MARGIN = (
+    1.1  # the reference point's MACs, and loss, over the largest of any front, so that the last network counts, too
+)
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,24 @@ class Run:
     config: Mapping[str, Any]
 
 
-def write_runs(path: Path, runs: Mapping[str, Run], *, metric: str, dataset: str, percent: bool = False) -> Path:
-    """Write a page of runs, by their names, that were evaluated on one dataset by one metric.
+def write_runs(
+    path: Path,
+    runs: Mapping[str, Run],
+    *,
+    metric: str,
+    dataset: str,
+    percent: bool = False,
+    search: Score | None = None,
+) -> Path:
+    """Write a page of runs, by their names, that were searched and evaluated on one dataset by one metric each.
 
     Args:
         path: the page to write.
         runs: by their names on the page.
-        metric: the score's column in every front.csv.
+        metric: the score of subnets.
         dataset: names the page.
         percent: the runs' tables have the score in percent (MPII's PCKh); otherwise as a fraction (AP).
+        search: by what the searches compared architectures, the score's column in every front.csv; None is ``metric``.
 
     Returns:
         The file.
@@ -51,46 +64,58 @@ def write_runs(path: Path, runs: Mapping[str, Run], *, metric: str, dataset: str
     Raises:
         UserError: a table of a run is missing or lacks a column, or the file cannot be written.
     """
-    fronts = {name: read_front(run.folder, metric, percent=percent) for name, run in runs.items()}
+    search = search or Score(metric, percent)
+    unit = {"percent": search.percent, "lower": search.lower}
+    fronts = {name: read_front(run.folder, search.name, **unit) for name, run in runs.items()}
     comparisons = {name: read_comparison(run.folder, percent=percent) for name, run in runs.items()}
-    series = []
+    series, reported = [], []
     for index, (name, run) in enumerate(runs.items()):
         colour = COLOURS[index % len(COLOURS)]
-        points = points_of(fronts[name], metric, run.describe)
+        points = points_of(fronts[name], search.name, run.describe)
         series.append(Series(f"{name}: front", points, colour, line=True))
         selected = select_subnets(run.folder, fronts[name], comparisons[name], run.describe).dropna(
             subset=["ap_retrained"]
         )
         if len(selected):
             retrained = selected.assign(score=selected["ap_retrained"].astype(float))
-            series.append(Series(f"{name}: retrained", retrained, colour, "diamond", size=14, named=True))
+            reported.append(Series(f"{name}: retrained", retrained, colour, "diamond", size=14, named=True))
     shared = [cost for cost in COSTS if all(cost in front for front in fronts.values())]
     reference = MARGIN * max(float(front["macs"].max()) for front in fronts.values())
+    worst = MARGIN * max(float(front[search.name].max()) for front in fronts.values()) if search.lower else 0.0
+    plots = {"costs": score_tabs([*series, *reported] if search.name == metric else series, search, shared)}
+    if search.name != metric and reported:
+        plots["reported"] = score_tabs(reported, Score(metric, percent), shared)
     content = {
         "title": f"{len(runs)} runs on {dataset}",
         "subtitle": ", ".join(f"{name} ({run.folder})" for name, run in runs.items()),
         "metric": metric,
         "reference": cell("macs", reference),
-        "volumes": as_table(_volumes(fronts, metric, reference)),
+        "score": search.name,
+        "best": "0" if search.lower else "100 %",
+        "worst": cell(search.name, worst) if search.lower else "0",
+        "volumes": as_table(_volumes(fronts, search, reference, worst)),
         "subnets": _selected(comparisons, metric),
         "differences": _differences({name: run.config for name, run in runs.items()}),
     }
-    write_atomically(path, render("compare.html", {"costs": score_tabs(series, metric, shared)}, content))
+    write_atomically(path, render("compare.html", plots, content))
     return path
 
 
-def _volumes(fronts: Mapping[str, pd.DataFrame], metric: str, reference: float) -> pd.DataFrame:
-    rows = [
-        {
-            "run": name,
-            "networks on the front": len(front),
-            "smallest MACs": int(front["macs"].min()),
-            "largest MACs": int(front["macs"].max()),
-            f"best {metric} (%)": 100 * float(front[metric].max()),
-            "hypervolume (%)": 100 * hypervolume(front[["macs", metric]].to_numpy(), (reference, 0.0)) / reference,
-        }
-        for name, front in fronts.items()
-    ]
+def _volumes(fronts: Mapping[str, pd.DataFrame], search: Score, reference: float, worst: float) -> pd.DataFrame:
+    rows = []
+    for name, front in fronts.items():
+        points = front[["macs", search.name]].to_numpy(dtype=float) * (1, search.sign)
+        area = reference * (worst if search.lower else 1.0)
+        rows.append(
+            {
+                "run": name,
+                "networks on the front": len(front),
+                "smallest MACs": int(front["macs"].min()),
+                "largest MACs": int(front["macs"].max()),
+                f"best {search.heading}": search.shown * search.sign * float(points[:, 1].max()),
+                "hypervolume (%)": 100 * hypervolume(points, (reference, search.sign * worst)) / area,
+            }
+        )
     return pd.DataFrame(rows)
 
 

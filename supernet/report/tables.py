@@ -43,13 +43,14 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     write_atomically(path, text.getvalue())
 
 
-def read_front(folder: Path, metric: str, *, percent: bool = False) -> pd.DataFrame:
+def read_front(folder: Path, metric: str, *, percent: bool = False, lower: bool = False) -> pd.DataFrame:
     """``front.csv`` of a run: name, macs, params, resolution, scores, arch; cheapest first.
 
     Args:
         folder: the run's.
         metric: the score's column.
         percent: the file has the score in percent, as MPII's PCKh; otherwise as a fraction, as COCO's AP.
+        lower: the score is a loss, which stays as it is.
 
     Raises:
         UserError: when it is missing, empty, or lacks a column.
@@ -57,7 +58,7 @@ def read_front(folder: Path, metric: str, *, percent: bool = False) -> pd.DataFr
     table = read_table(RunFolder(folder).front, (*FRONT_COLUMNS, metric), "run search.py first")
     if table.empty:
         raise UserError(f"{folder / 'front.csv'}: no architectures; run search.py again with more SEARCH.EVALUATIONS")
-    return as_fractions(table, [metric], percent).sort_values("macs", ignore_index=True)
+    return as_fractions(table, [] if lower else [metric], percent).sort_values("macs", ignore_index=True)
 
 
 def read_comparison(folder: Path, *, percent: bool = False) -> pd.DataFrame:
@@ -91,7 +92,9 @@ def unmet_of(folder: Path) -> list[str]:
     return [f"{row['name']} ({row['limit']}): {row['reason']}" for _, row in table.iterrows()]
 
 
-def read_evaluated(folder: Path, which: str, metric: str, *, percent: bool = False) -> pd.DataFrame | None:
+def read_evaluated(
+    folder: Path, which: str, metric: str, *, percent: bool = False, lower: bool = False
+) -> pd.DataFrame | None:
     """The architectures that the search (``found``) or its random baseline (``random``) evaluated; None without a file.
 
     Args:
@@ -99,6 +102,7 @@ def read_evaluated(folder: Path, which: str, metric: str, *, percent: bool = Fal
         which: ``found`` or ``random``.
         metric: the score's column.
         percent: the file has the score in percent; otherwise as a fraction.
+        lower: the score is a loss, which stays as it is.
 
     Raises:
         UserError: when the file lacks a column.
@@ -106,7 +110,8 @@ def read_evaluated(folder: Path, which: str, metric: str, *, percent: bool = Fal
     path = RunFolder(folder).evaluated(which)
     if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         return None
-    return as_fractions(read_table(path, ("macs", metric), "run search.py again"), [metric], percent)
+    table = read_table(path, ("macs", metric), "run search.py again")
+    return as_fractions(table, [] if lower else [metric], percent)
 
 
 def as_fractions(table: pd.DataFrame, columns: Sequence[str], percent: bool) -> pd.DataFrame:

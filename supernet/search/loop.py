@@ -83,6 +83,8 @@ def run_search(
     score_key: str = "AP",
     on_progress: Callable[[int, Record], None] | None = None,
     halving: Halving[A] | None = None,
+    *,
+    lower_is_better: bool = False,
 ) -> list[Record]:
     """Search with a journal: ask, evaluate, record, tell, until ``budget`` candidates have a score or nothing is left to ask.
 
@@ -95,9 +97,10 @@ def run_search(
         evaluate: the metrics of several architectures.
         journal: where records are read and written.
         budget: how many candidates to score.
-        score_key: the metric to search by; larger is better.
+        score_key: the metric to search by.
         on_progress: called after each scored candidate with the number done and its record.
         halving: evaluates a generation cheaply first; only the survivors are evaluated and counted.
+        lower_is_better: the metric is a loss: records keep it as it is, and the algorithm is told its negative.
 
     Returns:
         The records of the candidates, in the order in which they were asked.
@@ -127,7 +130,8 @@ def run_search(
         done += records
         if len(now) < len(codes):
             break  # the unfinished generation is asked again when the search is continued
-        searcher.tell(codes, np.array([record.metrics[score_key] for record in records]))
+        scores = np.array([record.metrics[score_key] for record in records])
+        searcher.tell(codes, -scores if lower_is_better else scores)
     return done
 
 

@@ -56,11 +56,12 @@ with pytest.MonkeyPatch.context() as patch:
     print(refused.value.code, 4e-6 * run.costs.params(run.space.all_codes()).max())
 
 import pandas as pd
+from supernet.pose.metrics.score import Score
 from supernet.report.interactive import Series, score_tabs
 from tools.config_reference import reference
 
 points = pd.DataFrame({"name": ["a"], "score": [0.5], "text": [""], "macs": [1e6], "weights_mb": [2.0]})
-tabs = score_tabs([Series("front", points, "#000000")], "AP", ["macs", "weights_mb"])
+tabs = score_tabs([Series("front", points, "#000000")], Score("AP"), ["macs", "weights_mb"])
 print([(tab.title, tab.child.below[0].axis_label) for tab in tabs.tabs][1])
 print([line for line in reference().splitlines() if "MAX_WEIGHTS_MB" in line][0])
 print([line for line in reference().splitlines() if "COST.OBJECTIVES" in line][0])

@@ -14,6 +14,7 @@ from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io.run_folder import RunFolder
 from supernet.pipeline.budgets import budget_costs, budgets_of, check_budgets, keep_selection, select_subnets
+from supernet.pose.metrics.score import Score
 from supernet.report.tables import unmet_of
 from tests.pipeline.test_costs import make_run
 from tests.tiny_run import configured, only_the_chain
@@ -26,7 +27,8 @@ FRONT = pd.DataFrame({
 
 def chosen(folder: Path, budgets: str, front: pd.DataFrame = FRONT) -> dict[str, str]:
     """What is retrained for these budgets."""
-    run: Any = SimpleNamespace(cfg=load_config(None, ["SEARCH.BUDGETS", budgets]), paths=RunFolder(folder), score="AP")
+    cfg, data = load_config(None, ["SEARCH.BUDGETS", budgets]), SimpleNamespace(search_score=Score("AP"))
+    run: Any = SimpleNamespace(cfg=cfg, paths=RunFolder(folder), data=data)
     return keep_selection(run, select_subnets(run, front))
 
 

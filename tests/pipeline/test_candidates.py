@@ -20,6 +20,7 @@ from supernet.pipeline import candidates
 from supernet.pipeline.candidates import Shipped, Worker, evaluate_of, losses_of, scores_of
 from supernet.pipeline.cluster import leave
 from supernet.pipeline.run import Run
+from supernet.pipeline.scoring import Loss
 from supernet.pipeline.train import load_supernet
 from supernet.pipeline.training import new_supernet
 from supernet.search.loop import one_by_one
@@ -111,6 +112,31 @@ def test_the_loss_is_a_mean_over_the_first_images(run: tuple[Path, Path]) -> Non
     assert loss("SEARCH.HALVING.IMAGES", 3) != pytest.approx(whole, rel=1e-3)
     assert loss("SEARCH.HALVING.IMAGES", 99) == loss("SEARCH.HALVING.IMAGES", 8)
     assert loss("DATASET.MAX_ROTATION", 90, "DATASET.FLIP", 1.0) == whole  # the images as they are
+
+
+def test_a_search_by_the_loss_evaluates_it_on_every_search_image(run: tuple[Path, Path]) -> None:
+    file, source = run
+    by_loss, halved = setting_of(file, "SEARCH.SCORE", "loss"), setting_of(file, "SEARCH.HALVING.IMAGES", 8)
+    supernet, archs = load_supernet(by_loss, source), drawn(by_loss, 1)
+    ((_, expected, _),) = losses_of(halved, supernet, source)(archs)
+    ((_, found, _),) = evaluate_of(by_loss, supernet, source)(archs)
+    assert found == expected
+
+
+def test_the_loss_of_a_person_in_a_box(tmp_path: Path) -> None:
+    """Of a top-down network it is the loss of training, a mean over people, whatever the batch."""
+    file = CFG.with_name("hrnet.yaml")
+    data = ("SYNTHETIC.TRAIN", 8, "SYNTHETIC.VAL", 1, "SEARCH_IMAGES", 3, "CALIBRATION_IMAGES", 2, "ROOT", tmp_path)
+    overrides = [f"DATASET.{item}" if not number % 2 else item for number, item in enumerate(data)]
+    run = setting_of(file, *overrides, "SEARCH.SCORE", "loss", "THREADS", 1)
+    torch.manual_seed(0)
+    arch, supernet = run.space.smallest, new_supernet(run).eval()
+    network = candidates.subnet(run, supernet, arch)
+    found = [
+        Loss(setting_of(file, *overrides, "TEST.IMAGES_PER_GPU", size), run.search)(network, arch) for size in (1, 9)
+    ]
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-5) and found[0]["loss"] > 0
+    assert scores_of(run, supernet)(arch)["loss"] == pytest.approx(found[0]["loss"], rel=1e-5)
 
 
 def test_a_folder_that_a_machine_lacks_is_named(run: tuple[Path, Path], tmp_path: Path) -> None:

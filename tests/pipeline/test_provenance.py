@@ -77,6 +77,7 @@ STAGES = "[{name: all, open: [deconv_width], steps: 1, lr: 0.005}]"
             ALL - {SUPERNET, RETRAINED},
             "True -> False: scores of subnet S are made anew",
         ),
+        ("SEARCH.SCORE", "AP", {SEARCH}, "unset -> 'AP': search is made anew"),
         ("RETRAIN.LR", "0.002", {SCORES, RETRAINED}, "0.001 -> 0.002: retraining of subnet S is made anew"),
     ],
 )

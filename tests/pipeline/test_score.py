@@ -1,4 +1,4 @@
-"""TEST.SCORE: by which number networks are compared."""
+"""TEST.SCORE and SEARCH.SCORE: by which number networks are compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from supernet.cli.report import score_of
+from supernet.cli.report import score_of, search_score_of
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.pipeline.run import Run
@@ -49,3 +49,38 @@ def test_reports_of_a_folder_follow_its_settings(tmp_path: Path) -> None:
     for test, score in (({"SCORE": "mOKS"}, Score("mOKS", percent=True)), ({}, Score("Mean", percent=True))):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump({"DATASET": {"DATASET": "mpii"}, "TEST": test}))
         assert score_of(tmp_path) == score
+
+
+@pytest.mark.parametrize(
+    ("reported", "named", "score"),
+    [
+        ("", "", Score("AP")),
+        ("mOKS", "", Score("mOKS")),
+        ("mOKS", "AP", Score("AP")),
+        ("", "PCK@0.2", Score("PCK@0.2")),
+        ("AP", "loss", Score("loss", lower=True)),
+    ],
+)
+def test_a_search_has_a_score_of_its_own(reported: str, named: str, score: Score) -> None:
+    run = run_of("TEST.SCORE", reported, "SEARCH.SCORE", named)
+    assert run.data.search_score == score and run.score == (reported or "AP")
+
+
+def test_a_score_of_the_search_that_there_is_not_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"SEARCH.SCORE 'oks' is no metric of dataset crowdpose; there are loss, AP, .*mOKS"
+    ):
+        run_of("SEARCH.SCORE", "oks")
+
+
+def test_which_way_is_up() -> None:
+    loss, share = Score("loss", lower=True), Score("AP")
+    assert (loss.sign, loss.shown, loss.heading) == (-1, 1, "loss (lower is better)")
+    assert (share.sign, share.shown, share.heading) == (1, 100, "AP (%)")
+
+
+def test_the_score_of_a_folders_search(tmp_path: Path) -> None:
+    settings = {"DATASET": {"DATASET": "mpii"}, "TEST": {}, "SEARCH": {}}
+    for named, score in (("", Score("Mean", True)), ("mOKS", Score("mOKS", True)), ("loss", Score("loss", lower=True))):
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings | {"SEARCH": {"SCORE": named}}))
+        assert search_score_of(tmp_path, score_of(tmp_path)) == score

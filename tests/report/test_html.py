@@ -17,10 +17,14 @@ from supernet.cli import compare
 from supernet.cli.command import run_program as run_program
 from supernet.errors import UserError
 from supernet.pipeline import html_page
+from supernet.pose.metrics.score import Score
 from supernet.report import Images, write_html, write_report
+from supernet.report.runs import Run as RunTables
+from supernet.report.runs import write_runs
 from supernet.search.pareto import hypervolume
-from tests.page_run import describe, in_percent, make_run, networks
+from tests.page_run import by_loss, describe, in_percent, make_run, networks
 
+LOSS = Score("loss", lower=True)
 LARGEST = 5 * 2**20  # bytes of a page
 
 
@@ -115,6 +119,31 @@ def test_scores_in_percent_are_shown_as_they_are(tmp_path: Path) -> None:
         assert np.allclose(*[np.array(values, dtype=float) for values in ends])
     with pytest.raises(UserError, match=r"Mean: .* is no fraction of 1"):
         write_html(folder, metric="Mean", describe=describe)
+
+
+def test_a_loss_has_a_figure_of_its_own_and_its_own_unit(tmp_path: Path) -> None:
+    """The front falls, the predictor's error and the agreement are in the loss; subnets stay in percent of AP."""
+    folder = by_loss(make_run(tmp_path / "run"))
+    page = Page(write_html(folder, describe=describe, search=LOSS))
+    costs, reported, agreement = (json.dumps(page.figures[name]) for name in ("costs", "reported", "agreement"))
+    assert '"loss (lower is better)"' in costs and "AP (%)" not in costs and "retrained" not in costs
+    assert "loss @score{0.0000}" in costs and "@score{0.0} %" in reported and '"AP (%)"' in reported
+    assert (
+        "loss in the supernet, search split (lower is better)" in agreement
+        and "AP trained stand-alone (%)" in agreement
+    )
+    assert "compared architectures by loss (lower is better), subnets are reported by AP (%)" in page.text
+    assert any("0.01" in row for row in page.rows) and "error (%)" not in page.text
+
+    other = by_loss(make_run(tmp_path / "other"))
+    runs = {path.name: RunTables(path, describe, {}) for path in (folder, other)}
+    compared = Page(write_runs(tmp_path / "compare.html", runs, metric="AP", dataset="coco", search=LOSS))
+    assert {"costs", "reported"} <= set(compared.figures)
+    front = pd.read_csv(folder / "front.csv")
+    reference = 1.1 * front["macs"].max(), 1.1 * front["loss"].max()
+    points = front[["macs", "loss"]].to_numpy() * (1, -1)
+    volume = 100 * hypervolume(points, (reference[0], -reference[1])) / (reference[0] * reference[1])
+    assert any(f"{volume:.1f}" in row and f"{front['loss'].min():.4g}" in row for row in compared.rows)
 
 
 def test_marks_know_their_architecture_and_are_drawn_once(finished: tuple[Path, Page]) -> None:

@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from supernet.cli import report as redraw
 from supernet.cost.costs import macs_label
 from supernet.errors import UserError
+from supernet.pose.metrics.score import Score
 from supernet.report import draw, pareto_figure, published_networks, save_figure, write_report
 from supernet.report.markdown import markdown_table
 from supernet.report.plots import _ticks
 from supernet.report.tables import read_comparison, read_front
-from tests.page_run import in_percent
+from tests.page_run import by_loss, in_percent
 from tests.paths import REFERENCE
 
 PUBLISHED = redraw.PUBLISHED
@@ -171,6 +172,24 @@ def test_scores_in_percent_are_reported_as_they_are(run: Path) -> None:
     assert write_report(in_percent(run), metric="Mean", percent=True).read_text() == fractions.replace("AP", "Mean")
     with pytest.raises(UserError, match=r"Mean: 44\.\d+ is no fraction of 1"):
         write_report(run, metric="Mean")
+
+
+def test_a_search_by_the_loss_has_axes_of_its_own(run: Path) -> None:
+    """The front falls towards larger networks, and is not turned over; subnets have AP."""
+    loss = Score("loss", lower=True)
+    front = read_front(by_loss(run), "loss", lower=True).rename(columns={"loss": "score"})
+    figure = pareto_figure(front, None, read_comparison(run), None, metric="AP", dataset="coco", search=loss)
+    left, right = figure.axes
+    assert (
+        left.get_ylabel() == "loss on COCO, search split (lower is better)" and right.get_ylabel() == "AP on COCO (%)"
+    )
+    (steps,) = [line for line in left.lines if line.get_drawstyle() == "steps-post"]
+    shown = np.asarray(steps.get_ydata(), dtype=float)
+    assert (np.diff(shown) < 0).all() and shown.tolist() == front["score"].tolist() and not left.yaxis_inverted()
+    assert [text.get_text() for text in right.texts] == ["XS", "L"]
+    text = write_report(run, search=loss).read_text()
+    assert "loss on the search split; 30 of 60 rows" in text and "| loss (lower is better) |" in text
+    assert draw(run, search=loss)[0].is_file()
 
 
 def test_a_stage_that_was_never_done_has_no_column(run: Path) -> None:

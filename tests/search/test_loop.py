@@ -76,6 +76,14 @@ def test_the_order_of_results_changes_the_order_of_lines_and_nothing_else(algori
 
 
 @each_algorithm
+def test_a_loss_is_searched_as_its_negative_and_kept_as_it_is(algorithm: Any, tmp_path: Path) -> None:
+    whole = run_search(searcher(algorithm), Evaluator(), journal(tmp_path / "score"), 35)
+    loss = one_by_one(lambda net: {"loss": -score(net)})
+    found = run_search(searcher(algorithm), loss, journal(tmp_path / "loss"), 35, "loss", lower_is_better=True)
+    assert [(record.key, -record.metrics["loss"]) for record in found] == by_key(whole)
+
+
+@each_algorithm
 def test_a_larger_number_of_evaluations_extends_a_search(algorithm: Any, tmp_path: Path) -> None:
     whole = run_search(searcher(algorithm), Evaluator(), journal(tmp_path / "whole"), 47)
     run_search(searcher(algorithm), Evaluator(), journal(tmp_path / "part"), 23)

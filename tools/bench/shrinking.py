@@ -51,7 +51,7 @@ def variants(run: Run, compare: str) -> dict[str, list[str]]:
 
 
 def judged(run: Run, codes: Codes, macs: Sequence[int]) -> pd.DataFrame:
-    """Columns macs and score: the architectures in the run's supernet, which is trained unless it is there."""
+    """Columns macs and score (larger is better): the architectures in the run's supernet, which is trained unless it is there."""
     source = train_supernet(run)
     journal: Journal[Any] = Journal(
         run.folder / "bench.jsonl",
@@ -67,7 +67,7 @@ def judged(run: Run, codes: Codes, macs: Sequence[int]) -> pd.DataFrame:
             record = journal.find(arch)
             if record is None:
                 record = journal.add(arch, algorithm="bench", macs=cost, metrics=evaluate(arch), seconds=0.0)
-            rows.append((cost, record.metrics[run.score]))
+            rows.append((cost, run.data.search_score.sign * record.metrics[run.data.search_score.name]))
             progress.to(done)
     return pd.DataFrame(rows, columns=["macs", "score"])
 
