@@ -178,12 +178,8 @@ def _report(
     source: Path,
     by_chance: SeedNoise,
 ) -> str:
-<<<<<<< HEAD
     main_part = result[result["evaluated on"] != "search"]
-=======
-    main_part = result[result["evaluated on"] == "test"].drop(columns="evaluated on")
     name = run.data.search_score.name
->>>>>>> method
     facts = {
         "table": f"{table_name}: {int(table.trainings.sum())} trainings of {len(table)} architectures",
         "supernet": str(source),
