@@ -16,6 +16,7 @@ the image whose name is that number, as COCO's are.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -33,7 +34,7 @@ from ..pipeline.progress import Progress, say
 from ..pipeline.shipped import weights_of
 from ..pose.datasets.images import read_upright
 from ..pose.task import DetectedPerson
-from ..pose.visualisation import draw_poses, save_image
+from ..pose.visualisation import contact_sheet, draw_poses, save_image
 from .command import MODEL_FILE, given_value, parser, run_of, run_program
 
 EXAMPLES = """  python tools/demo.py --input photo.jpg
@@ -42,6 +43,7 @@ EXAMPLES = """  python tools/demo.py --input photo.jpg
   python tools/demo.py --cfg experiments/coco/hrnet_w32_256x192.yaml --weights pose_hrnet_w32_256x192.pth --input photo.jpg"""
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+SHEET = 24  # images of --sheet
 LARGEST_FILE = 4 * 2**30  # bytes of --boxes
 
 Image = NDArray[np.uint8]
@@ -149,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--input", type=Path, required=True, help="an image, a folder of images or a video")
     command.add_argument("--out", type=Path, default=Path("poses"), metavar="FOLDER", help="where to draw (poses)")
     command.add_argument("--boxes", type=Path, metavar="FILE", help="where people are, for a top-down network")
+    command.add_argument("--sheet", type=Path, metavar="FILE", help="also draw the first 24 images side by side here")
     command.add_argument("--score", type=float, default=0.3, help="people of a lower score are left out")
     command.add_argument("--batch", type=int, default=1, help="images that the network sees at once")
     options = command.parse_args(arguments)
@@ -177,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     source = video.frames() if video else ((path.name, read_upright(path)) for path in paths)
     records, seconds = [], 0.0
+    tiles: list[Image] = []
     with Progress("poses", video.count if video else len(paths)) as progress:
         while batch := list(islice(source, options.batch)):
             started = time.perf_counter()
@@ -189,9 +193,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 joints = np.array([person.keypoints for person in kept]).reshape(-1, run.skeleton.num_joints, 3)
                 drawn = draw_poses(image, joints, run.skeleton)
                 video.write(drawn) if video else save_image(options.out / name, drawn)
+                if options.sheet and len(tiles) < SHEET:
+                    tiles.append(drawn)
             progress.to(len(records))
     if video:
         video.close()
+    if options.sheet:
+        save_image(options.sheet, contact_sheet(tiles, columns=math.ceil(math.sqrt(len(tiles))), cell=256))
     head = {"skeleton": run.skeleton.name, "joints": run.skeleton.joints}
     write_atomically(options.out / "poses.json", json.dumps(head | {"images": records}) + "\n")
     count = sum(len(record["people"]) for record in records)

@@ -49,7 +49,21 @@ def test_each_finds_somebody_who_fills_the_picture(name: str | None, photograph:
 
 
 def test_the_demo_takes_a_photograph_and_nothing_else(photograph: Path, tmp_path: Path) -> None:
-    demo.main(["--input", str(photograph), "--out", str(tmp_path / "poses"), "--score", "0", "DEVICE", "cpu"])
+    demo.main(
+        [
+            "--input",
+            str(photograph),
+            "--out",
+            str(tmp_path / "poses"),
+            "--score",
+            "0",
+            "--sheet",
+            str(tmp_path / "sheet.png"),
+            "DEVICE",
+            "cpu",
+        ]
+    )
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (256, 256, 3)
     (record,) = json.loads((tmp_path / "poses" / "poses.json").read_text())["images"]
     assert (record["width"], record["height"]) == SIZE_WH and len(record["people"]) == 1
     drawn = cv2.imread(str(tmp_path / "poses" / "photo.jpg"))
