@@ -29,7 +29,10 @@ SCRIPTS = {
     "valid": "valid.py",
     "report": "tools/plot_pareto.py",
     "check": "tools/check_data.py",
-    **{name: f"tools/{name}.py" for name in ("profile", "export", "demo", "compare", "retrain", "latency", "fidelity")},
+    **{
+        name: f"tools/{name}.py"
+        for name in ("profile", "export", "demo", "compare", "retrain", "latency", "fidelity", "gain")
+    },
 }
 MODEL_FILE = "TEST.MODEL_FILE"
 Main = Callable[[Sequence[str] | None], None]

@@ -22,6 +22,7 @@ PROGRAMS = {
     "retrain": "retrain the selected subnets of a finished search, several at a time",
     "latency": "measure a space's latency on this device",
     "fidelity": "compare the supernet's ranking with stand-alone trainings",
+    "gain": "compare the selected subnets with random networks of equal MACs",
 }
 
 

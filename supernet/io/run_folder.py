@@ -135,6 +135,11 @@ class RunFolder:
         """Folder of the stand-alone trainings, and of rankings compared with them."""
         return self.path / "fidelity"
 
+    @property
+    def gain(self) -> Path:
+        """Folder of selected and random networks, trained stand-alone: ``gain.csv``."""
+        return self.path / "gain"
+
     def plot(self, suffix: str) -> Path:
         """The figure of the front: ``png`` or ``svg``."""
         return self.path / f"pareto.{suffix}"

@@ -41,13 +41,14 @@ POOLS = 50  # so many times, where few are near a budget
 Job = tuple[Any, int]  # an architecture and the seed of its training
 
 
-def standalone_table(run: Run, folder: Path, workers: int) -> Path:
+def standalone_table(run: Run, folder: Path, workers: int, jobs: Sequence[Job] | None = None) -> Path:
     """Train what the table does not hold yet, and write it as ``standalone.csv``.
 
     Args:
-        run: the run; its FIDELITY node says how many architectures, how long, and which seeds.
+        run: the run; its FIDELITY node says how long.
         folder: for the table, its journal, and a folder for each training.
         workers: processes of one thread each; 1 trains in this one.
+        jobs: what to train; None: as many architectures and seeds as the FIDELITY node says.
     """
     journal: Journal[Job] = Journal(
         folder / "standalone.jsonl",
@@ -56,7 +57,7 @@ def standalone_table(run: Run, folder: Path, workers: int) -> Path:
         settings=_settings(run),
         to_json=lambda job: {"arch": run.family.to_json(job[0]), "seed": job[1]},
     )
-    jobs = wanted(run)
+    jobs = wanted(run) if jobs is None else jobs
     left = [job for job in jobs if journal.find(job) is None]
     say(f"{folder / 'standalone.csv'}: {len(jobs) - len(left)} of {len(jobs)} trainings are done")
     with Progress("stand-alone trainings", len(jobs), len(jobs) - len(left)) as progress:
@@ -86,25 +87,33 @@ def wanted(run: Run) -> list[Job]:
 
 
 def _near_budgets(run: Run, rng: np.random.Generator) -> list[Any]:
-    """Random architectures within a share of each budget, the budgets in turn, equally many of each."""
-    fidelity, space = run.cfg.FIDELITY, run.space
-    wanted = [len(part) for part in np.array_split(np.arange(fidelity.ARCHITECTURES), len(fidelity.BUDGETS))]
-    found: list[dict[tuple[int, ...], Any]] = [{} for _ in wanted]
+    """Random architectures near each of FIDELITY.BUDGETS, the budgets in turn, equally many of each."""
+    budgets = run.cfg.FIDELITY.BUDGETS
+    counts = [len(part) for part in np.array_split(np.arange(run.cfg.FIDELITY.ARCHITECTURES), len(budgets))]
+    return [arch for turn in zip_longest(*near(run, budgets, counts, rng)) for arch in turn if arch is not None]
+
+
+def near(run: Run, budgets: Sequence[float], counts: Sequence[int], rng: np.random.Generator) -> list[list[Any]]:
+    """So many random architectures within a share, FIDELITY.WITHIN, of each of several MACs; none twice.
+
+    Raises:
+        UserError: too few are that near.
+    """
+    space, within = run.space, run.cfg.FIDELITY.WITHIN
+    found: list[dict[tuple[int, ...], Any]] = [{} for _ in budgets]
     for _ in range(POOLS):
         codes = space.sample_codes(POOL, rng)
         macs = run.costs.macs(codes)
-        for budget, count, near in zip(fidelity.BUDGETS, wanted, found, strict=True):
-            for code in codes[np.abs(macs / budget - 1) <= fidelity.WITHIN]:
-                if len(near) < count:
-                    near.setdefault(tuple(code.tolist()), space.decode(code))
-        if all(len(near) == count for near, count in zip(found, wanted, strict=True)):
-            return [arch for turn in zip_longest(*(near.values() for near in found)) for arch in turn if arch]
-    budget, near, count = next(
-        group for group in zip(fidelity.BUDGETS, found, wanted, strict=True) if len(group[1]) < group[2]
-    )
+        for budget, count, some in zip(budgets, counts, found, strict=True):
+            for code in codes[np.abs(macs / budget - 1) <= within]:
+                if len(some) < count:
+                    some.setdefault(tuple(code.tolist()), space.decode(code))
+        if all(len(some) == count for some, count in zip(found, counts, strict=True)):
+            return [list(some.values()) for some in found]
+    few = next(group for group in zip(budgets, found, counts, strict=True) if len(group[1]) < group[2])
     raise UserError(
-        f"FIDELITY.BUDGETS: of {POOL * POOLS:,} random architectures {len(near)} of {count} lie within "
-        f"{fidelity.WITHIN:.0%} of {budget / 1e6:.1f} MMACs; choose another budget or a larger FIDELITY.WITHIN"
+        f"of {POOL * POOLS:,} random architectures {len(few[1])} of {few[2]} lie within {within:.0%} of "
+        f"{few[0] / 1e6:.1f} MMACs; choose another budget or a larger FIDELITY.WITHIN"
     )
 
 

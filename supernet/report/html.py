@@ -20,6 +20,8 @@ from ..io.files import sha256, write_atomically
 from ..io.run_folder import LOG, RunFolder
 from ..pose.metrics.score import Score
 from .diagram import LABEL, Network, draw_diagrams, legend
+from .gain import COLUMNS as GAIN_COLUMNS
+from .gain import gains, shown_gains
 from .interactive import agreement_figure, curve_figure, score_tabs
 from .markdown import cell, environment, shown_comparison
 from .series import Describe, published_series, searched_series, select_subnets, subnet_series
@@ -118,6 +120,7 @@ def write_html(
         "deploy": deploy or {},
         "stages": None if stages is None or stages.empty else as_table(stages),
         "fidelity": None if fidelity is None else as_table(fidelity[1]),
+        **_gain(folder, metric, percent),
         "predictor": None if predictor is None else as_table(predictor),
         "ran": as_facts(ran or {}),
         "space": as_facts(space or {}),
@@ -170,6 +173,15 @@ def _curves(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     if retrained:
         plots["subnet-loss"] = curve_figure(retrained, "loss")
     return plots
+
+
+def _gain(folder: Path, metric: str, percent: bool) -> dict[str, Any]:
+    """What the selected subnets gain over random networks, where tools/gain.py trained them."""
+    trainings = _optional(RunFolder(folder).gain / "gain.csv", *GAIN_COLUMNS)
+    if trainings is None:
+        return {"gain": None}
+    table, p = gains(trainings)
+    return {"gain": as_table(shown_gains(table, metric, 1 if percent else 100)), "gain_p": f"{p:.2g}"}
 
 
 def _fidelity(folder: Path, percent: bool, search: Score) -> tuple[pd.DataFrame, pd.DataFrame] | None:

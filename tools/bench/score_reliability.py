@@ -3,8 +3,8 @@
 Around each budget architectures whose MACs differ by at most 2 % are drawn at random, extracted from a trained supernet,
 calibrated, and scored on both halves: the loss without augmentation, the dataset's metric, mean OKS and PCK. Printed for each
 budget and score: Spearman's correlation of the halves, and what it says of a score by all search people (Spearman and Brown:
-2r / (1 + r)), with 95 % intervals by resampling the architectures; the means over the budgets follow. One thread; what was stopped
-goes on with the same command.
+2r / (1 + r)), with 95 % intervals by resampling the architectures; the means over the budgets follow. One thread; what was
+stopped goes on with the same command.
 
 python -m tools.bench.score_reliability --cfg experiments/synthetic/litepose.yaml
 python -m tools.bench.score_reliability --cfg <yaml> --supernet <weights.pt> --budgets 24e6 36e6 --architectures 40
