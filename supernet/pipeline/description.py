@@ -104,6 +104,8 @@ def described(run: Run, arch: Any) -> dict[str, Any]:
     skeleton = run.skeleton
     config = {name: value for name, value in plain(run.cfg).items() if name not in _OF_THE_MACHINE}
     config["TEST"] = {**config["TEST"], "MODEL_FILE": ""}
+    config["MODEL"] = {**config["MODEL"], "PRETRAINED": ""}  # what it began with is somewhere else by then
+    config["SUPERNET"] = {**config["SUPERNET"], "TEACHER": ""}
     if run.data.kind.own_skeleton:  # whole, so that neither annotations nor skeleton file are needed
         config["DATASET"] = {**config["DATASET"], "SKELETON": json.dumps(to_json(skeleton))}
     source = run.source.resolve()
