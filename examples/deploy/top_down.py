@@ -103,15 +103,15 @@ def main() -> None:
     network, photograph = Network(sys.argv[1]), cv2.imread(sys.argv[2])
     if photograph is None:
         sys.exit(f"{sys.argv[2]}: cannot be read as an image")
-    whole = f"0,0,{photograph.shape[1]},{photograph.shape[0]}"
+    drawn, whole = photograph.copy(), f"0,0,{photograph.shape[1]},{photograph.shape[0]}"
     for text in sys.argv[4:] or [whole]:
         joints = network.joints(photograph, np.array(text.split(","), float))
         for name, (x, y, confidence) in zip(network.keypoints["joints"], joints, strict=True):
             print(f"{name:16} {x:8.2f} {y:8.2f} {confidence:6.3f}")
         points = [tuple(map(round, joint[:2])) for joint in joints]
         for start, end in network.keypoints["limbs"]:
-            cv2.line(photograph, points[start], points[end], (0, 200, 255), 2, cv2.LINE_AA)
-    cv2.imwrite(sys.argv[3], photograph)
+            cv2.line(drawn, points[start], points[end], (0, 200, 255), 2, cv2.LINE_AA)
+    cv2.imwrite(sys.argv[3], drawn)
 
 
 if __name__ == "__main__":
