@@ -211,7 +211,8 @@ def _fault_of(options: argparse.Namespace) -> str:
     if given and not (ROOT / cfg).is_file():
         return f"no {cfg}"
     config = _config_of(options) if given else load_config(None, getattr(options, "overrides", []))
-    if cfg is None and hasattr(options, "weights") and not options.weights and not config.TEST.MODEL_FILE:
+    own = hasattr(options, "sheet")  # of the demo, which has weights that come with the package
+    if cfg is None and hasattr(options, "weights") and not (own or options.weights or config.TEST.MODEL_FILE):
         return "neither --cfg nor --weights"
     if given and superconfig and not superconfig.startswith((FREE, "…", "output/")):
         Run(config, Path(cfg)).architecture(superconfig)
