@@ -2,8 +2,8 @@
 
 Works on the tables of search_gain.py: its random networks, all within 2 % of a budget, and its supernet. Beside the supernet
 stand MACs, parameters, SynFlow (Tanaka et al., NeurIPS 2020; of fresh weights) and the training loss of the second pass over the
-images. The ceiling is the τ that a perfect ranking would reach with the noise of these trainings, estimated from networks that
-were trained twice. Written: ranking.csv, a row for each network, and correlations.csv.
+images. The ceiling is the τ that a perfect ranking would reach with the noise of these trainings, estimated from the networks of
+the budget that were trained twice. Written: ranking.csv, a row for each network, and correlations.csv.
 
 python -m tools.bench.ranking --out <folder of search_gain> -- DATASET.ROOT data/lspet DATASET.SEARCH_IMAGES 1000
 """
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from supernet.search.ranking import correlations, seed_noise
+from supernet.search.ranking import ceiling, correlations
 from supernet.search.zero_cost import synflow
 from tools.bench.photographs import CONFIGURATION, Photographs, Table
 from tools.bench.search_gain import Search
@@ -51,6 +51,13 @@ def rows(search: Search, folder: Path, trainings: pd.DataFrame, seed_of_log: int
     return pd.DataFrame(found)
 
 
+def noise_of(trainings: pd.DataFrame) -> tuple[float, int]:
+    """Standard deviation of a training's mean OKS by its seed, pooled over the networks with several; how many these are."""
+    groups = trainings.groupby("name").test_oks
+    several = groups.var(ddof=1)[groups.size() > 1]
+    return float(np.sqrt(several.mean())), len(several)
+
+
 def main() -> None:
     """Score what the tables lack and print the correlations of each budget."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,11 +81,12 @@ def main() -> None:
         predictors = {name: part[name] for name in ("supernet", "macs", "params", "synflow", "two passes")}
         found = correlations(part.test_oks, predictors, part.macs, baseline="macs", band_count=1)
         parts.append(found[found.band == "all"].assign(budget=budget))
-        again = trainings[(trainings.budget == budget) & (trainings.group == "random")]
-        noise = seed_noise(again.rename(columns={"test_oks": "test"})[["arch", "seed", "test"]])
+        noise, twice = noise_of(trainings[trainings.budget == budget])
+        spread = float(part.test_oks.std())
+        agreement = 1 - noise**2 / spread**2
         print(
-            f"{budget:,} MACs: {len(part)} networks, {noise.architectures} trained twice: deviation of a training "
-            f"{noise.noise:.4f}, of the networks {part.test_oks.std():.4f}, ceiling of τ {noise.ceiling:.2f}"
+            f"{budget:,} MACs: {len(part)} networks; deviation of a training {noise:.4f} ({twice} networks trained twice), of "
+            f"the networks {spread:.4f}; ceiling of τ {ceiling(agreement, 1):.2f}"
         )
     result = pd.concat(parts)
     result.to_csv(options.out / "correlations.csv", index=False, float_format="%.4g")
