@@ -1,10 +1,11 @@
 """Copy torch's layers instead of constructing them, while a network is built on the meta device: several times as fast.
 
-The constructor of a layer of ``torch.nn`` that has no children, such as ``Conv2d(16, 32, 3)``, is a function of its arguments and of
-the default type. So the first such call constructs the layer, and the next one with the same arguments copies its attributes and
-makes new tensors of the same shapes. All other code of a network's constructor runs as it is, each time: what a network looks
-like never comes out of a cache. Constructed as usual is whatever is not certain to be such a function: subclasses, arguments
-that are no plain numbers or strings, attributes that are no plain values, anything where torch's own code was replaced.
+The constructor of a layer of ``torch.nn`` that has no children, such as ``Conv2d(16, 32, 3)``, is a function of its arguments
+and of the default type. So the first such call constructs the layer, and the next one with the same arguments copies its
+attributes and makes new tensors of the same shapes. All other code of a network's constructor runs as it is, each time: what
+a network looks like never comes out of a cache. Constructed as usual is whatever is not certain to be such a function:
+subclasses, arguments that are no plain numbers or strings, attributes that are no plain values, anything where torch's own
+code was replaced.
 
 Copied modules share one collection of no hooks. A constructor that adds one to it raises :class:`HookAdded`, and has to be
 called again as usual.
@@ -13,6 +14,7 @@ called again as usual.
 from __future__ import annotations
 
 import gc
+import marshal
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-_NOT_COPIED = frozenset({"Module", "Container", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
+_NOT_COPIED = frozenset(
+    {"Module", "Container", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"}
+)
 _LAYERS: tuple[type[nn.Module], ...] = tuple(
     kind
     for kind in (getattr(nn.modules, name) for name in nn.modules.__all__ if name not in _NOT_COPIED)
@@ -45,7 +49,7 @@ class HookAdded(BaseException):
 
 
 class _NoHooks(OrderedDict[Any, Any]):
-    """The hooks of all copied modules, of which there are none."""
+    """The hooks of all copied modules: there are none."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise HookAdded("a hook is registered while the network runs: register it when the network is built")
@@ -125,9 +129,21 @@ def _is_pattern(module: nn.Module) -> bool:
     )
 
 
+_BLANK = _Pattern(nn.Module())
+
+
 def _is_torch(constructor: Any) -> bool:
     """Whether a constructor is torch's code, not what somebody has put in its place."""
     return str(getattr(constructor, "__globals__", {}).get("__name__", "")).startswith("torch.nn.")
+
+
+def _may_be_children(names: Iterable[Any]) -> bool:
+    """Whether a sequence may have children of these names."""
+    return all(
+        type(name) is str and name.isidentifier() and not name.startswith("_")
+        and name not in _BLANK.shared and not hasattr(nn.Sequential, name)
+        for name in names
+    )  # fmt: skip
 
 
 class _Copying:
@@ -137,13 +153,16 @@ class _Copying:
         self.lock = RLock()
         self.thread: int | None = None  # the one that builds; others construct as usual
         self.modes = 0  # function modes that are active outside of the network's constructor
-        self.blank = _Pattern(nn.Module())
         kinds = (*_LAYERS, nn.Module, nn.Sequential, nn.ModuleList)
         self.originals: dict[type[nn.Module], Constructor] = {
             kind: kind.__init__ for kind in kinds if _is_torch(kind.__init__)
         }
         self.copying: dict[type[nn.Module], Constructor] = {kind: self._of_layer(kind) for kind in _LAYERS}
-        self.copying |= {nn.Module: self._of_module(), nn.Sequential: self._of_sequential(), nn.ModuleList: self._of_list()}
+        self.copying |= {
+            nn.Module: self._of_module(),
+            nn.Sequential: self._of_sequential(),
+            nn.ModuleList: self._of_list(),
+        }
         for kind, original in self.originals.items():
             self.copying[kind].__wrapped__ = original  # type: ignore[attr-defined]  # whose signature is seen
         self.replaced: dict[type[nn.Module], bool] = {}  # whether the class has a constructor of its own
@@ -151,9 +170,7 @@ class _Copying:
     def begin(self) -> None:
         """Replace the constructors that are torch's own."""
         self.replaced = {
-            kind: "__init__" in vars(kind)
-            for kind, original in self.originals.items()
-            if kind.__init__ is original
+            kind: "__init__" in vars(kind) for kind, original in self.originals.items() if kind.__init__ is original
         }
         for kind in self.replaced:
             kind.__init__ = self.copying[kind]  # type: ignore[method-assign]
@@ -176,50 +193,57 @@ class _Copying:
             usual = type(module) is not kind or self.thread != get_ident() or module.__dict__
             if usual or torch._C._len_torch_function_stack() != self.modes:
                 return original(module, *args, **kwargs)
-            if not (all(map(_is_plain, args)) and all(map(_is_plain, kwargs.values()))):
+            try:
+                key = marshal.dumps((args, kwargs), 2), torch.get_default_dtype()  # 1, 1.0 and True differ
+            except ValueError:  # no plain values
                 return original(module, *args, **kwargs)
-            key = repr(args), repr(kwargs), torch.get_default_dtype()
             pattern = patterns.get(key)
             if pattern is not None:
                 return pattern.into(module.__dict__)
             original(module, *args, **kwargs)
             if key not in patterns:
-                patterns[key] = _Pattern(module) if _is_pattern(module) else None
+                plain = _is_plain(args) and all(map(_is_plain, kwargs.values()))
+                patterns[key] = _Pattern(module) if plain and _is_pattern(module) else None
             return None
 
         return constructor
 
     def _of_module(self) -> Constructor:
-        original, blank = cast(Constructor, nn.Module.__init__), self.blank
+        original = cast(Constructor, nn.Module.__init__)
 
         def constructor(module: nn.Module, /, *args: Any, **kwargs: Any) -> None:
             if args or kwargs or module.call_super_init or self.thread != get_ident():
                 return original(module, *args, **kwargs)
-            return blank.into(module.__dict__)
+            return _BLANK.into(module.__dict__)
 
         return constructor
 
     def _of_sequential(self) -> Constructor:
-        original, blank = cast(Constructor, nn.Sequential.__init__), self.blank
+        original = cast(Constructor, nn.Sequential.__init__)
 
         def constructor(module: nn.Sequential, /, *args: Any) -> None:
             usual = type(module) is not nn.Sequential or self.thread != get_ident() or module.__dict__
-            if usual or not all(isinstance(child, nn.Module) for child in args):
+            if usual:
                 return original(module, *args)
-            blank.into(module.__dict__)
-            module._modules = {str(index): child for index, child in enumerate(args)}
+            named = args[0] if len(args) == 1 and type(args[0]) is OrderedDict else None
+            children = {str(index): child for index, child in enumerate(args)} if named is None else dict(named)
+            modules = all(isinstance(child, nn.Module) for child in children.values())
+            if not modules or not _may_be_children(named or ()):
+                return original(module, *args)
+            _BLANK.into(module.__dict__)
+            module._modules = children
             return None
 
         return constructor
 
     def _of_list(self) -> Constructor:
-        original, blank = cast(Constructor, nn.ModuleList.__init__), self.blank
+        original = cast(Constructor, nn.ModuleList.__init__)
 
         def constructor(module: nn.ModuleList, modules: Iterable[nn.Module] | None = None) -> None:
             usual = type(module) is not nn.ModuleList or self.thread != get_ident() or module.__dict__
             if usual or not isinstance(modules, (list, tuple, Iterator)):
                 return original(module, modules)
-            blank.into(module.__dict__)
+            _BLANK.into(module.__dict__)
             children = list(modules)
             if all(isinstance(child, nn.Module) for child in children):
                 module._modules = {str(index): child for index, child in enumerate(children)}

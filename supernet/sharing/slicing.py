@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,18 @@ class TensorSlice:
         """The part, differentiable, a view where all indices are slices."""
         if self.whole:
             return tensor
+        if self._view:
+            return tensor[self.index]
         slices = tuple(i if isinstance(i, slice) else slice(None) for i in self.index)
         part = tensor[slices]
         for dim, i in enumerate(self.index):
             if isinstance(i, Tensor):
                 part = part.index_select(dim, i.to(part.device))
         return part
+
+    @cached_property
+    def _view(self) -> bool:
+        return all(isinstance(i, slice) for i in self.index)
 
     def mark(self, mask: Tensor) -> None:
         """Set the part of a mask of the whole tensor to True, in place."""
@@ -76,9 +83,7 @@ def counterpart(name: str, module: nn.Module, other: nn.Module | None) -> nn.Mod
     return other
 
 
-def module_slices(
-    name: str, module: nn.Module, other: nn.Module, keys: Mapping[Tensor, str]
-) -> dict[str, TensorSlice]:
+def module_slices(name: str, module: nn.Module, other: nn.Module, keys: Mapping[Tensor, str]) -> dict[str, TensorSlice]:
     """The slice for each of a module's own tensors.
 
     Args:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from .meta import meta_network
+from .meta_networks import MetaNetwork, MetaNetworkBuilder
 from .protocols import SupportsSpace
 from .rules import Convolution
-from .skeleton import Skeleton, SkeletonBuilder
 from .slicing import slices_of
 from .tied_weights import fill
 
@@ -45,7 +45,7 @@ class Supernet(nn.Module, Generic[A]):
         space: SupportsSpace[A],
         *,
         kernel_transforms: bool = False,
-        cached: int = 64,
+        cached: int = 16,
     ) -> None:
         super().__init__()
         self.build = build
@@ -53,8 +53,8 @@ class Supernet(nn.Module, Generic[A]):
         self.network = build(space.largest)
         self.transforms = _kernel_transforms(build, space, self.network) if kernel_transforms else nn.ModuleDict()
         self._cached = cached
-        self._skeletons: SkeletonBuilder[A] | None = None
-        self._recent: OrderedDict[A, Skeleton] = OrderedDict()
+        self._builder: MetaNetworkBuilder[A] | None = None
+        self._meta_networks: OrderedDict[A, MetaNetwork] = OrderedDict()
 
     def forward(self, images: Tensor, arch: A) -> Any:
         """Run an architecture on the shared weights.
@@ -62,13 +62,11 @@ class Supernet(nn.Module, Generic[A]):
         In training mode BatchNorm uses the batch's statistics; running statistics are written by the largest architecture
         alone, because a part of them would be the statistics of no network. Evaluate extracted, calibrated networks.
         """
-        skeleton = self._skeleton(arch)
-        skeleton.module.train(self.training)
+        meta = self._meta_network(arch)
+        meta.module.train(self.training)
         scratch = self.training and arch != self.space.largest
-        tensors = self._transformed({name: cut.tensor() for name, cut in skeleton.parameters.items()})
-        for name, cut in skeleton.buffers.items():
-            tensors[name] = cut.tensor().clone() if scratch else cut.tensor()
-        return skeleton(tensors, images)
+        tensors = self._transformed(meta.parameters()) | meta.buffers(scratch)
+        return meta(tensors, images)
 
     def extract(self, arch: A) -> nn.Module:
         """Extract an architecture as an ordinary module with weights of its own, in this supernet's mode (train or eval).
@@ -82,23 +80,25 @@ class Supernet(nn.Module, Generic[A]):
         stored = dict(self.network.named_parameters())
         buffers = dict(self.network.named_buffers())
         with torch.no_grad():
-            tensors = self._transformed({n: part.of(stored[part.key]) for n, part in slices.items() if part.key in stored})
+            tensors = self._transformed(
+                {n: part.of(stored[part.key]) for n, part in slices.items() if part.key in stored}
+            )
             tensors |= {n: part.of(buffers[part.key]) for n, part in slices.items() if part.key in buffers}
             fill(module, {name: tensor.clone() for name, tensor in tensors.items()})
         return module.train(self.training)
 
-    def _skeleton(self, arch: A) -> Skeleton:
+    def _meta_network(self, arch: A) -> MetaNetwork:
         """The architecture's network without weights, and its slices of the stored tensors; the last ones used are kept."""
-        if self._skeletons is None or self._skeletons.network is not self.network:
-            self._skeletons = SkeletonBuilder(self.build, self.network)
-            self._recent.clear()
-        if arch in self._recent:
-            self._recent.move_to_end(arch)
+        if self._builder is None or self._builder.network is not self.network:
+            self._builder = MetaNetworkBuilder(self.build, self.network)
+            self._meta_networks.clear()
+        if arch in self._meta_networks:
+            self._meta_networks.move_to_end(arch)
         else:
-            self._recent[arch] = self._skeletons(arch)
-            while len(self._recent) > self._cached:
-                self._recent.popitem(last=False)
-        return self._recent[arch]
+            self._meta_networks[arch] = self._builder(arch)
+            while len(self._meta_networks) > self._cached:
+                self._meta_networks.popitem(last=False)
+        return self._meta_networks[arch]
 
     def _transformed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """An architecture's parameters by their first names, with the transforms of its kernels."""

@@ -111,7 +111,7 @@ def test_networks_without_weights_are_bounded() -> None:
     supernet = Supernet(OwnNet, SPACE, cached=3).eval()
     for code in SPACE.all_codes()[:10]:
         supernet(IMAGES, SPACE.decode(code))
-    assert len(supernet._recent) == 3
+    assert len(supernet._meta_networks) == 3
 
 
 class Single(nn.Module):
