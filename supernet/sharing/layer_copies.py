@@ -54,7 +54,7 @@ class _NoHooks(OrderedDict[Any, Any]):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise HookAdded("a hook is registered while the network runs: register it when the network is built")
 
-    __setitem__ = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
+    __setitem__ = setdefault = update = __ior__ = _refuse
 
     def __copy__(self) -> OrderedDict[Any, Any]:
         return OrderedDict()
@@ -132,6 +132,10 @@ def _is_pattern(module: nn.Module) -> bool:
 _BLANK = _Pattern(nn.Module())
 
 
+def _constructor(kind: type[nn.Module]) -> Constructor:
+    return cast(Constructor, getattr(kind, "__init__"))  # noqa: B009  # of the class, its own or inherited
+
+
 def _is_torch(constructor: Any) -> bool:
     """Whether a constructor is torch's code, not what somebody has put in its place."""
     return str(getattr(constructor, "__globals__", {}).get("__name__", "")).startswith("torch.nn.")
@@ -155,7 +159,7 @@ class _Copying:
         self.modes = 0  # function modes that are active outside of the network's constructor
         kinds = (*_LAYERS, nn.Module, nn.Sequential, nn.ModuleList)
         self.originals: dict[type[nn.Module], Constructor] = {
-            kind: kind.__init__ for kind in kinds if _is_torch(kind.__init__)
+            kind: _constructor(kind) for kind in kinds if _is_torch(_constructor(kind))
         }
         self.copying: dict[type[nn.Module], Constructor] = {kind: self._of_layer(kind) for kind in _LAYERS}
         self.copying |= {
@@ -183,7 +187,7 @@ class _Copying:
             if own:
                 kind.__init__ = self.originals[kind]  # type: ignore[method-assign]
             else:
-                del kind.__init__  # type: ignore[misc]
+                del kind.__init__
 
     def _of_layer(self, kind: type[nn.Module]) -> Constructor:
         original: Constructor = kind.__init__
