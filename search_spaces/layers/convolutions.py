@@ -5,6 +5,7 @@ Shapes: x is (B, C, H, W). Convolutions have no bias unless said otherwise; Batc
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, Literal
 
 import torch
@@ -48,10 +49,7 @@ def conv_bn(
         layers = {"pad": nn.ZeroPad2d((before, after, before, after)), **layers}
     if act is not None:
         layers["act"] = act() if act is nn.Sigmoid else act(inplace=True)
-    sequence = nn.Sequential()
-    for index, (name, layer) in enumerate(layers.items()):
-        sequence.add_module(name if keys == "named" else str(index), layer)
-    return sequence
+    return nn.Sequential(OrderedDict(layers)) if keys == "named" else nn.Sequential(*layers.values())
 
 
 def near_zero(layer: nn.Conv2d) -> nn.Conv2d:

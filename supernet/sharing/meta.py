@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -33,7 +34,14 @@ class _NoWeights(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+@contextmanager
+def no_weights() -> Iterator[None]:
+    """Within this context tensors are created on the meta device and not initialised."""
+    with torch.inference_mode(False), _NoWeights(), torch.no_grad():
+        yield
+
+
 def meta_network(build: Callable[[A], nn.Module], arch: A) -> nn.Module:
     """Build the network of an architecture on the meta device, about twice as fast as with initialised weights."""
-    with _NoWeights(), torch.no_grad():
+    with no_weights():
         return build(arch)

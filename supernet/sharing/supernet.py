@@ -8,17 +8,18 @@ ordinary module, so that the extracted network computes exactly what the superne
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .meta import meta_network
+from .meta_networks import MetaNetwork, MetaNetworkBuilder
 from .protocols import SupportsSpace
-from .slicing import Convolution, TensorSlice, slices_of
-from .tied_weights import call_with, fill, places
+from .rules import Convolution
+from .slicing import slices_of
+from .tied_weights import fill
 
 A = TypeVar("A")
 
@@ -44,7 +45,7 @@ class Supernet(nn.Module, Generic[A]):
         space: SupportsSpace[A],
         *,
         kernel_transforms: bool = False,
-        cached: int = 64,
+        cached: int = 16,
     ) -> None:
         super().__init__()
         self.build = build
@@ -52,7 +53,8 @@ class Supernet(nn.Module, Generic[A]):
         self.network = build(space.largest)
         self.transforms = _kernel_transforms(build, space, self.network) if kernel_transforms else nn.ModuleDict()
         self._cached = cached
-        self._meta_networks: OrderedDict[A, _MetaNetwork] = OrderedDict()
+        self._builder: MetaNetworkBuilder[A] | None = None
+        self._meta_networks: OrderedDict[A, MetaNetwork] = OrderedDict()
 
     def forward(self, images: Tensor, arch: A) -> Any:
         """Run an architecture on the shared weights.
@@ -63,7 +65,8 @@ class Supernet(nn.Module, Generic[A]):
         meta = self._meta_network(arch)
         meta.module.train(self.training)
         scratch = self.training and arch != self.space.largest
-        return call_with(meta.module, self._tensors(meta.slices, scratch), meta.places, images)
+        tensors = self._transformed(meta.parameters()) | meta.buffers(scratch)
+        return meta(tensors, images)
 
     def extract(self, arch: A) -> nn.Module:
         """Extract an architecture as an ordinary module with weights of its own, in this supernet's mode (train or eval).
@@ -74,46 +77,37 @@ class Supernet(nn.Module, Generic[A]):
         self.space.encode(arch)  # raises with the place and the reason
         module = meta_network(self.build, arch)
         slices = slices_of(module, self.network)
+        stored = dict(self.network.named_parameters())
+        buffers = dict(self.network.named_buffers())
         with torch.no_grad():
-            tensors = {name: tensor.clone() for name, tensor in self._tensors(slices, False).items()}
-        fill(module, tensors)
+            tensors = self._transformed(
+                {n: part.of(stored[part.key]) for n, part in slices.items() if part.key in stored}
+            )
+            tensors |= {n: part.of(buffers[part.key]) for n, part in slices.items() if part.key in buffers}
+            fill(module, {name: tensor.clone() for name, tensor in tensors.items()})
         return module.train(self.training)
 
-    def _meta_network(self, arch: A) -> _MetaNetwork:
+    def _meta_network(self, arch: A) -> MetaNetwork:
         """The architecture's network without weights, and its slices of the stored tensors; the last ones used are kept."""
+        if self._builder is None or self._builder.network is not self.network:
+            self._builder = MetaNetworkBuilder(self.build, self.network)
+            self._meta_networks.clear()
         if arch in self._meta_networks:
             self._meta_networks.move_to_end(arch)
         else:
-            module = meta_network(self.build, arch)
-            self._meta_networks[arch] = _MetaNetwork(module, slices_of(module, self.network), places(module))
+            self._meta_networks[arch] = self._builder(arch)
             while len(self._meta_networks) > self._cached:
                 self._meta_networks.popitem(last=False)
         return self._meta_networks[arch]
 
-    def _tensors(self, slices: Mapping[str, TensorSlice], scratch: bool) -> dict[str, Tensor]:
-        """The tensors of one architecture by their first names; ``scratch`` gives throw-away buffers."""
-        stored = dict(self.network.named_parameters())
-        tensors = {name: part.of(stored[part.key]) for name, part in slices.items() if part.key in stored}
+    def _transformed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """An architecture's parameters by their first names, with the transforms of its kernels."""
         for name, transform in self.transforms.items():
             key, size = _weight_and_size(name)
             if key in tensors and tensors[key].shape[-1] == size:
                 flat = tensors[key].flatten(1)
                 tensors[key] = transform(flat).view_as(tensors[key])
-        buffers = dict(self.network.named_buffers())
-        for name, part in slices.items():
-            if part.key in buffers:
-                buffer = part.of(buffers[part.key])
-                tensors[name] = buffer.clone() if scratch else buffer
         return tensors
-
-
-@dataclass(frozen=True)
-class _MetaNetwork:
-    """A network on the meta device, what it takes of the stored tensors, and where its own stand."""
-
-    module: nn.Module
-    slices: dict[str, TensorSlice]
-    places: dict[str, str]
 
 
 def _weight_and_size(name: str) -> tuple[str, int]:
