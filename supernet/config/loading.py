@@ -9,6 +9,7 @@ import ast
 import copy
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -20,7 +21,7 @@ from yacs.config import CfgNode
 
 from supernet.config.budgets import read_budget
 from supernet.config.foreign import is_foreign
-from supernet.config.rules import ALIASES, CHOICES, FILE_OR_NODE, FREE, ITEMS
+from supernet.config.rules import ALIASES, CHOICES, FILE_OR_NODE, FREE, ITEMS, RANGES
 from supernet.config.schema import DEFAULTS
 from supernet.errors import UserError
 
@@ -224,6 +225,10 @@ def _coerce(value: Any, example: Any, name: str, source: str) -> Any:
     choices = CHOICES.get(name.partition("[")[0])  # of the key, or of each item of its list
     if choices is not None and value not in choices:
         raise UserError(f"{source}: {name} is {value!r}, not one of {', '.join(choices)}")
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if name in RANGES and not low <= value <= high:
+        span = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise UserError(f"{source}: {name} is {value}; write a number {span}")
     return value
 
 

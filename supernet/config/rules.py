@@ -1,7 +1,8 @@
-"""What may stand under a configuration key, beyond the type of its default: free names, items of lists, choices, aliases."""
+"""What may stand under a configuration key beyond its default's type: free names, items of lists, choices, ranges, aliases."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..cost.costs import COSTS
@@ -38,6 +39,12 @@ CHOICES = {
     "SEARCH.ALGORITHM": ("predictor", "nsga2", "evolution", "random"),
     "COST.OBJECTIVES": tuple(COSTS),
     "TEST.METRIC_BACKEND": ("pycocotools", "faster", "crowdposetools"),
+}
+
+#: Smallest and largest number that a key takes.
+RANGES: dict[str, tuple[float, float]] = {
+    "DATASET.FINAL_IMAGES": (0, math.inf),
+    "SEARCH.FINALISTS": (0, math.inf),
 }
 
 #: HRNet's (top-down) names for keys that HigherHRNet calls otherwise.

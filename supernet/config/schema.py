@@ -110,6 +110,7 @@ DEFAULTS: dict[str, Any] = {
         "IMAGES": {"TRAIN": "", "TEST": ""},  # image folders; '' = the dataset's usual place under ROOT
         "MPII_GT": "",  # MPII's gt_*.mat of the split to evaluate; '' = annot/gt_<split>.mat under ROOT
         "SEARCH_IMAGES": 500,  # training images set aside to compare architectures; never trained on
+        "FINAL_IMAGES": 0,  # others set aside, on which the search's finalists are scored again; never trained on
         "CALIBRATION_IMAGES": 256,  # training images for BatchNorm statistics
         "SPLIT_SEED": 0,  # which images these are
         "MAX_BROKEN": 10,  # distinct training images that cannot be read, over all processes; others stand in
@@ -191,6 +192,7 @@ DEFAULTS: dict[str, Any] = {
         "MUTATION_PROBABILITY": 0.0,  # of each choice of an architecture; 0 = one choice on average
         "PARENT_RATIO": 0.25,  # part of a generation that survives (evolution)
         "SCORE": "",  # architectures are compared by: loss (lower is better, no augmentation) or a metric; '' = TEST.SCORE's
+        "FINALISTS": 20,  # of each budget, scored again on DATASET.FINAL_IMAGES before one is selected; 0 = none
         "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
         "SEED": 0,  # of the candidates that are drawn
         "BUDGETS": {},  # name -> MACs, or {cost: largest value, …}; the best architecture within each is retrained

@@ -93,6 +93,11 @@ class RunFolder:
         return self.search / f"{which}.csv"
 
     @property
+    def finalists(self) -> Path:
+        """The best within each budget, scored again on other images."""
+        return self.search / "finalists.csv"
+
+    @property
     def predictor(self) -> Path:
         """How good the predictor was in each generation."""
         return self.search / "predictor.csv"

@@ -36,12 +36,13 @@ class SyntheticData:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training split without its search part. Files are known by their content, wherever they lie."""
+    """The training split without what is set aside. Files are known by their content, wherever they lie."""
 
     dataset: str = given("DATASET.DATASET")
     annotations: str | None = given("annotations of DATASET.TRAIN (SHA-256)")
     synthetic: SyntheticData | None = given("DATASET.SYNTHETIC")
     search_images: int = key("DATASET.SEARCH_IMAGES")
+    final_images: int | None = key("DATASET.FINAL_IMAGES", when=lambda cfg: cfg.DATASET.FINAL_IMAGES > 0)
     split_seed: int = key("DATASET.SPLIT_SEED")
     skeleton: Any = given("DATASET.SKELETON", None)
 
