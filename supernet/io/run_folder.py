@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WEIGHTS, CHECKPOINT, ARCHITECTURE, LOG = "weights.pt", "checkpoint.pt", "arch.json", "log.csv"
+TEACHER = "teacher.pt"  # beside a supernet's checkpoints: its largest network, from which the others learn
 
 
 @dataclass(frozen=True)

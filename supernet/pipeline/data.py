@@ -115,6 +115,11 @@ class Data:
             return Score(LOSS, lower=True)
         return self._named("SEARCH.SCORE", self.score, LOSS)
 
+    def check_scores(self) -> None:
+        """Refuse a score that the settings name and the dataset does not have; see :attr:`search_score`."""
+        if self.cfg.TEST.SCORE or self.cfg.SEARCH.SCORE:
+            _ = self.score, self.search_score
+
     def _named(self, key: str, otherwise: Score, *others: str) -> Score:
         node, _, leaf = key.partition(".")
         name = self.cfg[node][leaf]

@@ -39,7 +39,7 @@ from .provenance import Made
 from .run import Run
 from .steps import NetworkTraining, SupernetTraining
 from .subnets import STAGES
-from .training import new_supernet, phases_of, place, schedule_of, trainer_of
+from .training import new_supernet, phases_of, place, schedule_of, supernet_trainer, trainer_of
 
 SAMPLE = 8  # images that are evaluated, and drawn for a training's steps
 STEPS = 3  # timed of each stage, after a first one that is not
@@ -178,11 +178,11 @@ def _supernet(run: Run, sample: Run, sizes: Mapping[str, int]) -> list[_Item]:
     title = f"supernet, {sum(steps):,} steps of {batch} in {len(steps)} stages"
     if done == sum(steps):
         return [_Item(title, state, 0.0)]
-    network = place(new_supernet(sample), sample)
-    distillation = "none" if step.distillation == "teacher" else step.distillation
-    trainer = trainer_of(sample, network, network, step.optimisation, distillation=distillation)
+    network = new_supernet(sample)
+    place(network, sample)
+    trainer = supernet_trainer(sample, network, step, schedule, None)
     items = [_Item(title, state, 0.0)]
-    for stage, phase, length in zip(schedule, phases_of(sample, step, schedule, None), steps, strict=True):
+    for stage, phase, length in zip(schedule, phases_of(sample, step, schedule), steps, strict=True):
         now, done = min(done, length), max(0, done - length)
         words = f"{now:,} of {length:,} steps done" if now else f"{length:,} steps"
         seconds = (length - now) * _step_seconds(sample, trainer, phase) if now < length else 0.0

@@ -47,7 +47,7 @@ def test_the_images_are_others_and_the_searchs_stay_the_same(tmp_path: Path) -> 
     arguments = configured(tmp_path)
     run, without = (
         Run(load_config(Path(arguments[1]), ["DATASET.SYNTHETIC.TRAIN", "9", *more]), Path(arguments[1]))
-        for more in (["DATASET.FINAL_IMAGES", "3"], [])
+        for more in (["DATASET.FINAL_IMAGES", "3"], ["DATASET.FINAL_IMAGES", "0"])
     )
     assert run.data.final is not None and without.data.final is None
     parts = [set(part.image_ids) for part in (run.train, run.search, run.data.final)]
