@@ -19,7 +19,7 @@ import yaml
 import supernet.config.schema
 from supernet.cli.command import run_program
 from supernet.config.foreign import FOREIGN
-from supernet.config.rules import ALIASES, CHOICES, ITEMS
+from supernet.config.rules import ALIASES, CHOICES, ITEMS, RANGES, span_of
 from supernet.config.schema import DEFAULTS, STAGE
 from supernet.cost.costs import COSTS
 from supernet.io.files import write_atomically
@@ -127,6 +127,8 @@ def _meaning(name: str, comments: Mapping[str, str]) -> str:
     text = comments.get(name, "")
     if name in CHOICES and not all(choice in text for choice in CHOICES[name]):
         text += f"; one of {', '.join(CHOICES[name])}"
+    if name in RANGES:
+        text += f"; {span_of(name)}"
     node, _, key = name.rpartition(".")
     others = [
         alias.rpartition(".")[2] for alias, real in ALIASES.items() if alias.startswith(f"{node}.") and real == key

@@ -21,6 +21,7 @@ from ..pipeline.budgets import keep_selection, select_subnets
 from ..pipeline.candidates import Worker, cluster_of
 from ..pipeline.check import check_data
 from ..pipeline.cluster import RETRIES
+from ..pipeline.finalists import column, kept_finalists
 from ..pipeline.progress import say
 from ..pipeline.run import Run
 from ..pipeline.subnets import compare_subnets
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such file; run search.py with this --cfg first")
     check_data(run, ("train", "calibration", "test"))
-    selections = select_subnets(run, pd.read_csv(front))
+    finalists = kept_finalists(run)
+    selections = select_subnets(run, pd.read_csv(front), finalists, column(run) if finalists is not None else "")
     with locked(run.folder):
         selected = keep_selection(run, selections)
         rows = retrain(run, selected, source, options.backend or run.cfg.SEARCH.BACKEND)

@@ -17,7 +17,9 @@ from ..pipeline import inputs
 from ..pipeline.budgets import check_budgets, keep_selection, select_subnets
 from ..pipeline.candidates import cluster_of
 from ..pipeline.check import check_data
+from ..pipeline.cluster import leave
 from ..pipeline.dry_run import show_run
+from ..pipeline.finalists import column, score_finalists
 from ..pipeline.progress import say
 from ..pipeline.provenance import Archive, renew_search, renew_supernet
 from ..pipeline.reports import write_reports
@@ -63,7 +65,9 @@ def _loop(run: Run) -> None:
     front = front_of(run, found)
     write_csv(paths.front, front)
     say(f"front: {len(front)} architectures, {front.macs.min() / 1e6:,.1f} to {front.macs.max() / 1e6:,.1f} MMACs")
-    selected = keep_selection(run, select_subnets(run, front))
+    finalists = score_finalists(run, supernet, source, found)
+    leave()
+    selected = keep_selection(run, select_subnets(run, front, finalists, column(run) if finalists is not None else ""))
     rows = compare_subnets(run, selected, supernet, source, archive)
     write_csv(paths.comparison, pd.DataFrame(rows))
     files = write_reports(run, len(found), len(baseline))

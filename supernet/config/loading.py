@@ -20,7 +20,7 @@ from yacs.config import CfgNode
 
 from supernet.config.budgets import read_budget
 from supernet.config.foreign import is_foreign
-from supernet.config.rules import ALIASES, CHOICES, FILE_OR_NODE, FREE, ITEMS
+from supernet.config.rules import ALIASES, FILE_OR_NODE, FREE, ITEMS, check_together, check_value
 from supernet.config.schema import DEFAULTS
 from supernet.errors import UserError
 
@@ -54,7 +54,7 @@ def load_config(
         base_name: what messages call it.
 
     Raises:
-        UserError: No such file, not YAML, an unknown key, or a value of the wrong type.
+        UserError: No such file, not YAML, an unknown key, a value of the wrong type, or two that exclude one another.
     """
     cfg = default_config()
     if base is not None:
@@ -75,6 +75,7 @@ def load_config(
         if is_foreign(key):
             raise UserError(f"{_COMMAND_LINE}: {key} is a key of other projects and changes nothing here; leave it out")
         _merge(cfg, DEFAULTS, _override(key, text), "", _COMMAND_LINE)
+    check_together(cfg)
     cfg.freeze()
     return cfg
 
@@ -221,10 +222,7 @@ def _coerce(value: Any, example: Any, name: str, source: str) -> Any:
         value = int(value)
     if type(value) is not type(example) or (type(value) is float and not number):  # not a number: nan, inf
         raise UserError(f"{source}: {name} takes {_WORDS[type(example)]}, not {_show(value)}")
-    choices = CHOICES.get(name.partition("[")[0])  # of the key, or of each item of its list
-    if choices is not None and value not in choices:
-        raise UserError(f"{source}: {name} is {value!r}, not one of {', '.join(choices)}")
-    return value
+    return check_value(name, value, source)
 
 
 def _coerce_list(value: Any, example: list[Any], name: str, source: str) -> list[Any]:

@@ -1,10 +1,14 @@
-"""What may stand under a configuration key, beyond the type of its default: free names, items of lists, choices, aliases."""
+"""What may stand under a configuration key beyond its default's type: free names, items of lists, choices, ranges, aliases."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from yacs.config import CfgNode
+
 from ..cost.costs import COSTS
+from ..errors import UserError
 from .schema import STAGE
 
 #: Nodes that take any keys.
@@ -33,11 +37,22 @@ CHOICES = {
     "DATASET.SYNTHETIC.SUBJECT": ("people", "corners", "hands", "animals"),
     "TEST.ASSIGNMENT": ("parity", "fast"),
     "SUPERNET.SAMPLING": ("sandwich", "single_path", "best_up", "worst_up"),
-    "SUPERNET.DISTILLATION": ("inplace", "teacher", "none"),
+    "SUPERNET.DISTILLATION": ("inplace", "largest", "teacher", "none"),
+    "TRAIN.OPTIMIZER": ("adam", "adamw", "sgd", "lazy_adam", "lazy_adamw"),
     "SEARCH.BACKEND": ("local", "ray"),
     "SEARCH.ALGORITHM": ("predictor", "nsga2", "evolution", "random"),
     "COST.OBJECTIVES": tuple(COSTS),
     "TEST.METRIC_BACKEND": ("pycocotools", "faster", "crowdposetools"),
+}
+
+#: Smallest and largest number that a key takes.
+RANGES: dict[str, tuple[float, float]] = {
+    "DATASET.FINAL_IMAGES": (0, math.inf),
+    "SEARCH.FINALISTS": (0, math.inf),
+    "SUPERNET.PATHS": (1, math.inf),
+    "SUPERNET.COVERAGE": (0, 1),
+    "SUPERNET.FINAL_LR": (0, 1),
+    "SUPERNET.DISTILLATION_RAMP": (0, 1),
 }
 
 #: HRNet's (top-down) names for keys that HigherHRNet calls otherwise.
@@ -47,3 +62,64 @@ ALIASES = {
     "TRAIN.BATCH_SIZE_PER_GPU": "IMAGES_PER_GPU",
     "TEST.BATCH_SIZE_PER_GPU": "IMAGES_PER_GPU",
 }
+
+
+def check_value(name: str, value: Any, source: str) -> Any:
+    """The value of a key, which has the right type already.
+
+    Raises:
+        UserError: the key does not take it; names what it takes.
+    """
+    choices = CHOICES.get(name.partition("[")[0])  # of the key, or of each item of its list
+    if choices is not None and value not in choices:
+        raise UserError(f"{source}: {name} is {value!r}, not one of {', '.join(choices)}")
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if name in RANGES and not low <= value <= high:
+        raise UserError(f"{source}: {name} is {value}; write a number {span_of(name)}")
+    return value
+
+
+def span_of(name: str) -> str:
+    """The range of a key of :data:`RANGES` in words."""
+    low, high = RANGES[name]
+    return f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+
+
+def check_together(cfg: CfgNode) -> None:
+    """Refuse values that are right by themselves and mean nothing together.
+
+    Raises:
+        UserError: names the two keys, and what to set.
+    """
+    supernet = cfg.SUPERNET
+    rates = {stage.lr or cfg.TRAIN.LR for stage in supernet.STAGES}
+    if supernet.PATHS > 1 and supernet.SAMPLING != "single_path":
+        raise UserError(
+            f"SUPERNET.PATHS is {supernet.PATHS}, which is for SUPERNET.SAMPLING single_path; "
+            f"of {supernet.SAMPLING} every architecture reads the whole batch: set PATHS 1"
+        )
+    if supernet.PATHS > 1 and supernet.DISTILLATION == "inplace":
+        raise UserError(
+            f"SUPERNET.PATHS is {supernet.PATHS} and SUPERNET.DISTILLATION inplace, which needs architectures that read the same "
+            "images: set DISTILLATION none, largest or teacher"
+        )
+    if supernet.PATHS > cfg.TRAIN.IMAGES_PER_GPU > 0:
+        raise UserError(
+            f"SUPERNET.PATHS is {supernet.PATHS} and TRAIN.IMAGES_PER_GPU {cfg.TRAIN.IMAGES_PER_GPU}: an architecture needs at "
+            "least one image; set PATHS lower"
+        )
+    if supernet.COVERAGE and supernet.SAMPLING in ("best_up", "worst_up"):
+        raise UserError(
+            f"SUPERNET.COVERAGE is for SUPERNET.SAMPLING single_path and sandwich; {supernet.SAMPLING} chooses by the loss: set "
+            "COVERAGE 0"
+        )
+    if supernet.ONE_CURVE and len(rates) > 1:
+        found = ", ".join(f"{rate:g}" for rate in sorted(rates))
+        raise UserError(
+            f"SUPERNET.ONE_CURVE has one initial learning rate, SUPERNET.STAGES have {found}: give all the same lr, or none"
+        )
+    if supernet.DISTILLATION == "largest" and (not supernet.STAGES or supernet.STAGES[0].open):
+        raise UserError(
+            "SUPERNET.DISTILLATION largest learns from the largest network as the first of SUPERNET.STAGES left it: begin with a "
+            "stage that opens nothing, open: []"
+        )

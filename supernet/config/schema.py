@@ -110,6 +110,7 @@ DEFAULTS: dict[str, Any] = {
         "IMAGES": {"TRAIN": "", "TEST": ""},  # image folders; '' = the dataset's usual place under ROOT
         "MPII_GT": "",  # MPII's gt_*.mat of the split to evaluate; '' = annot/gt_<split>.mat under ROOT
         "SEARCH_IMAGES": 500,  # training images set aside to compare architectures; never trained on
+        "FINAL_IMAGES": 0,  # others set aside, on which the search's finalists are scored again; never trained on
         "CALIBRATION_IMAGES": 256,  # training images for BatchNorm statistics
         "SPLIT_SEED": 0,  # which images these are
         "MAX_BROKEN": 10,  # distinct training images that cannot be read, over all processes; others stand in
@@ -118,9 +119,10 @@ DEFAULTS: dict[str, Any] = {
         "LR": 0.001,  # initial learning rate
         "LR_FACTOR": 0.1,  # factor on the rate at every LR_STEP
         "LR_STEP": [90, 110],  # epochs
-        "OPTIMIZER": "adam",  # adam, adamw or sgd
+        "OPTIMIZER": "adam",  # adam, adamw, sgd; lazy_adam, lazy_adamw: leave alone what a step of a supernet did not draw
         "MOMENTUM": 0.9,  # sgd
-        "WD": 0.0001,  # weight decay of adamw and sgd; adam has none, as in HRNet's programs
+        "WD": 0.0001,  # weight decay of adamw, lazy_adamw and sgd; adam has none, as in HRNet's programs
+        "WD_NORM": True,  # scales and shifts of normalisation, and biases, decay too
         "NESTEROV": False,  # sgd
         "DEPTHWISE_STRIPS": False,  # CPUs: weight gradients of wide depthwise kernels in strips of three columns; equal to 1e-5
         "END_EPOCH": 140,  # exclusive
@@ -170,13 +172,18 @@ DEFAULTS: dict[str, Any] = {
     "SUPERNET": {
         "STAGES": [],  # progressive shrinking; [] = one stage, all open, for TRAIN.END_EPOCH epochs
         "SAMPLING": "sandwich",  # sandwich (largest, smallest, RANDOM more), single_path (one random), best_up, worst_up
+        "PATHS": 1,  # single_path: random architectures of a step, each on its part of the batch
+        "COVERAGE": 0.0,  # probability of drawing a random architecture with uniform MACs, not with uniform choices
         "RANDOM": 2,  # random architectures a step, besides largest and smallest
         "CANDIDATES": 3,  # best_up, worst_up: a sandwich whose others are each the best or worst of so many of like MACs
         "RANK_ARCHITECTURES": "same",  # of several processes in one step: the same, or each draws different ones
         "SCHEDULE": "cosine",  # of a stage's learning rate: half a cosine, or multi_step as TRAIN.LR_STEP of END_EPOCH says
+        "ONE_CURVE": False,  # one curve over all stages, in place of one for each
+        "FINAL_LR": 0.01,  # cosine: learning rate at its end, part of the initial one
         "WARMUP": 0.05,  # part of a stage over which its learning rate rises linearly
-        "DISTILLATION": "inplace",  # the smaller learn from: inplace = the largest, teacher = TEACHER, none
+        "DISTILLATION": "inplace",  # inplace = from the step's largest; largest = from that of the first stage; teacher; none
         "DISTILLATION_WEIGHT": 1.0,  # factor on that loss
+        "DISTILLATION_RAMP": 0.0,  # part of all steps over which that factor grows from 0, once there is a teacher
         "TEACHER": "",  # checkpoint file
         "KERNEL_TRANSFORMS": False,  # learn 7 -> 5 -> 3; False = centre crop
         "SORT_CHANNELS": False,  # before widths open, bring the important channels to the front
@@ -191,6 +198,7 @@ DEFAULTS: dict[str, Any] = {
         "MUTATION_PROBABILITY": 0.0,  # of each choice of an architecture; 0 = one choice on average
         "PARENT_RATIO": 0.25,  # part of a generation that survives (evolution)
         "SCORE": "",  # architectures are compared by: loss (lower is better, no augmentation) or a metric; '' = TEST.SCORE's
+        "FINALISTS": 20,  # of each budget, scored again on DATASET.FINAL_IMAGES before one is selected; 0 = none
         "RANDOM_BASELINE": 0,  # evaluations of a random search beside it; 0 = none
         "SEED": 0,  # of the candidates that are drawn
         "BUDGETS": {},  # name -> MACs, or {cost: largest value, …}; the best architecture within each is retrained

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WEIGHTS, CHECKPOINT, ARCHITECTURE, LOG = "weights.pt", "checkpoint.pt", "arch.json", "log.csv"
+TEACHER = "teacher.pt"  # beside a supernet's checkpoints: its largest network, from which the others learn
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class RunFolder:
     def evaluated(self, which: str) -> Path:
         """Table of the evaluated architectures: ``found`` by the search, or ``random``."""
         return self.search / f"{which}.csv"
+
+    @property
+    def finalists(self) -> Path:
+        """The best within each budget, scored again on other images."""
+        return self.search / "finalists.csv"
 
     @property
     def predictor(self) -> Path:

@@ -84,14 +84,17 @@ def check_budgets(run: Run) -> None:
         )
 
 
-def select_subnets(run: Run, front: pd.DataFrame, column: str = "") -> list[Selection]:
-    """The best architecture of the front within each budget; one that serves two budgets goes by the first one's name.
+def select_subnets(
+    run: Run, front: pd.DataFrame, finalists: pd.DataFrame | None = None, column: str = ""
+) -> list[Selection]:
+    """The best architecture within each budget; one that serves two budgets goes by the first one's name.
 
     A budget without a subnet of its own is said.
 
     Args:
         run: the run.
-        front: evaluated architectures, those that may be selected.
+        front: what is best of all that was evaluated.
+        finalists: what is selected from; None is the front.
         column: their score; '' is that of the search.
 
     Raises:
@@ -101,14 +104,15 @@ def select_subnets(run: Run, front: pd.DataFrame, column: str = "") -> list[Sele
     for cost in budget_costs(run.cfg):
         if cost not in front:
             raise UserError(f"{run.paths.front}: no column {cost!r}, which a budget limits; run search.py again")
-    costs = {cost: front[cost].to_numpy(dtype=float) for cost in budget_costs(run.cfg)}
-    scores = run.data.search_score.sign * front[column or run.data.search_score.name].to_numpy(dtype=float)
+    offered = front if finalists is None else finalists
+    costs = {cost: offered[cost].to_numpy(dtype=float) for cost in budget_costs(run.cfg)}
+    scores = run.data.search_score.sign * offered[column or run.data.search_score.name].to_numpy(dtype=float)
     rows = select_within_budgets(costs, scores, {budget.name: budget.limits for budget in budgets})
     served: dict[str, str] = {}
     found = []
     for budget in budgets:
         row = rows[budget.name]
-        arch = "" if row is None else str(front.arch[row])
+        arch = "" if row is None else str(offered.arch[row])
         if row is None:
             reason = _nearest(budget, front)
         elif arch in served:

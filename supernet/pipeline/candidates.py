@@ -48,6 +48,11 @@ def losses_of(run: Run, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
     return _evaluate("losses", run, supernet, source)
 
 
+def finals_of(run: Run, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
+    """The numbers of SEARCH.SCORE on the final images; arguments as :func:`evaluate_of`."""
+    return _evaluate("finals", run, supernet, source)
+
+
 def _evaluate(kind: str, run: Run, supernet: Supernet[Any], source: Path) -> Evaluate[Any]:
     if run.cfg.SEARCH.BACKEND == "local":
         return one_by_one(VALUES[kind](run, supernet))
@@ -168,8 +173,14 @@ def _losses(run: Run, supernet: Supernet[Any]) -> Value:
     return _value(run, supernet, Loss(run, run.search, run.cfg.SEARCH.HALVING.IMAGES))
 
 
+def _finals(run: Run, supernet: Supernet[Any]) -> Value:
+    if run.data.final is None:
+        raise UserError("DATASET.FINAL_IMAGES is 0: set how many training images the search's finalists are scored on")
+    return _value(run, supernet, measure_on(run, run.data.final))
+
+
 def _value(run: Run, supernet: Supernet[Any], measure: Measure) -> Value:
     return lambda arch: measure(subnet(run, supernet, arch), arch)
 
 
-VALUES: dict[str, Callable[[Run, Supernet[Any]], Value]] = {"scores": scores_of, "losses": _losses}
+VALUES: dict[str, Callable[[Run, Supernet[Any]], Value]] = {"scores": scores_of, "losses": _losses, "finals": _finals}

@@ -130,11 +130,14 @@ def examine(run: Run, *, pixels: bool) -> Findings:
         pixels: Decode every image; otherwise the heads of a sample are looked at.
     """
     found = Findings()
-    searching = run.cfg.DATASET.SEARCH_IMAGES > 0
-    for part in ("train", *(("search",) if searching else ()), "test"):
+    data = run.cfg.DATASET
+    aside = [part for part, images in (("search", data.SEARCH_IMAGES), ("final", data.FINAL_IMAGES)) if images > 0]
+    for part in ("train", *aside, "test"):
         try:
-            dataset = getattr(run, part)
-            if part in EVALUATED and not (part == "test" and run.data.withheld):
+            dataset = getattr(run.data, part)
+            if dataset is None:
+                continue
+            if part != "train" and not (part == "test" and run.data.withheld):
                 run.evaluator(dataset)
         except UserError as error:
             found.errors.append(str(error))

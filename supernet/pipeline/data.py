@@ -115,6 +115,11 @@ class Data:
             return Score(LOSS, lower=True)
         return self._named("SEARCH.SCORE", self.score, LOSS)
 
+    def check_scores(self) -> None:
+        """Refuse a score that the settings name and the dataset does not have; see :attr:`search_score`."""
+        if self.cfg.TEST.SCORE or self.cfg.SEARCH.SCORE:
+            _ = self.score, self.search_score
+
     def _named(self, key: str, otherwise: Score, *others: str) -> Score:
         node, _, leaf = key.partition(".")
         name = self.cfg[node][leaf]
@@ -227,12 +232,21 @@ class Data:
             raise UserError(
                 f"DATASET.SEARCH_IMAGES is {searching}, the training split has {images} images; set it lower"
             )
-        return whole.split({"search": searching, "train": images - searching}, self.cfg.DATASET.SPLIT_SEED)
+        final = self.cfg.DATASET.FINAL_IMAGES
+        parts = {"search": searching, "final": final, "train": images - searching - final}
+        if not final or parts["train"] < 1:  # the search's images are the same without them
+            parts = {"search": searching, "train": images - searching}
+        return whole.split(parts, self.cfg.DATASET.SPLIT_SEED)
 
     @property
     def train(self) -> KeypointDataset[Any]:
-        """What is trained on: the annotated part of the training split without the search split."""
+        """What is trained on: the annotated part of the training split without what is set aside."""
         return self._parts["train"]
+
+    @property
+    def final(self) -> KeypointDataset[Any] | None:
+        """Others, on which the search's finalists are scored again; None without DATASET.FINAL_IMAGES, or room for them."""
+        return self._parts.get("final")
 
     @property
     def search(self) -> KeypointDataset[Any]:

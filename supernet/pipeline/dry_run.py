@@ -32,13 +32,14 @@ from ..training.trainer import Trainer
 from . import inputs
 from .budgets import budgets_of
 from .extraction import calibrated
+from .finalists import STAGE as FINALS
 from .keys import provenance
 from .progress import say
 from .provenance import Made
 from .run import Run
 from .steps import NetworkTraining, SupernetTraining
 from .subnets import STAGES
-from .training import new_supernet, phases_of, place, schedule_of, trainer_of
+from .training import new_supernet, phases_of, place, schedule_of, supernet_trainer, trainer_of
 
 SAMPLE = 8  # images that are evaluated, and drawn for a training's steps
 STEPS = 3  # timed of each stage, after a first one that is not
@@ -62,12 +63,13 @@ def show_run(run: Run, *, search: bool) -> None:
     """Print the plan of the supernet's training, and with ``search`` of all that search.py does after it."""
     say(f"{run.folder} {NOTHING}\n{_space(run)}")
     with _sampled(run) as sample:
-        sizes = _sizes(run, sample, ("train", "search", "calibration", "test") if search else ("train",))
+        sizes = _sizes(run, sample, ("train", "search", "final", "calibration", "test") if search else ("train",))
         items = _supernet(run, sample, sizes)
         if search:
             calibration, judging = _judging(sample)
             one = sizes["calibration"] * calibration + sizes["search"] * judging
-            items += [_search(run, one), *_selected(run, sample, sizes, judging)]
+            final = sizes["calibration"] * calibration + sizes["final"] * judging if sizes["final"] else 0.0
+            items += [_search(run, one), *_finalists(run, final), *_selected(run, sample, sizes, judging)]
     _say_all(items)
 
 
@@ -121,6 +123,7 @@ def _sampled(run: Run) -> Iterator[Run]:
         cfg.DATASET.ROOT = str(Path(folder, "crowd").resolve())
         cfg.DATASET.SYNTHETIC.TRAIN, cfg.DATASET.SYNTHETIC.VAL = 2 * SAMPLE, 1
         cfg.DATASET.SEARCH_IMAGES = cfg.DATASET.CALIBRATION_IMAGES = SAMPLE
+        cfg.DATASET.FINAL_IMAGES = 0
         cfg.freeze()
         yield Run(cfg, run.source)
 
@@ -129,14 +132,21 @@ def _sizes(run: Run, sample: Run, splits: Sequence[str]) -> dict[str, int]:
     """How many images, or people for a top-down network, each split has; said aloud. Of a synthetic dataset, about."""
     data = run.cfg.DATASET
     if sample is run:
-        sizes = {split: len(getattr(run, split)) for split in splits}
+        sizes = {split: len(getattr(run.data, split) or ()) for split in splits}
     else:
-        train, people = data.SYNTHETIC.TRAIN - data.SEARCH_IMAGES, len(sample.train) / SAMPLE
-        images = {"train": train, "search": data.SEARCH_IMAGES, "test": data.SYNTHETIC.VAL}
+        final = data.FINAL_IMAGES if data.SYNTHETIC.TRAIN > data.SEARCH_IMAGES + data.FINAL_IMAGES else 0
+        train, people = data.SYNTHETIC.TRAIN - data.SEARCH_IMAGES - final, len(sample.train) / SAMPLE
+        images = {"train": train, "search": data.SEARCH_IMAGES, "final": final, "test": data.SYNTHETIC.VAL}
         sizes = {split: round(number * people) for split, number in images.items()}
         sizes["calibration"] = min(data.CALIBRATION_IMAGES, train)
-    names = {"train": "to train on", "search": "to search on", "calibration": "to calibrate on", "test": "to report on"}
-    say(f"{run.task.unit}: " + ", ".join(f"{sizes[split]:,} {names[split]}" for split in splits))
+    names = {
+        "train": "to train on",
+        "search": "to search on",
+        "final": "for finalists",
+        "calibration": "to calibrate on",
+        "test": "to report on",
+    }
+    say(f"{run.task.unit}: " + ", ".join(f"{sizes[split]:,} {names[split]}" for split in splits if sizes[split]))
     return sizes
 
 
@@ -168,11 +178,11 @@ def _supernet(run: Run, sample: Run, sizes: Mapping[str, int]) -> list[_Item]:
     title = f"supernet, {sum(steps):,} steps of {batch} in {len(steps)} stages"
     if done == sum(steps):
         return [_Item(title, state, 0.0)]
-    network = place(new_supernet(sample), sample)
-    distillation = "none" if step.distillation == "teacher" else step.distillation
-    trainer = trainer_of(sample, network, network, step.optimisation, distillation=distillation)
+    network = new_supernet(sample)
+    place(network, sample)
+    trainer = supernet_trainer(sample, network, step, schedule, None)
     items = [_Item(title, state, 0.0)]
-    for stage, phase, length in zip(schedule, phases_of(sample, step, schedule, None), steps, strict=True):
+    for stage, phase, length in zip(schedule, phases_of(sample, step, schedule), steps, strict=True):
         now, done = min(done, length), max(0, done - length)
         words = f"{now:,} of {length:,} steps done" if now else f"{length:,} steps"
         seconds = (length - now) * _step_seconds(sample, trainer, phase) if now < length else 0.0
@@ -242,6 +252,19 @@ def _search(run: Run, one: float) -> _Item:
             done, state = 0, "was made with other settings"
     title = f"search, {cfg.EVALUATIONS:,} architectures by {cfg.ALGORITHM} and {cfg.RANDOM_BASELINE:,} at random"
     return _Item(title, state, (wanted - done) * one)
+
+
+def _finalists(run: Run, one: float) -> list[_Item]:
+    """The finalists that are scored again; ``one`` is how many seconds an architecture takes, 0 where there are no images."""
+    cfg = run.cfg.SEARCH
+    most = min(cfg.EVALUATIONS, cfg.FINALISTS * len(cfg.BUDGETS))
+    if not one or not most:
+        return []
+    done = 0
+    if run.paths.journal.exists():
+        done = min(most, sum(record.stage == FINALS for record in read_journal(run.paths.journal)[1]))
+    title = f"finalists, at most {most:,} architectures scored again"
+    return [_Item(title, f"{done:,} done" if done else "to do", (most - done) * one)]
 
 
 def _selected(run: Run, sample: Run, sizes: Mapping[str, int], judging: float) -> list[_Item]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..io.files import sha256
-from . import keys, steps
+from . import keys, parts, steps
 from .run import Run
 
 
@@ -107,15 +107,20 @@ def standalone_training(run: Run, arch: Any, seed: int) -> steps.NetworkTraining
     )
 
 
-def calibration(run: Run) -> steps.Calibration:
+def calibration(run: Run) -> parts.Calibration:
     """Which images BatchNorm statistics come from."""
-    return keys.read(steps.Calibration, run.cfg, data=run.training_data)
+    return keys.read(parts.Calibration, run.cfg, data=run.training_data)
 
 
 def search(run: Run, supernet: Path) -> steps.Search:
     """The search in the supernet of a file."""
     return keys.read(
-        steps.Search, run.cfg, supernet=digest(supernet), calibration=calibration(run), inference=run.inference
+        steps.Search,
+        run.cfg,
+        supernet=digest(supernet),
+        calibration=calibration(run),
+        inference=run.inference,
+        samples=run.samples if run.data.search_score.lower else None,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..io import checkpoint
-from ..io.run_folder import CHECKPOINT, WEIGHTS, RunFolder
+from ..io.run_folder import CHECKPOINT, TEACHER, WEIGHTS, RunFolder
 from ..search.journal import differences, read_journal
 from .keys import provenance
 from .progress import say
@@ -95,7 +95,7 @@ def finished(folder: Path, wanted: Mapping[str, Any], processes: int = 1) -> boo
 
 def tidy(folder: Path) -> None:
     """Remove what a training that has ended needs no longer."""
-    for leftover in (folder / CHECKPOINT, checkpoint.previous(folder / CHECKPOINT)):
+    for leftover in (folder / CHECKPOINT, checkpoint.previous(folder / CHECKPOINT), folder / TEACHER):
         leftover.unlink(missing_ok=True)
 
 

@@ -61,6 +61,7 @@ def _about(run: Run, found: int, baseline: int) -> dict[str, Any]:
             "seed": cfg.SEED,
             "training images": len(run.train),
             "search images": len(run.search),
+            **({} if run.data.final is None else {"final images": len(run.data.final)}),
             "images reported on": len(run.test),
             "architectures compared by": run.data.search_score.heading,
             "architectures evaluated": f"{found} ({cfg.SEARCH.ALGORITHM}), {baseline} (random)",

@@ -25,7 +25,7 @@ from ..io.run_folder import RunFolder
 from ..pose.keypoints import Skeleton
 from ..pose.protocols import Evaluator, KeypointDataset
 from ..pose.task import Task
-from . import keys, steps
+from . import keys, parts
 from .costs import latency_of
 from .data import Data
 from .models import MODEL, architecture_of_model, family_name
@@ -54,8 +54,7 @@ class Run:
                 raise UserError(
                     f"DATASET.{key} true would train something else here, where it does not exist: set it to false"
                 )
-        if self.cfg.TEST.SCORE or self.cfg.SEARCH.SCORE:
-            _ = self.score, self.data.search_score  # refused now, not after the training
+        self.data.check_scores()  # refused now, not after the training
         cudnn, wanted = torch.backends.cudnn, self.cfg.CUDNN
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic = wanted.ENABLED, wanted.BENCHMARK, wanted.DETERMINISTIC
 
@@ -200,39 +199,39 @@ class Run:
         machine = Machine(self.device, self.cfg.CHANNELS_LAST, self.cfg.WORKERS)
         shared = self.skeleton, machine, self.cfg.SEED
         match self.samples, self.inference:
-            case steps.TopDownSamples() as samples, steps.TopDownInference() as inference:
+            case parts.TopDownSamples() as samples, parts.TopDownInference() as inference:
                 stride_of, suppress = partial(heatmap_stride, self.build), not self.data.kind.one_result_each
                 return top_down_task(samples, inference, *shared, stride_of, suppress)
-            case steps.BottomUpSamples() as samples, steps.BottomUpInference() as inference:
+            case parts.BottomUpSamples() as samples, parts.BottomUpInference() as inference:
                 return bottom_up_task(samples, inference, *shared)
         raise AssertionError("samples and inference are of one approach")
 
     # ----------------------------------------------------------------------------------------------- inputs of the steps
 
     @cached_property
-    def samples(self) -> steps.Samples:
+    def samples(self) -> parts.Samples:
         """What training samples and their loss follow from."""
         if self.data.approach == "top-down":
             halves = self._own_skeleton is not None and self.cfg.DATASET.PROB_HALF_BODY > 0
             upper = self.skeleton.upper_body if halves else None
-            return keys.read(steps.TopDownSamples, self.cfg, upper_body=upper)
+            return keys.read(parts.TopDownSamples, self.cfg, upper_body=upper)
         data = self.cfg.DATASET
         strides = tuple(data.INPUT_SIZE // size for size in data.OUTPUT_SIZE[: len(self.cfg.LOSS.WITH_HEATMAPS_LOSS)])
-        return keys.read(steps.BottomUpSamples, self.cfg, strides=strides)
+        return keys.read(parts.BottomUpSamples, self.cfg, strides=strides)
 
     @cached_property
-    def inference(self) -> steps.Inference:
+    def inference(self) -> parts.Inference:
         """What results follow from, besides the network."""
         sigmas = None if self._own_skeleton is None else self.skeleton.sigmas
         if self.data.approach == "top-down":
-            return keys.read(steps.TopDownInference, self.cfg, sigmas=sigmas)
-        return keys.read(steps.BottomUpInference, self.cfg, sigmas=sigmas)
+            return keys.read(parts.TopDownInference, self.cfg, sigmas=sigmas)
+        return keys.read(parts.BottomUpInference, self.cfg, sigmas=sigmas)
 
     @cached_property
-    def training_data(self) -> steps.TrainingData:
+    def training_data(self) -> parts.TrainingData:
         """Which images are trained on."""
         return keys.read(
-            steps.TrainingData,
+            parts.TrainingData,
             self.cfg,
             dataset=self._dataset("TRAIN"),
             annotations=None if self._synthetic else sha256(self.data.files("TRAIN")[0]),
@@ -241,7 +240,7 @@ class Run:
         )
 
     @cached_property
-    def test_data(self) -> steps.TestData:
+    def test_data(self) -> parts.TestData:
         """Which images are reported on, and the boxes on them."""
         values: dict[str, Any] = {}
         if self.data.detected:
@@ -249,7 +248,7 @@ class Run:
         if self.cfg.DATASET.MPII_GT:
             values["mpii_gt"] = sha256(Path(self.cfg.DATA_DIR) / self.cfg.DATASET.MPII_GT)
         return keys.read(
-            steps.TestData,
+            parts.TestData,
             self.cfg,
             dataset=self._dataset("TEST"),
             annotations=None if self._synthetic else sha256(self.data.files("TEST")[0]),
@@ -270,8 +269,8 @@ class Run:
         return {"joints": self.skeleton.joints, "flip_index": self.skeleton.flip_index}
 
     @property
-    def _synthetic(self) -> steps.SyntheticData | None:
-        return keys.read(steps.SyntheticData, self.cfg) if self.cfg.DATASET.SYNTHETIC.TRAIN else None
+    def _synthetic(self) -> parts.SyntheticData | None:
+        return keys.read(parts.SyntheticData, self.cfg) if self.cfg.DATASET.SYNTHETIC.TRAIN else None
 
     # -------------------------------------------------------------------------------------------------------- files
 

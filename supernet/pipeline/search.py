@@ -24,7 +24,6 @@ from ..sharing.supernet import Supernet
 from . import inputs
 from .budgets import budget_costs
 from .candidates import evaluate_of, losses_of
-from .cluster import leave
 from .costs import costs_of, limits_of
 from .keys import provenance
 from .progress import Progress, say
@@ -37,13 +36,7 @@ def search(run: Run, supernet: Supernet[Any], source: Path) -> tuple[list[Record
     With SEARCH.HALVING they are the survivors of as many more whose loss alone was measured; the baseline is never halved.
     """
     cfg = run.cfg.SEARCH
-    journal = Journal(
-        run.paths.journal,
-        space=run.space.fingerprint,
-        seed=cfg.SEED,
-        settings=provenance(inputs.search(run, source)),
-        to_json=run.family.to_json,
-    )
+    journal = journal_of(run, source)
     evaluate, halving, score = evaluate_of(run, supernet, source), None, run.data.search_score
     if cfg.HALVING.IMAGES:
         stage = f"loss on {cfg.HALVING.IMAGES} images"
@@ -71,10 +64,20 @@ def search(run: Run, supernet: Supernet[Any], source: Path) -> tuple[list[Record
     baseline: list[Record] = []
     if cfg.RANDOM_BASELINE:
         baseline = search_with("random", cfg.RANDOM_BASELINE, "search (random baseline)", None)
-    leave()
     write_csv(run.paths.evaluated("found"), score_table(run, found))
     write_csv(run.paths.evaluated("random"), score_table(run, baseline))
     return found, baseline
+
+
+def journal_of(run: Run, source: Path) -> Journal[Any]:
+    """The journal of the run's search in the supernet of a file."""
+    return Journal(
+        run.paths.journal,
+        space=run.space.fingerprint,
+        seed=run.cfg.SEARCH.SEED,
+        settings=provenance(inputs.search(run, source)),
+        to_json=run.family.to_json,
+    )
 
 
 def _searcher(run: Run, algorithm: str) -> Searcher[Any]:

@@ -23,7 +23,7 @@ from ..pose.top_down.samples import PersonAugmentation
 from ..pose.top_down.targets import PersonTargetSettings
 from ..pose.top_down.task import TopDownTask, one_person
 from ..sharing.meta import meta_network
-from .steps import BottomUpInference, BottomUpSamples, TopDownInference, TopDownSamples
+from .parts import BottomUpInference, BottomUpSamples, TopDownInference, TopDownSamples
 
 
 @dataclass(frozen=True)

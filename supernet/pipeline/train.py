@@ -14,7 +14,7 @@ from search_spaces.layers.convolutions import start_as_identity
 
 from ..errors import UserError
 from ..io import checkpoint
-from ..io.run_folder import WEIGHTS
+from ..io.run_folder import TEACHER, WEIGHTS
 from ..sharing.channel_sorting import sort_channels
 from ..sharing.supernet import Supernet
 from ..training.sampling import Sampler
@@ -25,13 +25,14 @@ from . import inputs
 from .description import described
 from .fit import Keeping, fit
 from .keys import provenance
+from .own_teacher import OwnTeacher
 from .pretrained import load_pretrained
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import say
 from .provenance import finished
 from .run import Run
 from .steps import NetworkTraining, SupernetTraining
-from .training import new_supernet, phases_of, place, schedule_of, steps_of, trainer_of
+from .training import new_supernet, phases_of, place, schedule_of, steps_of, supernet_trainer, trainer_of
 
 Step = SupernetTraining | NetworkTraining
 
@@ -60,23 +61,20 @@ def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
         if run.cfg.MODEL.PRETRAINED:
             _load_pretrained(run, supernet.network, run.space.largest, run.cfg.MODEL.PRETRAINED)
         place(supernet, run)
-        teacher = _teacher(run) if step.distillation == "teacher" else None
-        trainer = trainer_of(
-            run,
-            supernet,
-            supernet,
-            step.optimisation,
-            distillation=step.distillation,
-            distillation_weight=step.distillation_weight,
-            teacher=teacher,
-        )
+        own = OwnTeacher(run, folder / TEACHER, processes) if step.distillation == "largest" else None
+        teacher = _teacher(run) if step.distillation == "teacher" else own
+        trainer = supernet_trainer(run, supernet, step, schedule, teacher)
 
         def sort() -> None:
             shape = (1, 3, *run.space.largest.input_hw)
             sort_channels(supernet.network, shape)
             trainer.reset_optimizer()
 
-        phases = phases_of(run, step, schedule, sort if step.sort_channels else None)
+        def keep() -> None:
+            if own is not None:
+                own.keep(trainer.weights())
+
+        phases = phases_of(run, step, schedule, sort if step.sort_channels else None, keep)
         extra = {"space": run.space.fingerprint, "network": described(run, run.space.largest)}
         _fit(run, folder, "supernet", trainer, phases, step, extra, processes)
     return folder / WEIGHTS

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from ..cost.cost_model import CostModel
-from ..errors import UserError
 from ..sharing.supernet import Supernet
-from ..training.sampling import Sampler
-from ..training.schedule import Phase, cosine, multi_step
+from ..training.lazy_adam import LazyAdam
+from ..training.sampling import Sampler, Sampling
+from ..training.schedule import Phase, cosine, multi_step, over_phases
 from ..training.stages import Stage, stages
 from ..training.trainer import Trainer
+from ..training.weight_decay import decay_groups
 from .run import Run
-from .steps import Optimisation, SupernetTraining
+from .steps import FINAL_LR, Optimisation, SupernetTraining
 
 WIDTHS = ("width", "expansion")
 
@@ -43,6 +44,9 @@ def trainer_of(
     *,
     distillation: Any = "none",
     distillation_weight: float | None = None,
+    distillation_ramp: int = 0,
+    distillation_start: int = 0,
+    share_batch: bool = False,
     teacher: nn.Module | None = None,
 ) -> Trainer[Any]:
     """The trainer of these settings.
@@ -54,6 +58,9 @@ def trainer_of(
         settings: of the optimiser.
         distillation: ``inplace``, ``teacher`` or ``none``.
         distillation_weight: factor on that loss.
+        distillation_ramp: steps over which it grows from 0.
+        distillation_start: the first step with a teacher.
+        share_batch: every architecture of a step reads its own part of the batch.
         teacher: in evaluation mode.
     """
     half = settings.half_precision
@@ -65,6 +72,9 @@ def trainer_of(
         run.task.prepare,
         distillation=distillation,
         distillation_weight=1.0 if distillation_weight is None else distillation_weight,
+        distillation_ramp=distillation_ramp,
+        distillation_start=distillation_start,
+        share_batch=share_batch,
         teacher=teacher,
         clip=settings.clip,
         ema=settings.ema,
@@ -76,13 +86,40 @@ def trainer_of(
     )
 
 
+def supernet_trainer(
+    run: Run,
+    supernet: Supernet[Any],
+    settings: SupernetTraining,
+    schedule: Sequence[Stage[Any]],
+    teacher: nn.Module | None,
+) -> Trainer[Any]:
+    """The trainer of a supernet; without the teacher that the settings want, one that learns from none."""
+    lengths = lengths_of(run, settings, schedule)
+    taught: Any = "teacher" if settings.distillation in ("teacher", "largest") else settings.distillation
+    opening = next((index for index, stage in enumerate(schedule) if stage.space.size > 1), 0)
+    return trainer_of(
+        run,
+        supernet,
+        supernet,
+        settings.optimisation,
+        distillation="none" if taught == "teacher" and teacher is None else taught,
+        distillation_weight=settings.distillation_weight,
+        distillation_ramp=round((settings.distillation_ramp or 0.0) * sum(lengths)),
+        distillation_start=sum(lengths[:opening]) if settings.distillation == "largest" else 0,
+        share_batch=settings.paths is not None,
+        teacher=teacher,
+    )
+
+
 def optimizer(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
-    """``adam``, ``adamw`` or ``sgd`` on all parameters; the loop sets the learning rate.
+    """The optimiser of TRAIN.OPTIMIZER on all parameters; the loop sets the learning rate.
 
     ``adam`` takes no weight decay, as in the programs of HRNet and HigherHRNet, whose files name one all the same.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decay = settings.weight_decay or 0.0
+    parameters: Any = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if settings.decays_norms is False:
+        parameters = decay_groups(model, decay)
     match settings.optimizer:
         case "adam":
             return torch.optim.Adam(parameters, fused=True)
@@ -96,7 +133,9 @@ def optimizer(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer
                 nesterov=bool(settings.nesterov),
                 fused=True,
             )
-    raise UserError(f"TRAIN.OPTIMIZER {settings.optimizer!r} is not known; there are adam, adamw and sgd")
+        case "lazy_adam" | "lazy_adamw":
+            return LazyAdam(parameters, weight_decay=decay)
+    raise AssertionError("the configuration knows all optimisers")
 
 
 def schedule_of(run: Run) -> list[Stage[Any]]:
@@ -106,31 +145,56 @@ def schedule_of(run: Run) -> list[Stage[Any]]:
     return stages(run.space, cfg.SUPERNET.STAGES or [everything])
 
 
+def lengths_of(run: Run, settings: SupernetTraining, schedule: Sequence[Stage[Any]]) -> list[int]:
+    """Steps of each stage."""
+    return [stage.steps or steps_of(run, stage.epochs, settings.optimisation.batch) for stage in schedule]
+
+
 def phases_of(
-    run: Run, settings: SupernetTraining, schedule: Sequence[Stage[Any]], sort: Callable[[], None] | None
+    run: Run,
+    settings: SupernetTraining,
+    schedule: Sequence[Stage[Any]],
+    sort: Callable[[], None] | None = None,
+    keep: Callable[[], None] | None = None,
 ) -> list[Phase[Any]]:
-    """The stages as phases; ``sort`` runs before the first that opens widths."""
-    phases = []
-    for stage in schedule:
-        sampler = _sampler(run, settings, stage.space)
-        opens_widths = any(gene.kind.endswith(WIDTHS) for gene in stage.space.genes)
-        before, sort = (sort, None) if opens_widths else (None, sort)
-        length = stage.steps or steps_of(run, stage.epochs, settings.optimisation.batch)
-        phases.append(Phase(stage.name, sampler, length, curve(settings, stage.lr or settings.lr), before))
+    """The stages as phases; ``keep`` runs before the first that opens anything, ``sort`` before the first that opens widths."""
+    lengths, phases = lengths_of(run, settings, schedule), []
+    curves = [curve(settings, stage.lr or settings.lr) for stage in schedule]
+    if settings.one_curve:
+        curves = over_phases(curves[0], lengths)
+    for stage, length, lr in zip(schedule, lengths, curves, strict=True):
+        before = []
+        if keep is not None and stage.space.size > 1:
+            before, keep = [keep], None
+        if sort is not None and any(gene.kind.endswith(WIDTHS) for gene in stage.space.genes):
+            before, sort = [*before, sort], None
+        phases.append(Phase(stage.name, _sampler(run, settings, stage.space), length, lr, _one_after_another(before)))
     return phases
 
 
+def _one_after_another(functions: Sequence[Callable[[], None]]) -> Callable[[], None] | None:
+    def together() -> None:
+        for function in functions:
+            function()
+
+    return together if functions else None
+
+
 def _sampler(run: Run, settings: SupernetTraining, space: Any) -> Sampler[Any]:
-    chooses = settings.candidates is not None and space.size > 1
-    cost = CostModel(run.build, space).macs if chooses else None
-    node = run.cfg.SUPERNET
-    return Sampler(space, node.SAMPLING, node.RANDOM, candidates=node.CANDIDATES, cost=cost)
+    coverage = settings.coverage or 0.0
+    priced = (settings.candidates is not None or coverage > 0) and space.size > 1
+    cost = CostModel(run.build, space).macs if priced else None
+    sampling, random = settings.sampling, settings.random or 0
+    if settings.paths is not None:
+        sampling, random = "multi_path", settings.paths
+    chosen = settings.candidates or run.cfg.SUPERNET.CANDIDATES
+    return Sampler(space, cast(Sampling, sampling), random, candidates=chosen, cost=cost, coverage=coverage)
 
 
 def curve(settings: SupernetTraining, lr: float) -> Callable[[float], float]:
     """The learning rate within a stage."""
     if settings.schedule == "cosine":
-        return cosine(lr, settings.warmup)
+        return cosine(lr, settings.warmup, FINAL_LR if settings.final_lr is None else settings.final_lr)
     milestones = [epoch / (settings.epochs or 1) for epoch in settings.lr_steps or ()]
     return multi_step(lr, milestones, settings.lr_factor or 1.0, settings.warmup)
 

@@ -23,9 +23,19 @@ from .diagram import LABEL, Network, draw_diagrams, legend
 from .gain import COLUMNS as GAIN_COLUMNS
 from .gain import gains, shown_gains
 from .interactive import agreement_figure, curve_figure, score_tabs
-from .markdown import cell, environment, shown_comparison
+from .markdown import FINALISTS, cell, environment, shown_comparison
 from .series import Describe, published_series, searched_series, select_subnets, subnet_series
-from .tables import as_fractions, published_networks, read_comparison, read_evaluated, read_front, read_table, unmet_of
+from .tables import (
+    as_fractions,
+    published_networks,
+    read_comparison,
+    read_evaluated,
+    read_finalists,
+    read_front,
+    read_table,
+    shown_finalists,
+    unmet_of,
+)
 
 PACKAGES = ("pose-supernet", "numpy", "pandas", "opencv-python-headless", "pycocotools")
 HEADS = {name: cost.noun or cost.title for name, cost in COSTS.items()}
@@ -88,7 +98,8 @@ def write_html(
     front, comparison = read_front(folder, search.name, **unit), read_comparison(folder, percent=percent)
     found, random = (read_evaluated(folder, which, search.name, **unit) for which in ("found", "random"))
     fidelity, predictor = _fidelity(folder, percent, search), _predictor(folder, search)
-    selected = select_subnets(folder, front, comparison, describe)
+    finalists = read_finalists(folder, search)
+    selected = select_subnets(folder, [front, found], comparison, describe)
     references = None if published is None else published_networks(published, dataset, metric, approach)
     searched = searched_series(search.name, front, found, random, describe)
     behind, before = published_series(references), subnet_series(selected)
@@ -109,6 +120,8 @@ def write_html(
         "compared": search.heading,
         "subnets": as_table(shown_comparison(comparison, metric)) if len(comparison) else None,
         "unmet": unmet_of(folder),
+        "finalists": None if finalists is None else as_table(shown_finalists(finalists, search)),
+        "about_finalists": FINALISTS,
         "poses": [
             {"title": row.title, "note": row.note, "images": [base64.b64encode(jpeg).decode() for jpeg in row.jpegs]}
             for row in images

@@ -17,8 +17,12 @@ from ..cost.costs import COSTS, macs_label
 from ..io.files import write_atomically
 from ..io.run_folder import RunFolder
 from ..pose.metrics.score import Score
-from .tables import STAGES, read_comparison, read_front, unmet_of
+from .tables import STAGES, read_comparison, read_finalists, read_front, shown_finalists, unmet_of
 
+FINALISTS = (
+    "The search's best within each budget were scored again on other images that nothing was trained on. The best of many "
+    "scores is partly the luckiest, so the mean of both, weighted by images, selects."
+)
 MOST_ROWS = 30  # of the front; the rest is in front.csv
 
 
@@ -63,6 +67,9 @@ def write_report(
     if stages is not None and len(stages):
         parts += ["## Training of the supernet", markdown_table(stages)]
     parts += ["## Selected subnets", *_comparison(comparison, metric, unmet_of(folder))]
+    finalists = read_finalists(folder, search)
+    if finalists is not None:
+        parts += ["## Finalists", FINALISTS, markdown_table(shown_finalists(finalists, search))]
     parts += ["## The searched front", *_front(front, search)]
     if commands:
         parts += ["## Next", "```sh\n" + "\n".join(commands) + "\n```"]

@@ -17,7 +17,7 @@ from .html import as_table, render
 from .interactive import COLOURS, Series, score_tabs
 from .markdown import cell, shown_comparison
 from .series import Describe, points_of, select_subnets
-from .tables import read_comparison, read_front
+from .tables import read_comparison, read_evaluated, read_front
 
 MARGIN = (
     1.1  # the reference point's MACs, and loss, over the largest of any front, so that the last network counts, too
@@ -73,9 +73,9 @@ def write_runs(
         colour = COLOURS[index % len(COLOURS)]
         points = points_of(fronts[name], search.name, run.describe)
         series.append(Series(f"{name}: front", points, colour, line=True))
-        selected = select_subnets(run.folder, fronts[name], comparisons[name], run.describe).dropna(
-            subset=["ap_retrained"]
-        )
+        found = read_evaluated(run.folder, "found", search.name, **unit)
+        selected = select_subnets(run.folder, [fronts[name], found], comparisons[name], run.describe)
+        selected = selected.dropna(subset=["ap_retrained"])
         if len(selected):
             retrained = selected.assign(score=selected["ap_retrained"].astype(float))
             reported.append(Series(f"{name}: retrained", retrained, colour, "diamond", size=14, named=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,15 @@ def text_of(arch: Any, describe: Describe) -> str:
     return "\n".join(architecture_lines(describe(arch)))
 
 
-def select_subnets(folder: Path, front: pd.DataFrame, comparison: pd.DataFrame, describe: Describe) -> pd.DataFrame:
-    """The selected subnets with their costs in the front, and their architecture text."""
-    known = [name for name in COSTS if name in front and name not in comparison]
-    by_arch: dict[str, Any] = {canonical_key(json.loads(row["arch"])): row for _, row in front.iterrows()}
+def select_subnets(
+    folder: Path, evaluated: Sequence[pd.DataFrame | None], comparison: pd.DataFrame, describe: Describe
+) -> pd.DataFrame:
+    """The selected subnets with their costs in the tables of what was evaluated, and their architecture text."""
+    tables = [table for table in evaluated if table is not None and "arch" in table]
+    known = [name for name in COSTS if name in tables[0] and name not in comparison]
+    by_arch: dict[str, Any] = {
+        canonical_key(json.loads(row["arch"])): row for table in tables for _, row in table.iterrows()
+    }
     rows = []
     for _, row in comparison.iterrows():
         file = RunFolder(folder).subnet(str(row["name"])).architecture

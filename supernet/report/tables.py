@@ -14,6 +14,7 @@ import pandas as pd
 from ..errors import UserError
 from ..io.files import write_atomically
 from ..io.run_folder import RunFolder
+from ..pose.metrics.score import Score
 
 FRONT_COLUMNS = ("name", "macs", "params", "resolution", "arch")
 STAGES = {
@@ -24,6 +25,8 @@ STAGES = {
 }
 COMPARISON_COLUMNS = ("name", "macs", "params", "resolution", *STAGES)
 BUDGET_COLUMNS = ("name", "limit", "arch", "reason")
+#: Behind the name of the search's score: on the final images, and on both parts.
+FINAL, BOTH = "_final", "_both"
 PUBLISHED_COLUMNS = (
     "name",
     "family",
@@ -90,6 +93,36 @@ def unmet_of(folder: Path) -> list[str]:
     table = read_table(path, BUDGET_COLUMNS, "run search.py again")
     table = table[table["reason"].notna()]
     return [f"{row['name']} ({row['limit']}): {row['reason']}" for _, row in table.iterrows()]
+
+
+def read_finalists(folder: Path, search: Score) -> pd.DataFrame | None:
+    """The finalists of a run's search, cheapest first, with the budgets that selected them; None where there are none.
+
+    Raises:
+        UserError: when the file lacks a column.
+    """
+    path = RunFolder(folder).finalists
+    if not path.is_file():
+        return None
+    scores = [search.name, f"{search.name}{FINAL}", f"{search.name}{BOTH}"]
+    table = read_table(path, ("budgets", "macs", "params", *scores, "arch"), "run search.py again")
+    table = as_fractions(table, [] if search.lower else scores, search.percent).sort_values("macs", ignore_index=True)
+    budgets = RunFolder(folder).budgets
+    selected = read_table(budgets, BUDGET_COLUMNS, "run search.py again") if budgets.is_file() else None
+    names = (
+        {} if selected is None else {row["arch"]: row["name"] for _, row in selected[selected.reason.isna()].iterrows()}
+    )
+    return table.assign(selected=[names.get(arch, "") for arch in table["arch"]])
+
+
+def shown_finalists(table: pd.DataFrame, search: Score) -> pd.DataFrame:
+    """Finalists for a reader: costs, budgets, and the three scores in the unit that the score is shown in."""
+    unit = "lower is better" if search.lower else "%"
+    parts = {"": "search images", FINAL: "final images", BOTH: "both"}
+    names = {f"{search.name}{end}": f"{search.name}, {part} ({unit})" for end, part in parts.items()}
+    shown = table[["selected", "budgets", "macs", "params", *names]]
+    digits = 4 if search.lower else 1
+    return shown.assign(**{name: (search.shown * shown[name]).round(digits) for name in names}).rename(columns=names)
 
 
 def read_evaluated(

@@ -54,7 +54,8 @@ class Trainer(Generic[A]):
         distillation: ``inplace``: all architectures of a step are also trained on the first one's outputs (BigNAS, Yu et al.
             2020); ``teacher``: on those of ``teacher``; ``none``.
         distillation_weight: of the distillation beside the task's loss.
-        distillation_ramp: steps over which that weight grows from 0.
+        distillation_ramp: steps over which that weight grows from 0, counted from ``distillation_start``.
+        distillation_start: the first step that learns from ``teacher``.
         clip: largest norm of the gradient, 0 for none.
         ema: decay of the running average of the weights that is kept beside them, 0 for none.
         accumulate: batches of a step in this process.
@@ -76,6 +77,7 @@ class Trainer(Generic[A]):
         distillation: Distillation = "none",
         distillation_weight: float = 1.0,
         distillation_ramp: int = 0,
+        distillation_start: int = 0,
         teacher: nn.Module | None = None,
         clip: float = 0.0,
         ema: float = 0.0,
@@ -95,7 +97,7 @@ class Trainer(Generic[A]):
         self.network, self.model, self.criterion, self.optimizer = network, model, criterion, optimizer
         self.prepare = prepare
         self.distillation, self.weight, self.teacher = distillation, distillation_weight, teacher
-        self.ramp, self.share_batch = distillation_ramp, share_batch
+        self.ramp, self.start, self.share_batch = distillation_ramp, distillation_start, share_batch
         self.clip, self.ema, self.accumulate, self.sync_bn = clip, ema, accumulate, sync_bn
         self.device, self.depthwise_strips = next(model.parameters()).device.type, depthwise_strips
         self.precision, self.loss_scale = precision, loss_scale
@@ -171,16 +173,16 @@ class Trainer(Generic[A]):
             Names, and as a tensor: the loss of the first architecture, its parts, and the sum of all losses, which has no
             name.
         """
-        target = None
-        weight = self.weight * min(1.0, (step.number + 1) / self.ramp) if self.ramp else self.weight
+        target, teacher = None, self.teacher if self.distillation == "teacher" and step.number >= self.start else None
+        weight = self.weight * min(1.0, (step.number - self.start + 1) / self.ramp) if self.ramp else self.weight
         names: list[str] = []
         figures: list[Tensor] = []
         total = torch.zeros((), device=batch["inputs"].device)
         archs = list(dict.fromkeys((*step.architectures, *self._chosen(step, batch))))
         for arch, part, share in self._shares(archs, batch):
-            if self.distillation == "teacher" and self.teacher is not None and (target is None or self.share_batch):
+            if teacher is not None and (target is None or self.share_batch):
                 with torch.no_grad(), self._numbers():
-                    target = self.teacher(part["inputs"])
+                    target = teacher(part["inputs"])
             with self._statistics(), self._numbers(), self._kernels():
                 outputs = self.network(part["inputs"], arch)
             loss, parts = self.criterion(outputs, part)

@@ -74,6 +74,33 @@ from tests.config.test_loading import message
         ),
         ("SUPERNET: {STAGES: [{name: a}]}", "x.yaml: SUPERNET.STAGES[0] (a) needs either steps or epochs, above 0"),
         ("SUPERNET: {STAGES: [all]}", "x.yaml: SUPERNET.STAGES[0] takes a mapping of keys to values, not 'all'"),
+        ("SUPERNET: {COVERAGE: 1.5}", "x.yaml: SUPERNET.COVERAGE is 1.5; write a number from 0 to 1"),
+        ("SUPERNET: {PATHS: 0}", "x.yaml: SUPERNET.PATHS is 0; write a number at least 1"),
+        (
+            "TRAIN: {OPTIMIZER: lion}",
+            "x.yaml: TRAIN.OPTIMIZER is 'lion', not one of adam, adamw, sgd, lazy_adam, lazy_adamw",
+        ),
+        ("SUPERNET: {PATHS: 2}", "SUPERNET.PATHS is 2, which is for SUPERNET.SAMPLING single_path; of sandwich every"),
+        (
+            "SUPERNET: {PATHS: 2, SAMPLING: single_path}",
+            "SUPERNET.PATHS is 2 and SUPERNET.DISTILLATION inplace, which needs architectures that read the same images: set",
+        ),
+        (
+            "{SUPERNET: {PATHS: 3, SAMPLING: single_path, DISTILLATION: none}, TRAIN: {IMAGES_PER_GPU: 2}}",
+            "SUPERNET.PATHS is 3 and TRAIN.IMAGES_PER_GPU 2: an architecture needs at least one image; set PATHS lower",
+        ),
+        (
+            "SUPERNET: {COVERAGE: 0.5, SAMPLING: best_up}",
+            "SUPERNET.COVERAGE is for SUPERNET.SAMPLING single_path and sandwich; best_up chooses by the loss: set COVERAGE 0",
+        ),
+        (
+            "SUPERNET: {ONE_CURVE: true, STAGES: [{name: a, steps: 1, lr: 0.1}, {name: b, steps: 1}]}",
+            "SUPERNET.ONE_CURVE has one initial learning rate, SUPERNET.STAGES have 0.001, 0.1: give all the same lr, or none",
+        ),
+        (
+            "SUPERNET: {DISTILLATION: largest, STAGES: [{name: a, steps: 1, open: [width]}]}",
+            "SUPERNET.DISTILLATION largest learns from the largest network as the first of SUPERNET.STAGES left it: begin with a",
+        ),
         ("TRAIN: {LR: 1", "x.yaml:1:14: not YAML: expected ',' or '}', but got '<stream end>'"),
         ("A: !!python/object/apply:os.system [ls]", "x.yaml:1:4: not YAML: could not determine a constructor"),
         ("MODEL: {EXTRA: &a {B: *a}}", "x.yaml: not YAML: maximum recursion depth exceeded"),

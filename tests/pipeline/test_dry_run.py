@@ -42,17 +42,19 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures of the whole run, though two images are drawn; no file remains, neither here nor in the run folder."""
     dry_run.show_run(make_run(tmp_path), search=True)
-    where, space, images, supernet, largest, kernel, width, search, *subnets, total = said(capsys)
+    where, space, images, supernet, largest, kernel, width, search, finalists, *subnets, total = said(capsys)
     assert where.endswith("output/synthetic/litepose (dry run: nothing is done, nothing is written)")
     assert space == "space: litepose small, 18,063,360 architectures of 36.6 to 85.3 MMACs"
-    assert images == "images: 800 to train on, 100 to search on, 64 to calibrate on, 200 to report on"
+    parts = "750 to train on, 100 to search on, 50 for finalists, 64 to calibrate on, 200 to report on"
+    assert images == f"images: {parts}"
     assert supernet == "  supernet, 3,400 steps of 2 in 3 stages: to do"
     assert largest.startswith("    stage 'largest': 300 steps, about ")
     assert kernel.startswith("    stage 'kernel depth expansion': 700 steps, about ")
     assert width.startswith("    stage 'width': 2,400 steps, about ")
     assert search.startswith("  search, 36 architectures by nsga2 and 36 at random: to do, about ")
+    assert finalists.startswith("  finalists, at most 12 architectures scored again: to do, about ")
     assert len(subnets) == 4
-    assert subnets[0].startswith("  subnet XS within 38 MMACs, 800 steps of retraining: to do, about ")
+    assert subnets[0].startswith("  subnet XS within 38 MMACs, 750 steps of retraining: to do, about ")
     assert total.startswith("about ") and total.endswith("in all, by a few steps and images on this machine")
     assert list(tmp_path.iterdir()) == []
 
@@ -65,7 +67,7 @@ def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     checkpoint.save(folder / "checkpoint.pt", {"trainer": {"done": 350}, "settings": made_by})
     dry_run.show_run(run, search=False)
     _, _, images, supernet, largest, kernel, width, _ = said(capsys)
-    assert images == "images: 800 to train on"
+    assert images == "images: 750 to train on"
     assert supernet == "  supernet, 3,400 steps of 2 in 3 stages: 350 of 3,400 steps done"
     assert largest == "    stage 'largest': 300 of 300 steps done"
     assert kernel.startswith("    stage 'kernel depth expansion': 50 of 700 steps done, about ")
@@ -77,15 +79,17 @@ def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         settings=provenance(inputs.search(run, folder / "weights.pt")), to_json=run.family.to_json,
     )  # fmt: skip
     journal.add(run.space.largest, algorithm="nsga2", macs=1, metrics={"AP": 0.5}, seconds=1.0)
+    journal.add(run.space.largest, algorithm="nsga2", macs=1, metrics={"AP": 0.5}, seconds=1.0, stage="final images")
     (run.folder / "subnets" / "XS").mkdir(parents=True)
     metrics = {"stages": {stage: {} for stage in ("transferred", "calibrated", "retrained")}}
     (run.folder / "subnets" / "XS" / "metrics.json").write_text(json.dumps(metrics))
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     dry_run.show_run(run, search=True)
-    _, _, _, supernet, search, smallest, *_ = said(capsys)
+    _, _, _, supernet, search, finalists, smallest, *_ = said(capsys)
     assert supernet == "  supernet, 3,400 steps of 2 in 3 stages: done"
     assert search.startswith("  search, 36 architectures by nsga2 and 36 at random: 1 of 72 done, about ")
-    assert smallest.endswith("800 steps of retraining: transferred, calibrated, retrained done")
+    assert finalists.startswith("  finalists, at most 12 architectures scored again: 1 done, about ")
+    assert smallest.endswith("750 steps of retraining: transferred, calibrated, retrained done")
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
 
 

@@ -14,7 +14,7 @@ from supernet.cli import train
 from supernet.config.loading import load_config
 from supernet.errors import UserError
 from supernet.io import checkpoint
-from supernet.pipeline import inputs, keys, steps
+from supernet.pipeline import inputs, keys, parts, steps
 from supernet.pipeline.provenance import Made
 from supernet.pipeline.run import Run
 from supernet.pipeline.standalone import train_standalone
@@ -92,6 +92,19 @@ def test_keys_of_the_other_approach_are_no_inputs(cfg: Path, key: str) -> None:
     assert key not in made_with(cfg)
 
 
+def test_a_search_by_the_loss_depends_on_what_the_loss_is(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+
+    def searched(*overrides: str) -> dict[str, Any]:
+        return keys.provenance(inputs.search(run_of(BOTTOM_UP, *overrides), tmp_path / "weights.pt"))
+
+    foreground = ("LOSS.FOREGROUND_WEIGHT", "3")
+    assert searched() == searched(*foreground) and "SEARCH.SCORE" not in searched()
+    loss = ("SEARCH.SCORE", "loss")
+    assert set(differences(searched(*loss), searched(*loss, *foreground))) == {"LOSS.FOREGROUND_WEIGHT"}
+    assert set(differences(searched(*loss), searched("SEARCH.SCORE", "mOKS"))) >= {"SEARCH.SCORE"}
+
+
 def test_images_of_a_step_count_as_their_product() -> None:
     """Which is what the message about a full GPU advises to keep."""
     one = made_with(BOTTOM_UP, "TRAIN.IMAGES_PER_GPU", "8", "TRAIN.ACCUMULATE", "2")
@@ -111,7 +124,9 @@ def test_every_key_is_of_the_schema() -> None:
     """A field that names a key of the configuration names one that there is, and is read from it."""
     cfg = load_config(None)
     for step in (
-        value for value in vars(steps).values() if isinstance(value, type) and hasattr(value, "__dataclass_fields__")
+        value
+        for value in (*vars(steps).values(), *vars(parts).values())
+        if isinstance(value, type) and hasattr(value, "__dataclass_fields__")
     ):
         for item in step.__dataclass_fields__.values():
             if "when" in item.metadata:
