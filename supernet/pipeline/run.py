@@ -112,9 +112,7 @@ class Run:
     def build(self) -> Callable[[Any], nn.Module]:
         """From an architecture to its network for the skeleton's joints."""
         if not getattr(self.family, "KEYPOINTS", True):
-            raise UserError(
-                f"SPACE.FAMILY {self.family_name} has no keypoints, and cannot be trained here; give another family"
-            )
+            raise UserError(f"SPACE.FAMILY {self.family_name} has no keypoints; give a family that has")
         wanted = 0 if self.data.kind.own_skeleton else self.cfg.MODEL.NUM_JOINTS
         if wanted not in (0, self.skeleton.num_joints):
             raise UserError(

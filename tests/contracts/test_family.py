@@ -16,9 +16,13 @@ from supernet import Supernet
 from supernet.sharing.slicing import canonical_modules, slices_of
 
 CASES = [(family, name) for family, module in FAMILIES.items() for name in module.SPACES]
+#: Their largest networks have 70 and 100 million parameters.
+LARGE = {("faster_rcnn", "published"), ("cascade_rcnn", "published")}
 
 
-@pytest.fixture(params=CASES, ids=[f"{family}-{name}" for family, name in CASES])
+@pytest.fixture(
+    params=[pytest.param(case, id="-".join(case), marks=[pytest.mark.slow] if case in LARGE else []) for case in CASES]
+)
 def case(request: pytest.FixtureRequest) -> tuple[ModuleType, Space[Any]]:
     """A family and one of its spaces."""
     family, name = request.param
