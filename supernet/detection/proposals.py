@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,19 @@ from torch import Tensor
 from .boxes import decode_deltas, nms_in_groups
 
 NMS_IOU = 0.7
+
+
+def levels_named(outputs: Mapping[str, Tensor], name: str) -> list[Tensor]:
+    """Outputs ``name.0``, ``name.1`` and so on, at least in float32."""
+    found: list[Tensor] = []
+    while f"{name}.{len(found)}" in outputs:
+        found.append(precise(outputs[f"{name}.{len(found)}"]))
+    return found
+
+
+def precise(output: Tensor) -> Tensor:
+    """An output at least in float32: half precision is too coarse for pixels."""
+    return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
 def flat_levels(tensors: Sequence[Tensor], image: int, width: int) -> list[Tensor]:
