@@ -87,7 +87,7 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """
     order = scores.argsort(descending=True, stable=True)
     kept: list[Tensor] = []
-    for block in order.split(_BLOCK):
+    for block in torch.split(order, _BLOCK):
         if kept:
             block = block[(iou_matrix(boxes[block], boxes[torch.cat(kept)]) <= threshold).all(1)]
         suppressing = (iou_matrix(boxes[block], boxes[block]) > threshold).cpu().numpy()

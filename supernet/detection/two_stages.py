@@ -92,7 +92,7 @@ class _Look:
 
     def _refined(self, boxes: Sequence[Tensor], outputs: Mapping[str, Tensor], stage: int) -> list[Tensor]:
         """Boxes of each image after a stage of a cascade."""
-        deltas = precise(outputs[f"roi.{stage}.bbox_pred"]).detach().split([len(each) for each in boxes])
+        deltas = torch.split(precise(outputs[f"roi.{stage}.bbox_pred"]).detach(), [len(each) for each in boxes])
         return [
             refined(each, change, image.hw, stage)
             for each, change, image in zip(boxes, deltas, self.images, strict=True)
@@ -154,7 +154,9 @@ class TestLook(_Look):
             scores, deltas = _all_of(outputs, "cls_score"), _all_of(outputs, "bbox_pred")
             counts = [len(boxes) for boxes in self._boxes]
             mean = torch.stack(scores).mean(0) if len(scores) > 1 else scores[0]
-            parts = zip(self._boxes, mean.split(counts), deltas[-1].split(counts), self.images, strict=True)
+            parts = zip(
+                self._boxes, torch.split(mean, counts), torch.split(deltas[-1], counts), self.images, strict=True
+            )
             stds, lowest = STAGE_STDS[len(deltas) - 1], self.settings.lowest
             self._found = [
                 decode_boxes(boxes, score, change, image.hw, image.scale_xy, stds=stds, lowest=lowest)
@@ -168,7 +170,7 @@ class TestLook(_Look):
         labels = torch.cat([each.labels for each in found])
         rows = torch.arange(len(labels), device=labels.device)
         each = [logits[rows, labels].sigmoid() for logits in _all_of(outputs, "mask_logits")]
-        return list(torch.stack(each).mean(0).split([len(one.labels) for one in found]))
+        return list(torch.split(torch.stack(each).mean(0), [len(one.labels) for one in found]))
 
 
 class TrainingLook(_Look):
