@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from search_spaces import FAMILIES, Space
+from search_spaces import Space
 
 from ..config.loading import dump
 from ..cost.cost_model import CostModel
@@ -28,7 +28,7 @@ from ..pose.task import Task
 from . import keys, steps
 from .costs import latency_of
 from .data import Data
-from .models import MODEL, architecture_of_model, family_name
+from .models import MODEL, architecture_of_model, family_name, family_of_poses
 from .tasks import Machine, bottom_up_task, heatmap_stride, top_down_task
 
 
@@ -93,9 +93,7 @@ class Run:
     @cached_property
     def family(self) -> ModuleType:
         """The family's module in search_spaces."""
-        if self.family_name not in FAMILIES:
-            raise UserError(f"SPACE.FAMILY {self.family_name!r} is not known; there are {', '.join(FAMILIES)}")
-        return FAMILIES[self.family_name]
+        return family_of_poses(self.family_name)
 
     @cached_property
     def space(self) -> Space[Any]:
@@ -111,8 +109,6 @@ class Run:
     @cached_property
     def build(self) -> Callable[[Any], nn.Module]:
         """From an architecture to its network for the skeleton's joints."""
-        if not getattr(self.family, "KEYPOINTS", True):
-            raise UserError(f"SPACE.FAMILY {self.family_name} has no keypoints; give a family that has")
         wanted = 0 if self.data.kind.own_skeleton else self.cfg.MODEL.NUM_JOINTS
         if wanted not in (0, self.skeleton.num_joints):
             raise UserError(
