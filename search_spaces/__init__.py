@@ -12,7 +12,10 @@ from types import ModuleType
 from torch import nn
 
 from . import (
+    cascade_rcnn,
     efficient_hrnet,
+    faster_rcnn,
+    fcos,
     higher_hrnet,
     hrformer,
     hrnet,
@@ -34,6 +37,9 @@ FAMILIES: dict[str, ModuleType] = {
     "hrnet": hrnet,
     "higher_hrnet": higher_hrnet,
     "hrnetv2p": hrnetv2p,
+    "fcos": fcos,
+    "faster_rcnn": faster_rcnn,
+    "cascade_rcnn": cascade_rcnn,
     "efficient_hrnet": efficient_hrnet,
     "lite_hrnet": lite_hrnet,
     "widehrnet": widehrnet,

@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from .hrnet import HRNet, backbone, check_backbone, check_multiscale, check_positive, check_resolution
 from .layers.branches import Features
+from .layers.convolutions import named
 from .published.catalogue import Published
 from .space import Space, choice, codec
 
@@ -46,6 +47,7 @@ class HRNetV2p:
 
 # --------------------------------------------------------------------------------------------------------- network
 
+KEYPOINTS = False  # these are features
 LEVELS = 5
 SMALLEST_INPUT = 4 * 2 ** (LEVELS - 1)  # pixels; below, nothing is left of the coarsest level
 
@@ -60,8 +62,8 @@ class HRFPN(nn.Module):
         super().__init__()
         reduction = nn.Conv2d(sum(widths), width, 1)
         reduction.sources = tuple(widths)  # type: ignore[assignment]
-        self.reduction_conv = _named(reduction)
-        self.fpn_convs = nn.ModuleList(_named(nn.Conv2d(width, width, 3, stride, 1)) for _ in range(LEVELS))
+        self.reduction_conv = named(reduction)
+        self.fpn_convs = nn.ModuleList(named(nn.Conv2d(width, width, 3, stride, 1)) for _ in range(LEVELS))
 
     def forward(self, features: Features) -> Features:
         """See the class."""
@@ -71,12 +73,6 @@ class HRFPN(nn.Module):
         pyramid = self.reduction_conv(torch.cat(joined, dim=1))
         levels = [pyramid, *(F.avg_pool2d(pyramid, 2**level) for level in range(1, LEVELS))]
         return [convolution(x) for convolution, x in zip(self.fpn_convs, levels, strict=True)]
-
-
-def _named(convolution: nn.Conv2d) -> nn.Sequential:
-    sequence = nn.Sequential()
-    sequence.add_module("conv", convolution)  # as mmcv's ConvModule calls it
-    return sequence
 
 
 class HRNetV2pNet(nn.Module):

@@ -19,7 +19,7 @@ LAYERS = (
     ("supernet.sharing",),
     ("supernet.cost",),
     ("supernet.training", "supernet.search", "supernet.deploy", "supernet.config"),
-    ("supernet.pose",),
+    ("supernet.pose", "supernet.detection"),
     ("supernet.report",),
     ("supernet.pipeline",),
     ("supernet",),  # the public API, and what lies in no room
@@ -186,6 +186,8 @@ def test_the_checker_finds_circles(texts: dict[str, str], found: list[str]) -> N
         ("supernet.pose.fake", "import search_spaces.litepose as x"),
         ("supernet.pose.fake", "from ..config.schema import DEFAULTS"),
         ("supernet.pose.data.fake", "from ...pipeline import run"),
+        ("supernet.detection.fake", "from search_spaces.layers.roi_align import roi_align"),
+        ("supernet.detection.fake", "from ..pose.geometry import Affine"),
         ("supernet.report.fake", "from ..pipeline import run"),
         ("supernet.pipeline.fake", "from ..cli import train"),
         ("supernet.pipeline.fake", "from supernet import Supernet"),

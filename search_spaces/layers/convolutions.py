@@ -52,6 +52,13 @@ def conv_bn(
     return nn.Sequential(OrderedDict(layers)) if keys == "named" else nn.Sequential(*layers.values())
 
 
+def named(convolution: nn.Conv2d) -> nn.Sequential:
+    """A convolution under the name ``conv`` alone: mmcv's ConvModule without a normalisation."""
+    sequence = nn.Sequential()
+    sequence.add_module("conv", convolution)
+    return sequence
+
+
 def near_zero(layer: nn.Conv2d) -> nn.Conv2d:
     """A layer that makes heatmaps, its weights drawn near 0: a training then begins with empty maps, not with noise.
 

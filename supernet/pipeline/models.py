@@ -42,6 +42,19 @@ def family_name(cfg: CfgNode) -> str:
     return family
 
 
+def family_of_poses(name: str) -> ModuleType:
+    """The module of a family of pose networks, by its name.
+
+    Raises:
+        UserError: when there is no such family, or its networks have no keypoints.
+    """
+    known = [family for family, module in FAMILIES.items() if getattr(module, "KEYPOINTS", True)]
+    if name not in known:
+        what = "has no keypoints" if name in FAMILIES else "is not known"
+        raise UserError(f"SPACE.FAMILY {name!r} {what}; there are {', '.join(known)}")
+    return FAMILIES[name]
+
+
 def superconfig_of(cfg: CfgNode, given: str | None) -> str | None:
     """The superconfig that a command line gave, or :data:`MODEL` where MODEL.NAME says the network, or None: a supernet."""
     says_network = _family_of(cfg) is not None and cfg.MODEL.NAME != SUPERNET

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from search_spaces import FAMILIES, Space
+from search_spaces import Space
 
 from ..config.loading import dump
 from ..cost.cost_model import CostModel
@@ -28,7 +28,7 @@ from ..pose.task import Task
 from . import keys, parts
 from .costs import latency_of
 from .data import Data
-from .models import MODEL, architecture_of_model, family_name
+from .models import MODEL, architecture_of_model, family_name, family_of_poses
 from .tasks import Machine, bottom_up_task, heatmap_stride, top_down_task
 
 
@@ -92,9 +92,7 @@ class Run:
     @cached_property
     def family(self) -> ModuleType:
         """The family's module in search_spaces."""
-        if self.family_name not in FAMILIES:
-            raise UserError(f"SPACE.FAMILY {self.family_name!r} is not known; there are {', '.join(FAMILIES)}")
-        return FAMILIES[self.family_name]
+        return family_of_poses(self.family_name)
 
     @cached_property
     def space(self) -> Space[Any]:

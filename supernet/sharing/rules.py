@@ -87,6 +87,19 @@ def _share_norm(small: nn.Module, big: nn.Module) -> dict[str, Index]:
     return _leading_parts(small, big)
 
 
+@share.register(nn.GroupNorm)
+def _share_group_norm(small: nn.GroupNorm, big: nn.GroupNorm) -> dict[str, Index]:
+    """The leading groups; a group has to be as wide, or its statistics would be those of other channels."""
+    _same(small, big, "eps")
+    mine, theirs = small.num_channels // small.num_groups, big.num_channels // big.num_groups
+    if mine != theirs:
+        raise SharingError(
+            f"groups of {mine} channels cannot be cut out of groups of {theirs}; "
+            "keep the width of a group and vary their number"
+        )
+    return _leading_parts(small, big)
+
+
 @share.register(nn.PReLU)
 def _share_prelu(small: nn.Module, big: nn.Module) -> dict[str, Index]:
     return _leading_parts(small, big)

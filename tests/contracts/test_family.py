@@ -16,9 +16,13 @@ from supernet import Supernet
 from supernet.sharing.slicing import canonical_modules, slices_of
 
 CASES = [(family, name) for family, module in FAMILIES.items() for name in module.SPACES]
+#: Their largest networks have 70 and 100 million parameters.
+LARGE = {("faster_rcnn", "published"), ("cascade_rcnn", "published")}
 
 
-@pytest.fixture(params=CASES, ids=[f"{family}-{name}" for family, name in CASES])
+@pytest.fixture(
+    params=[pytest.param(case, id="-".join(case), marks=[pytest.mark.slow] if case in LARGE else []) for case in CASES]
+)
 def case(request: pytest.FixtureRequest) -> tuple[ModuleType, Space[Any]]:
     """A family and one of its spaces."""
     family, name = request.param
@@ -43,11 +47,15 @@ def architectures(space: Space[Any]) -> list[Any]:
     return [space.smallest, space.largest, *(space.sample(rng) for _ in range(draws))]
 
 
-def images(family: ModuleType, space: Space[Any]) -> torch.Tensor:
-    """A random image, small where the space leaves the resolution open; a fixed one may be the only one that fits."""
+def images(family: ModuleType, space: Space[Any], dtype: torch.dtype = torch.float32) -> Any:
+    """A random image, small where the space leaves the resolution open; a fixed one may be the only one that fits.
+
+    A family may add what else its networks ask for (``example_input``).
+    """
     side = getattr(family, "SMALLEST_INPUT", 32)
     size = (side, side) if "resolution" in space.kinds else space.smallest.input_hw
-    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2))
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2)).to(dtype)
+    return getattr(family, "example_input", lambda image: image)(image)
 
 
 def drop_absent_layers(largest: nn.Module, subnet: nn.Module) -> None:
@@ -119,7 +127,6 @@ def test_alignment(case: tuple[ModuleType, Space[Any]]) -> None:
                 if not name.endswith(("running_var", "num_batches_tracked")):  # a zero variance would divide by eps
                     tensor[~used[name]] = 0
             drop_absent_layers(largest, subnet)
-            for whole, part_ in zip(
-                largest.double()(images(family, space).double()), subnet(images(family, space).double()), strict=True
-            ):
+            inputs = images(family, space, torch.float64)
+            for whole, part_ in zip(largest.double()(inputs), subnet(inputs), strict=True):
                 assert (whole - part_).abs().max() <= 1e-10 * part_.abs().max()

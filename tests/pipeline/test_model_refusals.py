@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from supernet import UserError
+from supernet.pipeline.models import family_of_poses
 from tests.pipeline.test_models import EFFICIENT, HIGHER, LITEPOSE, SIMPLE, TRANSPOSE, hrnet, refusal
 
 
@@ -66,3 +68,15 @@ def test_a_wrong_encoder_of_transpose_is_refused(tmp_path: Path) -> None:
     assert line == "MODEL.DIM_MODEL is 250, it has to be a multiple of 4 and of MODEL.N_HEAD, 8"
     line = refusal(tmp_path, TRANSPOSE, "MODEL.POS_EMBEDDING", "none")
     assert line == "MODEL.POS_EMBEDDING is 'none', and only 'sine' can be built"
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [("hrnetv2p", "has no keypoints"), ("fcos", "has no keypoints"), ("yolo", "is not known")],
+)
+def test_a_family_that_has_no_keypoints(family: str, message: str) -> None:
+    """Features and boxes are no poses; the line says which families have them."""
+    with pytest.raises(UserError, match=f"SPACE.FAMILY '{family}' {message}; there are litepose, .*srpose") as error:
+        family_of_poses(family)
+    assert "rcnn" not in str(error.value)
+    assert family_of_poses("litepose").SPACES

@@ -1,0 +1,1 @@
+"""Object detection and instance segmentation: anchors, assignment, sampling, losses, proposals, decoding, masks."""
