@@ -40,10 +40,11 @@ def gain_table(run: Run, selected: Mapping[str, Any], folder: Path, *, random: i
     table = standalone_table(run, folder, workers, [(arch, seed) for _, _, arch, seed in groups])
     trainings = pd.read_csv(table)
     trainings["key"] = [canonical_key(json.loads(text)) for text in trainings.arch]
-    known = trainings.set_index(["key", "seed"])
+    known = {(row["key"], row["seed"]): row for row in trainings.to_dict("records")}
     rows = []
     for name, group, arch, seed in groups:
-        found = known.loc[(canonical_key(run.family.to_json(arch)), seed)]
-        rows.append({"name": name, "group": group, "seed": seed, **found[["macs", "params", "test", "arch"]].to_dict()})
+        found = known[canonical_key(run.family.to_json(arch)), seed]
+        kept = {column: found[column] for column in ("macs", "params", "test", "arch")}
+        rows.append({"name": name, "group": group, "seed": seed, **kept})
     write_csv(folder / "gain.csv", pd.DataFrame(rows))
     return folder / "gain.csv"
