@@ -186,7 +186,7 @@ class _Copying:
         for kind, own in self.replaced.items():
             if own:
                 kind.__init__ = self.originals[kind]  # type: ignore[method-assign]
-            else:
+            elif "__init__" in vars(kind):
                 del kind.__init__
 
     def _of_layer(self, kind: type[nn.Module]) -> Constructor:
@@ -273,9 +273,9 @@ def copied_layers() -> Iterator[None]:
             yield  # within itself, or somebody wants to see what is registered
             return
         collecting = gc.isenabled()
-        gc.disable()  # thousands of new objects set it off again and again
-        _COPYING.begin()
         try:
+            gc.disable()  # thousands of new objects set it off again and again
+            _COPYING.begin()
             yield
         finally:
             _COPYING.end()

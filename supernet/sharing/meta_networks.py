@@ -16,11 +16,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .gradients import part_of
 from .layer_copies import HookAdded, copied_layers
 from .meta import no_weights
 from .rules import READS, Rule, SharingError, rule_of
 from .slicing import TensorSlice, canonical_modules, check_tied, counterpart, join, module_slices
 from .tied_weights import first_names
+
+MOST_KEPT = 2**15  # modules whose cuts are kept, of about 2 kB each
 
 A = TypeVar("A")
 Store = dict[str, Any]  # the parameters or the buffers of one module, by their names in it
@@ -37,7 +40,7 @@ class Cut(NamedTuple):
 
     def tensor(self) -> Tensor:
         """The part as it is now, differentiable."""
-        return self.part.of(self.store[self.key])
+        return part_of(self.store[self.key], self.part)
 
 
 class Cuts(NamedTuple):
@@ -197,6 +200,8 @@ class MetaNetworkBuilder(Generic[A]):
             cuts[0 if is_parameter else 1].append(cut)
         made = Cuts(tuple(cuts[0]), tuple(cuts[1]))
         if key is not None:
+            if len(self._found) >= MOST_KEPT:  # a space of very many combinations
+                self._found.clear()
             self._found[key] = made
         return made
 

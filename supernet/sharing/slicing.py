@@ -34,7 +34,7 @@ class TensorSlice:
         """The part, differentiable, a view where all indices are slices."""
         if self.whole:
             return tensor
-        if self._view:
+        if self.is_view:
             return tensor[self.index]
         slices = tuple(i if isinstance(i, slice) else slice(None) for i in self.index)
         part = tensor[slices]
@@ -44,7 +44,8 @@ class TensorSlice:
         return part
 
     @cached_property
-    def _view(self) -> bool:
+    def is_view(self) -> bool:
+        """Whether the part is a view of the tensor: all of its indices are slices."""
         return all(isinstance(i, slice) for i in self.index)
 
     def mark(self, mask: Tensor) -> None:
