@@ -28,7 +28,8 @@ def exactness(families: list[str], count: int) -> None:
     for family, (name, space) in ((FAMILIES[f], item) for f in families for item in FAMILIES[f].SPACES.items()):
         side = max(64, getattr(family, "SMALLEST_INPUT", 0))
         size = (side, side) if "resolution" in space.kinds else space.smallest.input_hw
-        images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        inputs: Any = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        inputs = getattr(family, "example_input", lambda images: images)(inputs)  # and a few boxes, for detectors
         supernet = Supernet(family.build, space).eval()
         generator = torch.Generator().manual_seed(1)
         for buffer in supernet.network.buffers():
@@ -38,7 +39,7 @@ def exactness(families: list[str], count: int) -> None:
         with torch.inference_mode():
             for _ in range(count):
                 arch = space.sample(rng)
-                pairs = zip(supernet(images, arch), supernet.extract(arch)(images), strict=True)
+                pairs = zip(supernet(inputs, arch), supernet.extract(arch)(inputs), strict=True)
                 worst = max(worst, *(float((shared - own).abs().max()) for shared, own in pairs))
         label = f"{family.__name__.rsplit('.', 1)[-1]} {name}"
         print(f"{label:26} {count:,} random architectures, float32, eval: largest difference {worst}", flush=True)
