@@ -23,6 +23,7 @@ from supernet.config.foreign import is_foreign
 from supernet.config.rules import ALIASES, FILE_OR_NODE, FREE, ITEMS, check_together, check_value
 from supernet.config.schema import DEFAULTS
 from supernet.errors import UserError
+from supernet.io.reading import read_text
 
 _COMMAND_LINE = "command line"
 _LARGEST_FILE = 2**16  # bytes, ten times the longest configuration of the field
@@ -97,12 +98,9 @@ def plain(value: Any) -> Any:
 
 def _read_yaml(path: Path) -> Any:
     try:
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise UserError(f"{path}: has {size} bytes, no configuration; give a YAML file of at most {_LARGEST_FILE}")
-        return _load_yaml(path.read_text(encoding="utf-8"))
+        return _load_yaml(read_text(path, _LARGEST_FILE))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give a YAML file") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not text in UTF-8 (byte {error.start})") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:

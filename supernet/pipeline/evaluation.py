@@ -17,11 +17,13 @@ from torch import nn
 
 from ..errors import UserError
 from ..io.files import write_atomically
+from ..io.reading import read_bytes
 from ..pose.protocols import KeypointDataset, Result
 from ..pose.task import Task
 from .process_group import ProcessGroup
 from .progress import Progress
 
+UNFINISHED_BYTES = 2 * 2**30  # of what is done of an evaluation
 Found = list[Any]  # what was found, one JSON value for each image or person of a batch
 
 
@@ -93,7 +95,10 @@ class Evaluation:
 
     def _read(self, file: Path) -> dict[int, Found]:
         """The batches of a file of these settings; a line that was cut off, and what follows, does not count."""
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        try:
+            lines = read_bytes(file, UNFINISHED_BYTES).decode("utf-8", errors="replace").split("\n")[:-1]
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror}; remove it to evaluate anew") from error
         done: dict[int, Found] = {}
         if lines and lines[0] == self._header:
             for line in lines[1:]:
