@@ -34,8 +34,8 @@ _DEEPEST = 4  # cells within one another
 def read_matlab(file: Path, remedy: str) -> Mapping[str, Array]:
     """The variables of a MATLAB file by name; structures, sparse arrays and objects are left out.
 
-    Numbers are an array of at least two dimensions, text is one of strings (the rows of a character array), a cell array is one of
-    such arrays.
+    Numbers are an array of at least two dimensions, text is one of strings (the rows of a character array), a cell array is
+    one of such arrays.
 
     Args:
         file: the file.

@@ -54,7 +54,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def read_text(path: Path, max_bytes: int = TABLE_BYTES) -> str:
-    """The content of a regular file in UTF-8, with any kind of line break as ``\\n``.
+    """The content of a regular file in UTF-8, its line breaks as Python's own files have them.
 
     Raises:
         OSError: as :func:`opened`.

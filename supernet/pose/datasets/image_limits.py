@@ -1,7 +1,7 @@
 """How large an image may be, seen in the head of its file before anything is decoded.
 
-A few kilobytes can stand for gigabytes of pixels (a PNG of one colour), and an image of 20000 × 1, whose short side is made to fit
-a network, becomes thousands of times larger. The limits hold for the process that sets them and for all that it starts.
+A few kilobytes can stand for gigabytes of pixels (a PNG of one colour), and an image of 20000 × 1, whose short side is made to
+fit a network, becomes thousands of times larger. The limits hold for the process that sets them and for all that it starts.
 """
 
 from __future__ import annotations
