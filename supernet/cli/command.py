@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +22,7 @@ from ..config.loading import keys_named, load_config
 from ..errors import UserError
 from ..pipeline.run import Run
 from ..pipeline.weights import run_of_weights
+from ..pose.datasets.loader import killed_worker
 
 #: Where each program lies in the repository.
 SCRIPTS = {
@@ -44,7 +47,10 @@ EXPERIMENTS = next((f for f in (PACKAGE / "experiments", PACKAGE.parents[1] / "e
 def run_program(main: Main, arguments: Sequence[str] | None = None) -> None:
     """Run a program's ``main``; what the user did wrong ends it with one line and exit code 2."""
     try:
-        main(arguments)
+        try:
+            main(arguments)
+        finally:
+            sys.stdout.flush()  # what a closed pipe refuses is refused here, not when the interpreter ends
     except (UserError, ArchitectureError) as error:
         sys.exit(_fail(error, 2))
     except torch.cuda.OutOfMemoryError:
@@ -53,8 +59,19 @@ def run_program(main: Main, arguments: Sequence[str] | None = None) -> None:
         )
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; the same command goes on from here", 130))
+    except RuntimeError as error:
+        if (killed := killed_worker(error)) is None:
+            raise
+        sys.exit(_fail(killed, 2))
     except BrokenPipeError:
+        _give_up_output()
         sys.exit(1)
+
+
+def _give_up_output() -> None:
+    """Whoever read the output has gone, as ``head`` does: what is still to be written goes nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: object, code: int) -> int:
