@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = Path(run.cfg.TEST.MODEL_FILE)
     split = run.cfg.DATASET.TEST
     kind = run.data.kind
-    report = run.paths.results / f"{report_name(path)}-{split}{kind.submission_suffix}"
+    report = run.paths.detections(report_name(path), split, kind.submission_suffix)
     with process_group() as processes, processes.locked(report):
         place(network, run)
         dataset = processes.first(lambda: run.test)

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config.loading import load_config, plain
+from ..config.loading import load_config
+from ..config.yaml_file import plain
 from ..errors import UserError
 from ..pose.inputs import MEAN, STD
 from ..pose.skeleton_file import to_json

@@ -21,7 +21,7 @@ from ..cost.cost_model import CostModel
 from ..cost.latency import LatencyModel
 from ..errors import UserError
 from ..io.files import read_json, sha256, write_atomically
-from ..io.run_folder import RunFolder
+from ..io.run_folder import RunFolder, folder_name
 from ..pose.keypoints import Skeleton
 from ..pose.protocols import Evaluator, KeypointDataset
 from ..pose.task import Task
@@ -61,7 +61,8 @@ class Run:
     @cached_property
     def folder(self) -> Path:
         """Where the run keeps everything: OUTPUT_DIR / folder of the YAML / name of the YAML."""
-        return Path(self.cfg.OUTPUT_DIR) / self.source.resolve().parent.name / self.source.stem
+        names = (self.source.resolve().parent.name or "root", self.source.stem)
+        return Path(self.cfg.OUTPUT_DIR, *(folder_name(name, "the name of a run") for name in names))
 
     @property
     def paths(self) -> RunFolder:
@@ -269,8 +270,6 @@ class Run:
     @property
     def _synthetic(self) -> parts.SyntheticData | None:
         return keys.read(parts.SyntheticData, self.cfg) if self.cfg.DATASET.SYNTHETIC.TRAIN else None
-
-    # -------------------------------------------------------------------------------------------------------- files
 
     def keep_config(self, folder: Path) -> None:
         """Write the resolved configuration into the folder of what it makes."""
