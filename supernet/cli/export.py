@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from ..cost.macs import count
 from ..deploy.benchmark import latency_ms, place_of
 from ..deploy.fusion import fuse_batchnorm
-from ..deploy.onnx_file import DYNAMIC, MULTIPLE, SUFFIX, OnnxNetwork, check_installed, quantise, write_onnx
+from ..deploy.onnx_file import DYNAMIC, MULTIPLE, SUFFIX, OnnxNetwork, check_installed, write_onnx
+from ..deploy.quantisation import quantise
 from ..deploy.runtimes import runner
 from ..errors import UserError
 from ..io.files import sha256, write_atomically
