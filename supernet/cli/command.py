@@ -19,6 +19,7 @@ from yacs.config import CfgNode
 from search_spaces import ArchitectureError
 
 from ..config.loading import keys_named, load_config
+from ..config.ranges import Range
 from ..errors import UserError
 from ..pipeline.run import Run
 from ..pipeline.weights import run_of_weights
@@ -137,6 +138,22 @@ def parser(
         text = "print the plan and about how long it takes, do nothing"
         result.add_argument("--dry-run", action="store_true", help=text)
     return result
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Type of an option of argparse: a whole number from ``low`` to ``high``; another one is refused with both."""
+    limits = Range(low, high)
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value not in limits:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r}: it takes a whole number, {limits}")
+        return value
+
+    return read
 
 
 def add_cfg(command: argparse.ArgumentParser, *, required: bool) -> None:

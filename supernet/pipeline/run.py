@@ -22,6 +22,7 @@ from ..cost.latency import LatencyModel
 from ..errors import UserError
 from ..io.files import read_json, sha256, write_atomically
 from ..io.run_folder import RunFolder, folder_name
+from ..pose.datasets.image_limits import ImageLimits
 from ..pose.keypoints import Skeleton
 from ..pose.protocols import Evaluator, KeypointDataset
 from ..pose.task import Task
@@ -49,11 +50,10 @@ class Run:
     def __post_init__(self) -> None:
         if self.cfg.THREADS:
             torch.set_num_threads(self.cfg.THREADS)
+        ImageLimits(*self.cfg.DATASET.IMAGE_LIMITS.values()).use()
         for key in ("SCALE_AWARE_SIGMA", "WITH_CENTER"):
             if self.cfg.DATASET[key]:
-                raise UserError(
-                    f"DATASET.{key} true would train something else here, where it does not exist: set it to false"
-                )
+                raise UserError(f"DATASET.{key} true would train something else here, where it is not: set it to false")
         self.data.check_scores()  # refused now, not after the training
         cudnn, wanted = torch.backends.cudnn, self.cfg.CUDNN
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic = wanted.ENABLED, wanted.BENCHMARK, wanted.DETERMINISTIC
