@@ -39,13 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         place(network, run)
         dataset = processes.first(lambda: run.test)
         evaluator = None if run.data.withheld else run.evaluator(dataset)
-        evaluation = Evaluation(report, provenance(inputs.evaluation(run, arch, path)), processes)
+        batch = run.cfg.TEST.IMAGES_PER_GPU  # of another size, a batch of that number is other images
+        settings = {**provenance(inputs.evaluation(run, arch, path)), "images of a batch": batch}
+        evaluation = Evaluation(report, settings, processes)
         results = evaluation.run(
             run.task,
             network,
             dataset,
             arch.input_hw,
-            batch=run.cfg.TEST.IMAGES_PER_GPU,
+            batch=batch,
             title=f"{'evaluating' if evaluator else 'predicting'} on {split}",
         )
         if processes.rank > 0:

@@ -59,6 +59,9 @@ class Evaluation:
         title: str,
     ) -> list[Result]:
         """Results of a network on a dataset as they are evaluated, in the first process; the others get an empty list."""
+        for index, known in self._done.items():
+            if len(known) != len(dataset[index * batch : (index + 1) * batch]):
+                raise UserError(f"{self._file(0)}: batch {index} has not as many results as images; remove the file")
         remaining = sorted(set(range(-(-len(dataset) // batch))) - set(self.finished))
         mine = remaining[self._process_group.rank :: self._process_group.size]
         found: dict[int, Found] = {}
@@ -104,8 +107,10 @@ class Evaluation:
             for line in lines[1:]:
                 try:
                     record = json.loads(line)
-                    done[int(record["batch"])] = record["found"]
-                except (ValueError, TypeError, KeyError):
+                    if type(record["batch"]) is not int or not isinstance(record["found"], list):
+                        break
+                    done[record["batch"]] = record["found"]
+                except (ValueError, TypeError, KeyError, RecursionError):
                     break
         return done
 
