@@ -70,11 +70,22 @@ def _parsed(text: str) -> ImageLimits:
         return ImageLimits()
 
 
+def _has_its_chunks(data: bytes) -> bool:
+    """Whether the chunks of a PNG lie within the file: OpenCV takes as many bytes as a chunk claims before it reads them."""
+    position = len(_PNG)
+    while position + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        if data[position + 4 : position + 8] == b"IEND":
+            return True
+        position += 12 + int(length)
+    return False
+
+
 def stored_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height that the head of an image file says, as stored; None where it is of no known format."""
+    """Width and height that the head of an image file says, as stored; None where it is of no known format, or is cut off."""
     if data[:8] == _PNG and data[12:16] == b"IHDR" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
-        return width, height
+        return (width, height) if _has_its_chunks(data) else None
     header = image_header(data)
     if header is not None:
         return header.size_wh

@@ -74,6 +74,16 @@ def test_a_bomb_is_refused_within_little_memory(tmp_path: Path) -> None:
     assert done.stdout.startswith("ImageError image ") and "32000 x 32000 pixels are more than" in done.stdout, done
 
 
+def test_a_png_whose_chunk_claims_gigabytes_is_refused(tmp_path: Path) -> None:
+    """OpenCV would take them before it sees that they are not there."""
+    bomb(tmp_path / "x.png", 40, 30)
+    data = (tmp_path / "x.png").read_bytes()
+    for place in (8, 33):  # the lengths of IHDR and IDAT
+        (tmp_path / "x.png").write_bytes(data[:place] + struct.pack(">I", 2**31 - 1) + data[place + 4 :])
+        with pytest.raises(ImageError, match="x.png cannot be decoded .truncated, or not an image"):
+            read_image(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_head_of_every_format_says_the_size(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"x.{suffix}"
