@@ -19,7 +19,8 @@ import yaml
 import supernet.config.schema
 from supernet.cli.command import run_program
 from supernet.config.foreign import FOREIGN
-from supernet.config.rules import ALIASES, CHOICES, ITEMS, RANGES, span_of
+from supernet.config.ranges import RANGES, range_of
+from supernet.config.rules import ALIASES, CHOICES, ITEMS
 from supernet.config.schema import DEFAULTS, STAGE
 from supernet.cost.costs import COSTS
 from supernet.io.files import write_atomically
@@ -38,7 +39,8 @@ A run is one YAML file, which names only what differs from the defaults below. A
 python train.py --cfg experiments/synthetic/litepose.yaml TRAIN.LR 2e-3 DATASET.OUTPUT_SIZE '[64, 128]' SEARCH.BUDGETS.watch 4e7
 ```
 
-An unknown key, or a value of a wrong type, ends the program with one line that names the nearest right key. The keys are those of
+An unknown key, or a value of a wrong type, ends the program with one line that names the nearest right key; so does a number
+outside of the range that stands behind its meaning in brackets (of each number, where the key is a list). The keys are those of
 HRNet, HigherHRNet, LitePose and EfficientHRNet, whose files load unchanged, and this toolkit's own.
 The keys as they were used in a run are in `config.yaml` of its folder.
 """
@@ -127,8 +129,6 @@ def _meaning(name: str, comments: Mapping[str, str]) -> str:
     text = comments.get(name, "")
     if name in CHOICES and not all(choice in text for choice in CHOICES[name]):
         text += f"; one of {', '.join(CHOICES[name])}"
-    if name in RANGES:
-        text += f"; {span_of(name)}"
     node, _, key = name.rpartition(".")
     others = [
         alias.rpartition(".")[2] for alias, real in ALIASES.items() if alias.startswith(f"{node}.") and real == key
@@ -137,9 +137,10 @@ def _meaning(name: str, comments: Mapping[str, str]) -> str:
         text += f"; {others[0]} means the same"
     if name == STAGES:
         text += f"; keys of an item: [below](#items-of-{STAGES.lower().replace('.', '')})"
-    elif isinstance(ITEMS.get(name), int):
+    elif isinstance(ITEMS.get(name), int) and name not in RANGES:
         text += "; names are yours"
-    return text
+    limits = range_of(name)
+    return text if limits is None else f"{text} ({limits})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

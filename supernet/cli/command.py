@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,9 +19,11 @@ from yacs.config import CfgNode
 from search_spaces import ArchitectureError
 
 from ..config.loading import keys_named, load_config
+from ..config.ranges import Range
 from ..errors import UserError
 from ..pipeline.run import Run
 from ..pipeline.weights import run_of_weights
+from ..pose.datasets.loader import killed_worker
 
 #: Where each program lies in the repository.
 SCRIPTS = {
@@ -44,7 +48,10 @@ EXPERIMENTS = next((f for f in (PACKAGE / "experiments", PACKAGE.parents[1] / "e
 def run_program(main: Main, arguments: Sequence[str] | None = None) -> None:
     """Run a program's ``main``; what the user did wrong ends it with one line and exit code 2."""
     try:
-        main(arguments)
+        try:
+            main(arguments)
+        finally:
+            sys.stdout.flush()  # what a closed pipe refuses is refused here, not when the interpreter ends
     except (UserError, ArchitectureError) as error:
         sys.exit(_fail(error, 2))
     except torch.cuda.OutOfMemoryError:
@@ -53,8 +60,19 @@ def run_program(main: Main, arguments: Sequence[str] | None = None) -> None:
         )
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; the same command goes on from here", 130))
+    except RuntimeError as error:
+        if (killed := killed_worker(error)) is None:
+            raise
+        sys.exit(_fail(killed, 2))
     except BrokenPipeError:
+        _give_up_output()
         sys.exit(1)
+
+
+def _give_up_output() -> None:
+    """Whoever read the output has gone, as ``head`` does: what is still to be written goes nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: object, code: int) -> int:
@@ -120,6 +138,22 @@ def parser(
         text = "print the plan and about how long it takes, do nothing"
         result.add_argument("--dry-run", action="store_true", help=text)
     return result
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Type of an option of argparse: a whole number from ``low`` to ``high``; another one is refused with both."""
+    limits = Range(low, high)
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value not in limits:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r}: it takes a whole number, {limits}")
+        return value
+
+    return read
 
 
 def add_cfg(command: argparse.ArgumentParser, *, required: bool) -> None:

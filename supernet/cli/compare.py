@@ -11,7 +11,8 @@ from typing import Any
 
 from search_spaces.space import codec
 
-from ..config.loading import load_config, plain
+from ..config.loading import load_config
+from ..config.yaml_file import plain
 from ..errors import UserError
 from ..io.run_folder import RunFolder
 from ..pipeline.reports import dataset_name

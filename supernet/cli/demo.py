@@ -35,7 +35,7 @@ from ..pipeline.shipped import weights_of
 from ..pose.datasets.images import read_upright
 from ..pose.task import DetectedPerson
 from ..pose.visualisation import contact_sheet, draw_poses, save_image
-from .command import MODEL_FILE, given_value, parser, run_of, run_program
+from .command import MODEL_FILE, given_value, parser, run_of, run_program, whole
 
 EXAMPLES = """  python tools/demo.py --input photo.jpg
   python tools/demo.py --weights output/synthetic/litepose/subnets/S/retrained/weights.pt --input photos --out poses
@@ -63,13 +63,18 @@ def read_boxes(file: Path, names: Sequence[str]) -> dict[str, list[Box]]:
         raise UserError(f"{file}: neither a list of boxes nor a COCO annotation file; see --help")
     numbers: dict[Any, str] = {int(Path(name).stem): name for name in names if Path(name).stem.isdecimal()}
     if isinstance(raw, dict):
-        numbers = {image["id"]: image["file_name"] for image in raw.get("images", [])}
+        try:
+            numbers = {image["id"]: str(image["file_name"]) for image in raw.get("images", [])}
+        except (TypeError, KeyError):
+            raise UserError(f"{file}: an entry of 'images' needs 'id' and 'file_name': correct or remove it") from None
     boxes: dict[str, list[Box]] = {name: [] for name in names}
     for index, entry in enumerate(entries):
         try:
             x, y, width, height, score = map(float, (*entry["bbox"], entry.get("score", 1)))
-            name = entry["file_name"] if "file_name" in entry else numbers.get(entry["image_id"])
-        except (TypeError, KeyError, ValueError, AttributeError):
+            name = str(entry["file_name"]) if "file_name" in entry else numbers.get(entry["image_id"])
+            if not np.isfinite((x, y, width, height, score)).all():
+                raise ValueError
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
             raise UserError(
                 f"{file}: entry {index} needs 'bbox' (4 numbers) and 'file_name' or 'image_id': correct or remove it"
             ) from None
@@ -153,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--boxes", type=Path, metavar="FILE", help="where people are, for a top-down network")
     command.add_argument("--sheet", type=Path, metavar="FILE", help="also draw the first 24 images side by side here")
     command.add_argument("--score", type=float, default=0.3, help="people of a lower score are left out")
-    command.add_argument("--batch", type=int, default=1, help="images that the network sees at once")
+    command.add_argument("--batch", type=whole(1, 65_536), default=1, help="images that the network sees at once")
     options = command.parse_args(arguments)
     if options.weights or (options.cfg is None and not given_value(options.overrides, MODEL_FILE)):
         options.weights = weights_of(options.weights)

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from ..cost.macs import count
 from ..deploy.benchmark import latency_ms, place_of
 from ..deploy.fusion import fuse_batchnorm
-from ..deploy.onnx_file import DYNAMIC, MULTIPLE, SUFFIX, OnnxNetwork, check_installed, quantise, write_onnx
+from ..deploy.onnx_file import DYNAMIC, MULTIPLE, SUFFIX, OnnxNetwork, check_installed, write_onnx
+from ..deploy.quantisation import quantise
 from ..deploy.runtimes import runner
 from ..errors import UserError
 from ..io.files import sha256, write_atomically
@@ -33,7 +34,7 @@ from ..pose.inputs import MEAN, STD
 from ..pose.protocols import KeypointDataset
 from ..pose.top_down.onnx_decoding import WithJoints
 from ..report.markdown import markdown_table
-from .command import parser, run_of, run_program, shown_command
+from .command import parser, run_of, run_program, shown_command, whole
 
 LARGEST_DIFFERENCE = 1e-4  # to PyTorch, of the largest absolute value of an output
 MOVED_CELLS = 0.01  # part of the joints that may lie elsewhere: where two cells are equally high, rounding decides
@@ -52,11 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--decode", action="store_true", help="answer with joints in pixels of the input, and their confidence"
     )
-    command.add_argument("--int8", type=int, default=0, metavar="N", help="8-bit file beside it, ranges from N images")
-    command.add_argument("--images", type=int, default=8, help="of the split to evaluate, to compare with PyTorch on")
-    command.add_argument("--batch", type=int, default=1, help="images at once, in the file and when it is measured")
-    command.add_argument("--threads", type=int, default=1, help="of the CPU when it is measured")
-    command.add_argument("--repeats", type=int, default=20, help="timed calls of each runtime; 0 measures nothing")
+    command.add_argument(
+        "--int8", type=whole(0, 10**6), default=0, metavar="N", help="8-bit file beside it, ranges from N images"
+    )
+    command.add_argument(
+        "--images", type=whole(1, 10**6), default=8, help="of the split to evaluate, to compare with PyTorch on"
+    )
+    command.add_argument(
+        "--batch", type=whole(1, 65_536), default=1, help="images at once, in the file and when it is measured"
+    )
+    command.add_argument("--threads", type=whole(1, 1024), default=1, help="of the CPU when it is measured")
+    command.add_argument(
+        "--repeats", type=whole(0, 10**6), default=20, help="timed calls of each runtime; 0 measures nothing"
+    )
     command.add_argument("--no-compile", action="store_true", help="do not measure torch.compile, which takes a minute")
     options = command.parse_args(arguments)
     run = run_of(options)

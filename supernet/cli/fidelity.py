@@ -34,7 +34,7 @@ from ..report.markdown import bullets, environment, markdown_table
 from ..search.journal import Journal
 from ..search.ranking import SeedNoise, correlations, mean_over_seeds, read_standalone, seed_noise
 from ..search.zero_cost import synflow
-from .command import next_command, parser, run_of, run_program
+from .command import next_command, parser, run_of, run_program, whole
 
 EXAMPLES = """  python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --workers 2 FIDELITY.EPOCHS 6
   python tools/fidelity.py --cfg experiments/synthetic/litepose.yaml --table experiments/synthetic/standalone.csv \\
@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="also retrain each architecture from the supernet's weights, as search.py does",
     )
-    command.add_argument("--workers", type=int, default=1, help="processes that train, of one thread each (default 1)")
+    command.add_argument(
+        "--workers", type=whole(0, 512), default=1, help="processes that train, of one thread each (default 1)"
+    )
     options = command.parse_args(arguments)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: at least one process has to train; to train none, give --table")

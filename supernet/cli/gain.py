@@ -10,14 +10,15 @@ from collections.abc import Sequence
 
 from ..errors import UserError
 from ..io.lock import locked
+from ..io.tables import read_table
 from ..pipeline.check import check_data
 from ..pipeline.gain import gain_table
 from ..pipeline.progress import say
 from ..pipeline.run import Run
 from ..report.gain import COLUMNS, gains, shown_gains
 from ..report.markdown import markdown_table
-from ..report.tables import read_comparison, read_table
-from .command import parser, run_of, run_program
+from ..report.tables import read_comparison
+from .command import parser, run_of, run_program, whole
 
 EXAMPLES = (
     """  python tools/gain.py --cfg experiments/synthetic/litepose.yaml --random 10 --workers 2 FIDELITY.EPOCHS 6"""
@@ -27,9 +28,15 @@ EXAMPLES = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     command = parser(__doc__, EXAMPLES)
-    command.add_argument("--random", type=int, default=10, help="random networks for each selected subnet (default 10)")
-    command.add_argument("--seeds", type=int, default=2, help="trainings of each selected subnet (default 2)")
-    command.add_argument("--workers", type=int, default=1, help="processes that train, of one thread each (default 1)")
+    command.add_argument(
+        "--random", type=whole(1, 10**6), default=10, help="random networks for each selected subnet (default 10)"
+    )
+    command.add_argument(
+        "--seeds", type=whole(1, 1000), default=2, help="trainings of each selected subnet (default 2)"
+    )
+    command.add_argument(
+        "--workers", type=whole(0, 512), default=1, help="processes that train, of one thread each (default 1)"
+    )
     options = command.parse_args(arguments)
     for name in ("random", "seeds", "workers"):
         if getattr(options, name) < 1:

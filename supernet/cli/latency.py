@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..pipeline.progress import Progress, say
 from ..pipeline.run import Run
 from ..report.markdown import markdown_table
-from .command import parser, run_of, run_program
+from .command import parser, run_of, run_program, whole
 
 EXAMPLES = """  python tools/latency.py --cfg experiments/synthetic/litepose.yaml \\
       --runtime eager --threads 1 --check 50 --out latency.json"""
@@ -30,11 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, then fit, check and print."""
     command = parser(__doc__, EXAMPLES)
     command.add_argument("--runtime", choices=RUNTIMES, default="eager", help="what runs the networks")
-    command.add_argument("--threads", type=int, default=1, help="of the CPU")
-    command.add_argument("--batch", type=int, default=1, help="images at once")
-    command.add_argument("--measure", type=int, default=60, help="architectures that the table is fitted to")
-    command.add_argument("--check", type=int, default=0, help="further architectures that it is checked on")
-    command.add_argument("--repeats", type=int, default=20, help="timed calls of one architecture; the median counts")
+    command.add_argument("--threads", type=whole(1, 1024), default=1, help="of the CPU")
+    command.add_argument("--batch", type=whole(1, 65_536), default=1, help="images at once")
+    command.add_argument(
+        "--measure", type=whole(0, 10**6), default=60, help="architectures that the table is fitted to"
+    )
+    command.add_argument("--check", type=whole(0, 10**6), default=0, help="further architectures that it is checked on")
+    command.add_argument(
+        "--repeats", type=whole(1, 10**6), default=20, help="timed calls of one architecture; the median counts"
+    )
     command.add_argument("--out", type=Path, default=Path("latency.json"), metavar="FILE", help="the table")
     options = command.parse_args(arguments)
     run = run_of(options)

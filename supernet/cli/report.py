@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..config.loading import load_config
+from ..config.yaml_file import read_yaml
 from ..errors import UserError
 from ..io.run_folder import RunFolder
 from ..pipeline.html_page import PUBLISHED
@@ -38,6 +37,7 @@ def dataset_of(folder: Path) -> str:
 
 def score_of(folder: Path) -> Score:
     """The score that a run's config.yaml names, or that of its dataset; AP where it names none."""
+    _config(folder)  # a damaged one is refused, where one without a dataset is not
     try:
         score = kind_of(_dataset_node(folder)["DATASET"]).score
     except UserError:
@@ -56,21 +56,33 @@ def search_score_of(folder: Path, reported: Score) -> Score:
 
 def _named(folder: Path, node: str) -> str:
     """The key SCORE of a node of a run's config.yaml; '' where it names none."""
-    try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        return str((config.get(node) or {}).get("SCORE") or "")
-    except (OSError, yaml.YAMLError, AttributeError):
-        return ""
+    keys = _config(folder).get(node)
+    return str(keys.get("SCORE") or "") if isinstance(keys, dict) else ""
 
 
 def _dataset_node(folder: Path) -> dict[str, Any]:
-    path = RunFolder(folder).config
+    dataset = _config(folder).get("DATASET")
     try:
-        dataset: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]
-        kind_of(dataset["DATASET"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, UserError):
+        if not isinstance(dataset, dict) or not isinstance(dataset.get("SYNTHETIC", {}), dict):
+            raise KeyError("DATASET")
+        kind_of(str(dataset["DATASET"]))
+    except (KeyError, UserError):
+        path = RunFolder(folder).config
         raise UserError(f"{path}: names no dataset; give --dataset, such as --dataset crowdpose") from None
     return dataset
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """What a run's config.yaml says; nothing where there is none.
+
+    Raises:
+        UserError: it is damaged; the line names the place.
+    """
+    path = RunFolder(folder).config
+    found = read_yaml(path) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: is no mapping of keys to values; remove it, and search.py writes it again")
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

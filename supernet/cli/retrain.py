@@ -15,8 +15,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..cost.costs import COSTS
 from ..errors import UserError
 from ..io.lock import locked
+from ..io.tables import read_table
 from ..pipeline.budgets import keep_selection, select_subnets
 from ..pipeline.candidates import Worker, cluster_of
 from ..pipeline.check import check_data
@@ -45,8 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such file; run search.py with this --cfg first")
     check_data(run, ("train", "calibration", "test"))
+    score = run.data.search_score.name
+    table = read_table(front, ("macs", "arch", score), "run search.py again", (score, *COSTS))
     finalists = kept_finalists(run)
-    selections = select_subnets(run, pd.read_csv(front), finalists, column(run) if finalists is not None else "")
+    selections = select_subnets(run, table, finalists, column(run) if finalists is not None else "")
     with locked(run.folder):
         selected = keep_selection(run, selections)
         rows = retrain(run, selected, source, options.backend or run.cfg.SEARCH.BACKEND)

@@ -34,18 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = Path(run.cfg.TEST.MODEL_FILE)
     split = run.cfg.DATASET.TEST
     kind = run.data.kind
-    report = run.paths.results / f"{report_name(path)}-{split}{kind.submission_suffix}"
+    report = run.paths.detections(report_name(path), split, kind.submission_suffix)
     with process_group() as processes, processes.locked(report):
         place(network, run)
         dataset = processes.first(lambda: run.test)
         evaluator = None if run.data.withheld else run.evaluator(dataset)
-        evaluation = Evaluation(report, provenance(inputs.evaluation(run, arch, path)), processes)
+        batch = run.cfg.TEST.IMAGES_PER_GPU  # of another size, a batch of that number is other images
+        settings = {**provenance(inputs.evaluation(run, arch, path)), "images of a batch": batch}
+        evaluation = Evaluation(report, settings, processes)
         results = evaluation.run(
             run.task,
             network,
             dataset,
             arch.input_hw,
-            batch=run.cfg.TEST.IMAGES_PER_GPU,
+            batch=batch,
             title=f"{'evaluating' if evaluator else 'predicting'} on {split}",
         )
         if processes.rank > 0:

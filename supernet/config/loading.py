@@ -22,11 +22,11 @@ from supernet.config.budgets import read_budget
 from supernet.config.foreign import is_foreign
 from supernet.config.rules import ALIASES, FILE_OR_NODE, FREE, ITEMS, check_together, check_value
 from supernet.config.schema import DEFAULTS
+from supernet.config.yaml_file import load_yaml, plain, read_yaml
 from supernet.errors import UserError
 
 _COMMAND_LINE = "command line"
-_LARGEST_FILE = 2**16  # bytes, ten times the longest configuration of the field
-_DEEPEST, _MOST_NODES = 32, 20_000
+_STAGE_NAME = re.compile(r"[\w.-]+( [\w.-]+){0,9}")
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -60,7 +60,7 @@ def load_config(
     if base is not None:
         _merge(cfg, DEFAULTS, base, "", base_name)
     if path is not None:
-        _merge(cfg, DEFAULTS, _read_yaml(path), "", str(path))
+        _merge(cfg, DEFAULTS, read_yaml(path), "", str(path))
     for word in overrides:
         key, sign, value = word.partition("=")
         if sign and key in dict(_names(DEFAULTS)):
@@ -86,50 +86,6 @@ def dump(cfg: CfgNode) -> str:
     return text
 
 
-def plain(value: Any) -> Any:
-    """A configuration, or a part of one, as dicts and lists."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise UserError(f"{path}: has {size} bytes, no configuration; give a YAML file of at most {_LARGEST_FILE}")
-        return _load_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not text in UTF-8 (byte {error.start})") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise UserError(f"{path}{place}: not YAML: {problem}") from error
-
-
-def _load_yaml(text: str) -> Any:
-    """The value of a YAML text; ValueError where it nests too deeply, or unfolds, alias of alias, to too much."""
-    sizes: dict[str | None, int] = {}  # nodes below each anchor
-    opened: list[tuple[str | None, int]] = []
-    nodes = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.NodeEvent):
-            nodes += sizes.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1
-        if isinstance(event, yaml.CollectionStartEvent):
-            opened.append((event.anchor, nodes))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = opened.pop()
-            sizes[anchor] = nodes - before
-        if len(opened) > _DEEPEST or nodes > _MOST_NODES:
-            raise ValueError(f"more than {_DEEPEST} levels or {_MOST_NODES} values")
-    return plain(yaml.safe_load(text))  # plain also ends at an anchor that contains itself
-
-
 def _override(key: str, text: str) -> dict[str, Any]:
     """``A.B.C`` and a value as ``{A: {B: {C: value}}}``, which is merged like a file."""
     example: Any = DEFAULTS
@@ -141,7 +97,8 @@ def _override(key: str, text: str) -> dict[str, Any]:
             break
     value = _decode(text)
     node = key in FILE_OR_NODE and isinstance(value, Mapping)
-    if isinstance(example, str) and not isinstance(value, str) and not node:  # OUTPUT_DIR 2024 is text
+    quoted = len(text.strip()) > 1 and text.strip()[0] in "'\"" and text.strip()[0] == text.strip()[-1]
+    if isinstance(example, str) and not node and not (quoted and isinstance(value, str)):  # OUTPUT_DIR 2024, or "a #b"
         value = text
     nested: dict[str, Any] = {keys[-1]: value}
     for part in reversed(keys[:-1]):
@@ -152,7 +109,7 @@ def _override(key: str, text: str) -> dict[str, Any]:
 def _decode(text: str) -> Any:
     """What a string means: YAML, or a Python literal (to YAML 1.1, ``(0,)`` and ``4e-3`` are strings), or itself."""
     try:
-        value = _load_yaml(text)
+        value = load_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError):
         value = text
     if not isinstance(value, str):
@@ -241,8 +198,9 @@ def _item(value: Any, example: dict[str, Any], name: str, source: str) -> CfgNod
     """One stage of the shrinking; the one list in ``example`` shows the type of its items and starts empty."""
     node = CfgNode({key: [] if isinstance(default, list) else default for key, default in example.items()})
     _merge(node, example, value, name, source)
-    if not node["name"]:
-        raise UserError(f"{source}: {name} has no name; add name: and a word for the log")
+    if not _STAGE_NAME.fullmatch(node["name"]):
+        named = f"has the name {node['name']!r}" if node["name"] else "has no name"
+        raise UserError(f"{source}: {name} {named}; add name: and a word for the log, of letters, digits and -_.")
     if (node["steps"] > 0) == (node["epochs"] > 0):
         raise UserError(f"{source}: {name} ({node['name']}) needs either steps or epochs, above 0")
     node.freeze()

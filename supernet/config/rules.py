@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from yacs.config import CfgNode
 
 from ..cost.costs import COSTS
 from ..errors import UserError
+from .ranges import range_of
 from .schema import STAGE
 
 #: Nodes that take any keys.
@@ -45,16 +45,6 @@ CHOICES = {
     "TEST.METRIC_BACKEND": ("pycocotools", "faster", "crowdposetools"),
 }
 
-#: Smallest and largest number that a key takes.
-RANGES: dict[str, tuple[float, float]] = {
-    "DATASET.FINAL_IMAGES": (0, math.inf),
-    "SEARCH.FINALISTS": (0, math.inf),
-    "SUPERNET.PATHS": (1, math.inf),
-    "SUPERNET.COVERAGE": (0, 1),
-    "SUPERNET.FINAL_LR": (0, 1),
-    "SUPERNET.DISTILLATION_RAMP": (0, 1),
-}
-
 #: HRNet's (top-down) names for keys that HigherHRNet calls otherwise.
 ALIASES = {
     "DATASET.TRAIN_SET": "TRAIN",
@@ -73,16 +63,14 @@ def check_value(name: str, value: Any, source: str) -> Any:
     choices = CHOICES.get(name.partition("[")[0])  # of the key, or of each item of its list
     if choices is not None and value not in choices:
         raise UserError(f"{source}: {name} is {value!r}, not one of {', '.join(choices)}")
-    low, high = RANGES.get(name, (-math.inf, math.inf))
-    if name in RANGES and not low <= value <= high:
-        raise UserError(f"{source}: {name} is {value}; write a number {span_of(name)}")
+    limits = range_of(name)
+    if limits is not None and value not in limits:
+        raise UserError(
+            f"{source}: {name} is {value!r}; it takes a {'whole ' * isinstance(value, int)}number, {limits}"
+        )
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
+        raise UserError(f"{source}: {name} is {value[:40]!r}, which has a character that no text has")
     return value
-
-
-def span_of(name: str) -> str:
-    """The range of a key of :data:`RANGES` in words."""
-    low, high = RANGES[name]
-    return f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
 
 
 def check_together(cfg: CfgNode) -> None:

@@ -113,6 +113,11 @@ DEFAULTS: dict[str, Any] = {
         "FINAL_IMAGES": 0,  # others set aside, on which the search's finalists are scored again; never trained on
         "CALIBRATION_IMAGES": 256,  # training images for BatchNorm statistics
         "SPLIT_SEED": 0,  # which images these are
+        "IMAGE_LIMITS": {  # larger images are refused before they are decoded
+            "PIXELS": 100_000_000,  # width x height; three bytes each
+            "SIDE": 32_766,  # pixels; OpenCV warps no larger images
+            "ASPECT": 20,  # longer side over shorter side
+        },
         "MAX_BROKEN": 10,  # distinct training images that cannot be read, over all processes; others stand in
     },
     "TRAIN": {
@@ -212,6 +217,7 @@ DEFAULTS: dict[str, Any] = {
         "WORKERS": 0,  # architectures worked on at a time; 0 = as many as the cluster has room for
         "CPUS": 1,  # of one architecture, and its torch threads where THREADS is 0
         "GPUS": 0.0,  # of one architecture; parts are allowed
+        "START_SECONDS": 120,  # that a machine's processes may take to start; a busy one takes minutes
     },
     "COST": {
         **{cost.limit: cost.no_limit for cost in COSTS.values()},  # their meaning stands there

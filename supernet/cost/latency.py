@@ -37,6 +37,8 @@ A = TypeVar("A")
 KINDS = ("dense", "pointwise", "depthwise", "deconv", "linear")
 _PER = ("call", "output", "mac")
 _FORMAT = 1
+_LISTS = ("fitted", "checked")
+_LONGEST_MS = 1e9
 
 
 @dataclass(frozen=True)
@@ -81,21 +83,45 @@ class LatencyTable:
         """Read a file.
 
         Raises:
-            UserError: there is none, it is no table of latencies, or it is of another space.
+            UserError: there is none, it is no table of latencies, a row is none, or it is of another space.
         """
         data: Any = read_json(path)
-        try:
-            if data["format"] != _FORMAT:
-                raise ValueError
-            rows = [{tuple(map(int, r["code"])): float(r["ms"]) for r in data[name]} for name in ("fitted", "checked")]
-            table = cls(str(data["space"]), Place(**data["place"]), *rows)
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{path}: not a latency table; measure one with tools/latency.py") from None
+        if not isinstance(data, dict) or data.get("format") != _FORMAT or not isinstance(data.get("space"), str):
+            raise UserError(f"{path}: not a latency table; measure one with tools/latency.py")
+        table = cls(data["space"], _place(data.get("place"), path), *(_rows(data, name, path) for name in _LISTS))
+        if len({len(code) for code in (*table.fitted, *table.checked)}) > 1:
+            raise UserError(f"{path}: rows of unequal length; measure another table with tools/latency.py")
         if table.space != space:
             raise UserError(
                 f"{path}: a latency table of space {table.space}, this is {space}; measure one for this space"
             )
         return table
+
+
+def _place(value: Any, path: Path) -> Place:
+    kinds = {"device": str, "runtime": str, "threads": int, "batch": int, "machine": str}
+    if not isinstance(value, dict) or value.keys() != kinds.keys():
+        raise UserError(f"{path}: not a latency table; measure one with tools/latency.py")
+    if any(type(value[name]) is not kind for name, kind in kinds.items()):
+        raise UserError(f"{path}: a wrong type in 'place'; measure another with tools/latency.py")
+    return Place(**value)
+
+
+def _rows(data: dict[str, Any], name: str, path: Path) -> dict[tuple[int, ...], float]:
+    """The measurements of one list of a file, milliseconds by code."""
+    rows, found = data.get(name), {}
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: {name!r} is no list; measure another table with tools/latency.py")
+    for number, row in enumerate(rows):
+        code, ms = (row.get("code"), row.get("ms")) if isinstance(row, dict) else (None, None)
+        whole = isinstance(code, list) and code and all(type(gene) is int and -1 <= gene < 2**15 for gene in code)
+        time = isinstance(ms, int | float) and not isinstance(ms, bool) and 0 < ms < _LONGEST_MS
+        if not whole or not time:
+            raise UserError(
+                f"{path}: {name}[{number}] needs 'code' (whole numbers) and 'ms' (above 0); remove that row"
+            )
+        found[tuple(code or ())] = float(ms or 0)
+    return found
 
 
 class LatencyModel(Generic[A]):

@@ -1,4 +1,4 @@
-"""Export networks to ONNX, run ONNX files as modules, and quantise them to 8 bits after training.
+"""Export networks to ONNX, and run ONNX files as modules.
 
 The file says in its metadata what it was exported with, so that a program needs nothing beside it to run it.
 """
@@ -6,8 +6,9 @@ The file says in its metadata what it was exported with, so that a program needs
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,13 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..io.files import replacing, write_atomically
+from ..io.files import write_atomically
+from ..io.reading import opened
 
 SUFFIX = ".onnx"
 INPUT = "images"
 MULTIPLE = 32  # pixels: what height and width have to be a multiple of where they are left open
 DYNAMIC = ("batch", "size")  # size leaves open the batch as well
-_LAYERS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+LARGEST = 2**31  # bytes of a file, the format's own limit
+SECONDS, SECONDS_PER_IMAGE = 60.0, 10.0  # that one run may take; a starved machine needs a few for a large image
 
 
 def check_installed() -> None:
@@ -67,7 +70,7 @@ def model_of(network: nn.Module, images: Tensor, **options: Any) -> Any:
         options: of ``torch.onnx.export``.
     """
     check_installed()
-    with _quiet():
+    with quiet():
         program: Any = torch.onnx.export(network, (images,), dynamo=True, verbose=False, **options)
     return program.model_proto
 
@@ -128,22 +131,27 @@ class OnnxNetwork(nn.Module):
         UserError: the file is no such network, or onnxruntime is missing or cannot run on the device.
     """
 
-    def __init__(self, path: Path, threads: int = 0, device: str = "cpu") -> None:
-        """Read a file to run it with ``threads`` of the CPU (0: as many as PyTorch) or on ``device`` cuda."""
+    def __init__(self, path: Path, threads: int = 0, device: str = "cpu", seconds: float = SECONDS) -> None:
+        """Read a file to run it with ``threads`` of the CPU (0: as many as PyTorch) or on ``device`` cuda.
+
+        A run of one batch that takes longer than ``seconds``, and as many more as SECONDS_PER_IMAGE says, is ended.
+        """
         super().__init__()
         if not path.is_file():
             raise UserError(f"{path}: no such file; write it with tools/export.py")
         try:
-            self._session = session(path, threads or torch.get_num_threads(), device)
-            (images,) = self._session.get_inputs()
+            with opened(path, LARGEST):
+                self._session = session(path, threads or torch.get_num_threads(), device)
+            images = _image_input(self._session)
+            self.facts: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}; write it with tools/export.py") from error
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  # onnxruntime's errors have no common class
-            raise UserError(
-                f"{path}: is not an exported network, or is damaged; write it with tools/export.py"
-            ) from error
-        self._path = path
-        self.facts: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+            reason = str(error) if isinstance(error, ValueError) else "damaged, or of another kind"
+            raise UserError(f"{path}: is not an exported network ({reason}); write it with tools/export.py") from error
+        self._path, self._seconds = path, seconds
         self.shape = tuple(side if isinstance(side, int) else None for side in images.shape)
         self._input = images.name
         self._several = self.facts.get("several") == "true" or len(self._session.get_outputs()) > 1
@@ -155,7 +163,7 @@ class OnnxNetwork(nn.Module):
             UserError: the images are of another size than the file takes.
         """
         size, taken = tuple(images.shape[1:]), self.shape[1:]
-        if any(wanted not in (None, side) for wanted, side in zip(taken, size, strict=True)):
+        if any(wanted not in (None, side) for wanted, side in zip(taken, size, strict=False)):
             raise UserError(
                 f"{self._path}: takes images of {taken[1]} x {taken[2]}, this one is {size[1]} x {size[2]}; "
                 "export it with --dynamic size"
@@ -171,63 +179,57 @@ class OnnxNetwork(nn.Module):
         count = len(batch)
         if count < size:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), batch.dtype)])
-        return [output[:count] for output in self._session.run(None, {self._input: batch})]
+        outputs = self._within_time({self._input: batch})
+        if not all(isinstance(each, np.ndarray) and each.dtype.kind == "f" and len(each) >= count for each in outputs):
+            raise UserError(
+                f"{self._path}: does not answer with an array of numbers for each image; write it with tools/export.py"
+            )
+        return [output[:count] for output in outputs]
+
+    def _within_time(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """Run the session, and end it where it takes too long: a file may hold a loop without end."""
+        import onnxruntime
+
+        options, images = onnxruntime.RunOptions(), len(next(iter(inputs.values())))
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            options.terminate = True
+
+        limit = self._seconds + SECONDS_PER_IMAGE * images
+        timer = threading.Timer(limit, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            outputs: list[Any] = self._session.run(None, inputs, options)
+        except Exception as error:  # onnxruntime's errors have no common class
+            if late.is_set():
+                raise UserError(
+                    f"{self._path}: has not ended after {limit:g} s; write it with tools/export.py"
+                ) from None
+            raise UserError(
+                f"{self._path}: cannot run on images of this size ({_reason(error)}); write it with tools/export.py"
+            ) from error
+        finally:
+            timer.cancel()
+        return outputs
 
 
-def quantise(source: Path, target: Path, batches: Iterable[Tensor]) -> None:
-    """Quantise an exported network to 8-bit weights and activations, whose ranges are those met on ``batches``.
+def _image_input(session: Any) -> Any:
+    """The one input of a session if it takes images.
 
-    Weights are symmetric and have a scale for each output channel, activations have a zero point (Jacob et al., CVPR 2018,
-    and Krishnamoorthi, arXiv 1806.08342). The last layers, which make the maps, stay in float32: their positions hang on
-    small differences.
-
-    Args:
-        source: written by :func:`write_onnx`.
-        target: the file; it keeps the facts of the source.
-        batches: images (B, 3, H, W) as the network will see them.
+    Raises:
+        UserError: it takes something else.
     """
-    check_installed()
-    import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not typed
-        def __init__(self) -> None:
-            self._batches = iter(batches)
-
-        def get_next(self) -> dict[str, Any] | None:
-            images = next(self._batches, None)
-            return None if images is None else {INPUT: images.float().cpu().numpy()}
-
-    with replacing(target) as temporary, _quiet():
-        quant_pre_process(str(source), str(temporary), skip_symbolic_shape=True)
-        prepared = onnx.load(temporary)
-        quantize_static(
-            prepared,
-            str(temporary),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=_last_layers(prepared.graph),
-        )
-        written = onnx.load(temporary)
-        del written.metadata_props[:]
-        written.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
-        temporary.write_bytes(written.SerializeToString())
-
-
-def _last_layers(graph: Any) -> list[str]:
-    """The names of the layers that make the outputs, and of what is done with what they make."""
-    maker = {output: node for node in graph.node for output in node.output}
-    pending, found = [output.name for output in graph.output], set()
-    while pending:
-        node = maker.get(pending.pop())
-        if node is not None and node.name not in found:
-            found.add(node.name)
-            pending += [] if node.op_type in _LAYERS else node.input
-    return sorted(found)
+    inputs = session.get_inputs()
+    shape = inputs[0].shape if len(inputs) == 1 else None
+    sides = [side if isinstance(side, int) else None for side in shape or ()]
+    if len(sides) != 4 or sides[1] not in (3, None) or any(side is not None and side < 1 for side in sides):
+        raise ValueError("the input is no batch of images")
+    if inputs[0].type != "tensor(float)":
+        raise ValueError("the input is not of float32")
+    return inputs[0]
 
 
 def _reason(error: BaseException) -> str:
@@ -238,7 +240,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the warnings and logs of the exporter's own libraries."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "root")]
     levels = [logger.level for logger in loggers]

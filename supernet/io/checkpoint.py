@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
-import zipfile
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +12,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .files import replacing
-from .foreign import read_tensors
 from .safetensors import SUFFIX, is_safetensors, read_safetensors
+from .torch_file import read_file
 
 #: DataParallel; the (to half, network, to float) sequence of fp16 trainings; torch.compile; Lightning; EMA copies.
 PREFIXES = ("module.", "1.", "_orig_mod.", "model.", "net.", "ema.", "ema_model.")
@@ -76,15 +73,9 @@ def newest(path: Path, keys: Sequence[str] = ()) -> tuple[dict[str, Any] | None,
 
 
 def _whole(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """Read a checkpoint and verify its check sums, which torch does not do."""
     content = read(path, strict=True)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            intact = archive.testzip() is None
-    except (OSError, zipfile.BadZipFile):
-        intact = False
-    if not intact or not isinstance(content, dict) or any(key not in content for key in keys):
-        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again")
+    if not isinstance(content, dict) or any(key not in content for key in keys):
+        raise UserError(f"{path}: is not a checkpoint, or is damaged; remove it to begin anew")
     return content
 
 
@@ -117,18 +108,7 @@ def read(path: Path, *, strict: bool = False) -> Any:
         )
     if path.suffix == SUFFIX or is_safetensors(path):
         return read_safetensors(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch thinks of a stranger's pickle is said below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() and not strict:
-            return read_tensors(path)
-        if "weights_only" in str(error).lower() and "Unsupported" in str(error):
-            raise UserError(f"{path}: holds more than tensors and plain values, and is refused for safety") from None
-        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
-    except Exception:  # torch's readers raise whatever the damage leads them to
-        raise UserError(f"{path}: is not a checkpoint, or is damaged; write it again") from None
+    return read_file(path, strict=strict)
 
 
 def state_dict_of(content: Any, source: str) -> dict[str, Tensor]:

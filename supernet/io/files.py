@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from supernet.errors import UserError
+from supernet.io.reading import opened, read_text
 
 _CHUNK_BYTES = 1 << 20
 
@@ -66,13 +67,10 @@ def read_json(path: Path, max_bytes: int = 64 * 2**20) -> object:
         max_bytes: Larger files are refused before they are read; COCO's own annotations need more than the default.
 
     Raises:
-        UserError: Missing, unreadable, too large, or not JSON (with line and column).
+        UserError: Missing, unreadable, no regular file, too large, or not JSON (with line and column).
     """
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise UserError(f"{path}: {size / 2**20:.0f} MiB is more than the {max_bytes / 2**20:.0f} MiB allowed here")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path, max_bytes))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -93,7 +91,7 @@ def sha256(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
     except OSError as error:

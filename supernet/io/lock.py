@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
-from .files import write_atomically
+from .files import sweep, write_atomically
 
 
 @contextmanager
@@ -31,6 +31,8 @@ def locked(folder: Path) -> Iterator[None]:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place.with_name(f".{place.name}.lock"), is_singleton=True)  # one process may hold it twice
         lock.acquire(timeout=0)
+        if lock.lock_counter == 1:
+            sweep(place)
     except Timeout:
         raise UserError(
             f"{folder}: is in use by {_named(holder)}; wait for it, stop it, or set another OUTPUT_DIR"

@@ -6,8 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UserError
+
 WEIGHTS, CHECKPOINT, ARCHITECTURE, LOG = "weights.pt", "checkpoint.pt", "arch.json", "log.csv"
 TEACHER = "teacher.pt"  # beside a supernet's checkpoints: its largest network, from which the others learn
+
+_LONGEST_NAME = 150  # bytes; file systems take 255, and temporary names are longer
+
+
+def folder_name(name: str, what: str) -> str:
+    """A name that becomes that of a file or folder within a run folder: one word or several, and never a way out of it.
+
+    Args:
+        name: of a budget, an architecture, a run, a split.
+        what: names it in the message.
+
+    Raises:
+        UserError: it is empty, begins with a dot, is too long, or has a separator or a character that no name has.
+    """
+    fits = 0 < len(name.encode(errors="surrogatepass")) <= _LONGEST_NAME
+    if not fits or name.startswith(".") or not name.isprintable() or "/" in name or "\\" in name:
+        shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+        raise UserError(
+            f"{what} is {shown!r}, which becomes the name of a file: write letters, digits, and -_. behind the first "
+            f"(at most {_LONGEST_NAME})"
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -91,7 +115,7 @@ class RunFolder:
 
     def evaluated(self, which: str) -> Path:
         """Table of the evaluated architectures: ``found`` by the search, or ``random``."""
-        return self.search / f"{which}.csv"
+        return self.search / folder_name(f"{which}.csv", "a table")
 
     @property
     def finalists(self) -> Path:
@@ -124,17 +148,23 @@ class RunFolder:
         return self.path / "subnets"
 
     def subnet(self, name: str) -> SubnetFolder:
-        """Folder of one subnet."""
-        return SubnetFolder(self.subnets / name)
+        """Folder of one subnet; a name that leads out of the run folder is refused (UserError), here and below."""
+        return SubnetFolder(self.subnets / folder_name(name, "the name of a subnet"))
 
     def trained(self, name: str) -> Path:
         """Folder of a single network's training, by the name of its superconfig."""
-        return self.path / "trained" / name
+        return self.path / "trained" / folder_name(name, "the name of a superconfig")
 
     @property
     def results(self) -> Path:
         """Folder of detections, as the datasets' servers take them."""
         return self.path / "results"
+
+    def detections(self, weights: str, split: str, suffix: str) -> Path:
+        """The detections of a file of weights on a split."""
+        return self.results / folder_name(
+            f"{weights}-{folder_name(split, 'the split DATASET.TEST')}{suffix}", "a result"
+        )
 
     @property
     def fidelity(self) -> Path:

@@ -74,7 +74,7 @@ def _evaluate(kind: str, run: Run, supernet: Supernet[Any], source: Path) -> Eva
 def cluster_of(run: Run) -> Cluster:
     """The cluster of the node RAY."""
     ray = run.cfg.RAY
-    return Cluster(ray.ADDRESS, ray.WORKERS, ray.CPUS, ray.GPUS)
+    return Cluster(ray.ADDRESS, ray.WORKERS, ray.CPUS, ray.GPUS, ray.START_SECONDS)
 
 
 # ---------------------------------------------------------------------------------------------------- in a worker process

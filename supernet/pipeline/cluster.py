@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -24,7 +25,10 @@ S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 RETRIES = 3  # of an item whose process died
-CONNECT_SECONDS = 60.0
+OLDEST = (2, 52)  # the first version whose clusters let in only who has their token
+#: What Ray calls its switch for clusters of several machines. Without it, a cluster listens on 127.0.0.1 alone; to give that
+#: address instead does not help, Ray takes the one by which others reach this machine for it.
+_SEVERAL_MACHINES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,14 @@ class Cluster:
         workers: items that are worked on at a time; 0 leaves that to the cluster's resources.
         cpus: that one item takes.
         gpus: that one item takes, in parts if need be.
+        start_seconds: that a machine's processes may take to start, and a head to answer.
     """
 
     address: str = ""
     workers: int = 0
     cpus: int = 1
     gpus: float = 0.0
+    start_seconds: int = 120
 
     def check(self) -> Any:
         """Before hours of other work: the module ``ray``, if it is installed and the address answers.
@@ -51,15 +57,24 @@ class Cluster:
             UserError: when it is not, or nobody or something else answers.
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # the default is too short for a busy machine
+        for name in ("RAY_raylet_start_wait_time_s", "RAY_worker_register_timeout_seconds"):
+            os.environ.setdefault(name, str(self.start_seconds))
+        if not self.address and "ray" not in sys.modules:  # Ray reads them as it is imported
+            os.environ.setdefault(_SEVERAL_MACHINES, "0")
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         try:
             ray: Any = importlib.import_module("ray")  # without its types, which are there only where it is installed
         except ImportError:
             raise UserError(
                 "Ray is not installed, which SEARCH.BACKEND ray needs: pip install pose-supernet[ray]"
             ) from None
+        if tuple(map(int, re.findall(r"\d+", ray.__version__)[:2])) < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise UserError(
+                f"Ray {ray.__version__} lets everyone in who reaches it: pip install 'pose-supernet[ray]' 'ray>={oldest}'"
+            )
         if self.address and self.address != "auto" and not ray.is_initialized():
-            _check_answer(self.address)
+            _check_answer(self.address, self.start_seconds)
         return ray
 
     def connect(self) -> Any:
@@ -74,8 +89,12 @@ class Cluster:
             options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
             if self.address:
                 options["address"] = self.address
-            else:
-                options |= {"include_dashboard": False, "num_cpus": self.workers * self.cpus or None}
+            else:  # local, or Ray would join whatever RAY_ADDRESS or the files of an earlier session name
+                options |= {
+                    "address": "local",
+                    "include_dashboard": False,
+                    "num_cpus": self.workers * self.cpus or None,
+                }
             try:
                 ray.init(**options)
             except Exception as error:  # Ray raises whatever it likes, Exception itself among it
@@ -95,14 +114,14 @@ class Cluster:
             )
 
 
-def _check_answer(address: str) -> None:
+def _check_answer(address: str, seconds: float) -> None:
     """Is a head there? ``ray.init`` itself would ask for minutes, and write about each try."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     ask = [sys.executable, "-P", "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), seconds).close()
         if not address.startswith("ray://"):  # which goes to another port of the head, with a time limit of its own
-            subprocess.run(ask, check=True, capture_output=True, timeout=CONNECT_SECONDS)
+            subprocess.run(ask, check=True, capture_output=True, timeout=seconds)
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     except subprocess.SubprocessError:

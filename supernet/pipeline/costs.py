@@ -204,12 +204,18 @@ def latency_of(run: CostedRun) -> LatencyModel[Any]:
     """Latency by COST.LATENCY_TABLE.
 
     Raises:
-        UserError: there is no such table, or it is of another space.
+        UserError: there is no such table, it is of another space, or has a row that is no architecture of it.
     """
     if not run.cfg.COST.LATENCY_TABLE:
         raise UserError(
             "COST or a budget asks for latency, and COST.LATENCY_TABLE is empty; measure one: "
             f"python tools/latency.py --cfg {run.source} --out latency.json"
         )
-    table = LatencyTable.load(Path(run.cfg.COST.LATENCY_TABLE), run.space.fingerprint)
+    path = Path(run.cfg.COST.LATENCY_TABLE)
+    table = LatencyTable.load(path, run.space.fingerprint)
+    for code in (*table.fitted, *table.checked):
+        try:
+            run.space.decode(np.array(code, np.int16))
+        except (ValueError, IndexError):
+            raise UserError(f"{path}: code {list(code)} is no architecture of this space; remove its row") from None
     return LatencyModel(run.build, run.space, table)

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config.loading import load_config, plain
+from ..config.loading import load_config
+from ..config.yaml_file import plain
 from ..errors import UserError
 from ..pose.inputs import MEAN, STD
 from ..pose.skeleton_file import to_json
@@ -74,19 +75,28 @@ class Description:
         """
         try:
             found = cls(**value)
-            joints = found.keypoints["joints"]
-            texts = (found.family, found.approach, found.colours, *joints)
-            if not all(isinstance(text, str) for text in texts) or not isinstance(found.config, Mapping):
-                raise TypeError
-            if not _RUN.fullmatch(found.run):  # it becomes a folder
-                raise TypeError
-        except (TypeError, KeyError):
-            raise UserError(
-                f"{source}: its description of the network is damaged; give --cfg and --superconfig"
-            ) from None
+        except TypeError:
+            found = None
+        if found is None or not found._is_sound():
+            raise UserError(f"{source}: its description of the network is damaged; give --cfg and --superconfig")
         if found.format != FORMAT:
             raise UserError(f"{source}: describes itself in format {found.format}, this version reads {FORMAT}; update")
         return found
+
+    def _is_sound(self) -> bool:
+        """Whether every field is of its type, as far as this version knows them."""
+        texts = (self.family, self.approach, self.colours, self.run)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.config, Mapping):
+            return False
+        if not isinstance(self.keypoints, Mapping) or not _RUN.fullmatch(self.run):  # it becomes a folder
+            return False
+        joints, name = self.keypoints.get("joints"), self.keypoints.get("name")
+        named = isinstance(joints, list | tuple) and all(isinstance(joint, str) for joint in joints)
+        numbers = all(
+            isinstance(values, list | tuple) and all(isinstance(value, int | float) for value in values)
+            for values in (self.input_hw, self.mean, self.std)
+        )
+        return named and isinstance(name, str) and numbers and len(self.input_hw) == 2 and type(self.format) is int
 
     def as_run(self, source: Path, overrides: Sequence[str] = ()) -> Run:
         """The run of these weights, with ``KEY VALUE`` pairs on top.
@@ -95,7 +105,18 @@ class Description:
             UserError: the file's configuration, or a pair, is not understood.
         """
         config = {name: value for name, value in self.config.items() if name not in _OF_THE_MACHINE}
+        if isinstance(dataset := config.get("DATASET"), Mapping):
+            config["DATASET"] = {name: value for name, value in dataset.items() if name != "IMAGE_LIMITS"}
         cfg = load_config(None, overrides, base=config, base_name=str(source))
+        root = cfg.DATASET.ROOT
+        elsewhere = Path(root).is_absolute() or ".." in Path(root).parts
+        if (
+            cfg.DATASET.SYNTHETIC.TRAIN
+            and elsewhere
+            and "DATASET.ROOT" not in overrides[::2]
+            and not Path(root).exists()
+        ):
+            raise UserError(f"{source}: asks for a synthetic dataset in {root}; set DATASET.ROOT to a folder of yours")
         return Run(cfg, Path(f"{self.run}.yaml"), overrides)
 
 

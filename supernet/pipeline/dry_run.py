@@ -21,7 +21,6 @@ import torch
 
 from ..cost.macs import count
 from ..io import checkpoint
-from ..io.files import read_json
 from ..io.run_folder import CHECKPOINT, WEIGHTS
 from ..search.journal import FULL, differences, read_journal
 from ..sharing.meta import meta_network
@@ -37,8 +36,8 @@ from .keys import provenance
 from .progress import say
 from .provenance import Made
 from .run import Run
+from .stage_records import STAGES, read_stages
 from .steps import NetworkTraining, SupernetTraining
-from .subnets import STAGES
 from .training import new_supernet, phases_of, place, schedule_of, supernet_trainer, trainer_of
 
 SAMPLE = 8  # images that are evaluated, and drawn for a training's steps
@@ -275,7 +274,7 @@ def _selected(run: Run, sample: Run, sizes: Mapping[str, int], judging: float) -
     items = []
     for budget in budgets_of(cfg):
         path = run.paths.subnet(budget.name).metrics
-        found: Any = read_json(path) if path.exists() else {"stages": {}}
+        found = read_stages(path)
         done = [stage for stage in STAGES.values() if stage in found["stages"]]
         left = trainings - sum(stage in ("retrained", "from scratch") for stage in done)
         seconds = left * steps * step + (2 + trainings - len(done)) * sizes["test"] * judging

@@ -17,11 +17,13 @@ from torch import nn
 
 from ..errors import UserError
 from ..io.files import write_atomically
+from ..io.reading import read_bytes
 from ..pose.protocols import KeypointDataset, Result
 from ..pose.task import Task
 from .process_group import ProcessGroup
 from .progress import Progress
 
+UNFINISHED_BYTES = 2 * 2**30  # of what is done of an evaluation
 Found = list[Any]  # what was found, one JSON value for each image or person of a batch
 
 
@@ -57,6 +59,9 @@ class Evaluation:
         title: str,
     ) -> list[Result]:
         """Results of a network on a dataset as they are evaluated, in the first process; the others get an empty list."""
+        for index, known in self._done.items():
+            if len(known) != len(dataset[index * batch : (index + 1) * batch]):
+                raise UserError(f"{self._file(0)}: batch {index} has not as many results as images; remove the file")
         remaining = sorted(set(range(-(-len(dataset) // batch))) - set(self.finished))
         mine = remaining[self._process_group.rank :: self._process_group.size]
         found: dict[int, Found] = {}
@@ -93,14 +98,19 @@ class Evaluation:
 
     def _read(self, file: Path) -> dict[int, Found]:
         """The batches of a file of these settings; a line that was cut off, and what follows, does not count."""
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        try:
+            lines = read_bytes(file, UNFINISHED_BYTES).decode("utf-8", errors="replace").split("\n")[:-1]
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror}; remove it to evaluate anew") from error
         done: dict[int, Found] = {}
         if lines and lines[0] == self._header:
             for line in lines[1:]:
                 try:
                     record = json.loads(line)
-                    done[int(record["batch"])] = record["found"]
-                except (ValueError, TypeError, KeyError):
+                    if type(record["batch"]) is not int or not isinstance(record["found"], list):
+                        break
+                    done[record["batch"]] = record["found"]
+                except (ValueError, TypeError, KeyError, RecursionError):
                     break
         return done
 

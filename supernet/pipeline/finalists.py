@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UserError
+from ..io.tables import read_table
 from ..report.tables import BOTH, FINAL, write_csv
 from ..search.base import check_score
 from ..search.journal import Journal, Record
@@ -104,8 +105,10 @@ def kept_finalists(run: Run) -> pd.DataFrame | None:
         return None
     path, evaluated = run.paths.finalists, run.paths.evaluated("found")
     if path.is_file() and evaluated.is_file():
-        finalists, table = pd.read_csv(path), pd.read_csv(evaluated)
         needed = {*budget_costs(run.cfg), run.data.search_score.name}
+        finalists, table = (
+            read_table(file, ("macs", "arch"), "run search.py again", needed) for file in (path, evaluated)
+        )
         if needed <= {*table} and {*finalists_in(run, table)["arch"]} <= {*finalists["arch"]}:
             return finalists
     raise UserError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import distributed
 
 from ..distributed import any_process
@@ -18,6 +19,7 @@ from ..errors import UserError
 from ..io import checkpoint
 from ..io.files import sweep
 from ..io.run_folder import CHECKPOINT, WEIGHTS
+from ..pose.datasets.loader import killed_worker
 from ..pose.protocols import KeypointDataset
 from ..pose.task import Task
 from ..search.journal import differences
@@ -67,19 +69,24 @@ def fit(
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when the step is done and the checkpoint is written.
         UserError: the folder cannot be written, images cannot be read, or another process has ended.
     """
-    path, first = folder / CHECKPOINT, processes.rank == 0
+    path, first, threads = folder / CHECKPOINT, processes.rank == 0, torch.get_num_threads()
 
     def keep() -> None:
         content = {"trainer": trainer.state_dict(), "settings": dict(settings), "processes": processes.size}
-        content["corrupt"] = corrupt.lines
+        content |= {"corrupt": corrupt.lines, "threads": threads}
         if first:
             checkpoint.save_beside_previous(path, content)
 
     with _in_one_line(folder), _stop_signals() as stopped:
         state = processes.share(_found(path, settings, keeping.resume) if first else None)
         if state is not None:
-            trainer.load_state_dict(state["trainer"])
+            _restore(trainer, state, len(plan), path)
             say(f"{title}: going on from step {trainer.done:,} of {len(plan):,}")
+            if state.get("threads", threads) != threads:
+                say(
+                    f"warning: {title}: begun with {state['threads']} threads, going on with {threads}: sums of another order "
+                    f"end in slightly other weights; set THREADS {state['threads']} for the same"
+                )
         corrupt = CorruptImages(keeping.max_corrupt, state.get("corrupt", ()) if state else (), processes)
         begun, started = trainer.done, time.monotonic()
         saved = started
@@ -108,16 +115,21 @@ def fit(
                 for step in steps
                 for index in range(trainer.accumulate)
             )
-            batches = corrupt.without(_while_workers_live(task.batches(dataset, parts), stopped))
             try:
-                trainer.run(plan, batches, on_step)
-            except KeyboardInterrupt:  # the workers were stopped, while this process waited for them
-                keep()
+                trainer.run(plan, corrupt.without(task.batches(dataset, parts)), on_step)
+            except (
+                RuntimeError
+            ) as error:  # raised within a step, whose parts are done or not: the last checkpoint counts
+                if (killed := killed_worker(error)) is None:
+                    raise
+                if stopped():  # a signal to this process and to its workers
+                    raise KeyboardInterrupt from None
+                raise killed from None
         if trainer.done < len(plan):
             raise KeyboardInterrupt
         if first:
             content = {"state_dict": trainer.weights(), "settings": dict(settings), "processes": processes.size}
-            checkpoint.save(folder / WEIGHTS, content | dict(extra))
+            checkpoint.save(folder / WEIGHTS, content | {"threads": threads} | dict(extra))
             tidy(folder)
         processes.meet()
 
@@ -132,25 +144,26 @@ def _found(path: Path, settings: Mapping[str, Any], resume: bool) -> dict[str, A
     if damage:
         say(f"warning: {damage.partition(';')[0]}; going on from the one before it")
     if state is not None:
+        if not isinstance(state["settings"], Mapping):
+            raise UserError(f"{path}: its settings are no mapping; remove it to begin anew")
         check(path, differences(state["settings"], settings))
     return state
 
 
-def _while_workers_live(
-    batches: Iterator[Mapping[str, Any]], stopped: Callable[[], bool]
-) -> Iterator[Mapping[str, Any]]:
-    """The batches; workers that a signal ended together with this process are no error."""
+def _restore(trainer: Trainer[Any], state: Mapping[str, Any], steps: int, path: Path) -> None:
+    """Restore a checkpoint, each of whose fields is what a training of so many steps has there."""
     try:
-        yield from batches
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        if stopped():
-            raise KeyboardInterrupt from None
-        raise UserError(
-            f"{str(error).partition(';')[0]}: a process that loads images was killed, mostly for want of memory; "
-            "set WORKERS lower"
-        ) from None
+        done = state["trainer"].get("done") if isinstance(state["trainer"], Mapping) else None
+        if isinstance(done, int) and done > steps:
+            raise UserError(f"'done' is {done:,}, this training has {steps:,} steps")
+        corrupt, processes, threads = state.get("corrupt", []), state.get("processes", 1), state.get("threads", 1)
+        if not isinstance(corrupt, list) or not all(isinstance(line, str) for line in corrupt):
+            raise UserError("'corrupt' is no list of lines")
+        if not all(type(number) is int and number >= 1 for number in (processes, threads)):
+            raise UserError("'processes' or 'threads' is no number of them")
+        trainer.load_state_dict(state["trainer"])
+    except UserError as error:
+        raise UserError(f"{path}: is no checkpoint of this training: {error}; remove it to begin anew") from None
 
 
 @contextmanager
@@ -158,6 +171,8 @@ def _in_one_line(folder: Path) -> Iterator[None]:
     """What the system refuses, and a process that has gone, as errors that name the remedy."""
     try:
         yield
+    except BrokenPipeError:  # of the output, which whoever read it has closed
+        raise
     except OSError as error:
         raise UserError(
             f"{error.filename or folder}: cannot be written: {error.strerror or error}; "

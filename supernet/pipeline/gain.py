@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..report import write_csv
 from ..search.journal import canonical_key
+from ..search.ranking import read_standalone
 from .run import Run
 from .standalone import near, standalone_table
 
@@ -38,7 +39,7 @@ def gain_table(run: Run, selected: Mapping[str, Any], folder: Path, *, random: i
     groups = [(name, SELECTED, arch, seed) for name, arch in selected.items() for seed in range(seeds)]
     groups += [(name, RANDOM, arch, 0) for name, archs in zip(selected, drawn, strict=True) for arch in archs]
     table = standalone_table(run, folder, workers, [(arch, seed) for _, _, arch, seed in groups])
-    trainings = pd.read_csv(table)
+    trainings: Any = read_standalone(table)
     trainings["key"] = [canonical_key(json.loads(text)) for text in trainings.arch]
     known = {(row["key"], row["seed"]): row for row in trainings.to_dict("records")}
     rows = []

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from yacs.config import CfgNode
 
-from ..config.loading import plain
+from ..config.yaml_file import plain
 
 S = TypeVar("S")
 When = Callable[[CfgNode], bool]

@@ -21,7 +21,8 @@ from ..cost.cost_model import CostModel
 from ..cost.latency import LatencyModel
 from ..errors import UserError
 from ..io.files import read_json, sha256, write_atomically
-from ..io.run_folder import RunFolder
+from ..io.run_folder import RunFolder, folder_name
+from ..pose.datasets.image_limits import ImageLimits
 from ..pose.keypoints import Skeleton
 from ..pose.protocols import Evaluator, KeypointDataset
 from ..pose.task import Task
@@ -49,11 +50,10 @@ class Run:
     def __post_init__(self) -> None:
         if self.cfg.THREADS:
             torch.set_num_threads(self.cfg.THREADS)
+        ImageLimits(*self.cfg.DATASET.IMAGE_LIMITS.values()).use()
         for key in ("SCALE_AWARE_SIGMA", "WITH_CENTER"):
             if self.cfg.DATASET[key]:
-                raise UserError(
-                    f"DATASET.{key} true would train something else here, where it does not exist: set it to false"
-                )
+                raise UserError(f"DATASET.{key} true would train something else here, where it is not: set it to false")
         self.data.check_scores()  # refused now, not after the training
         cudnn, wanted = torch.backends.cudnn, self.cfg.CUDNN
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic = wanted.ENABLED, wanted.BENCHMARK, wanted.DETERMINISTIC
@@ -61,7 +61,8 @@ class Run:
     @cached_property
     def folder(self) -> Path:
         """Where the run keeps everything: OUTPUT_DIR / folder of the YAML / name of the YAML."""
-        return Path(self.cfg.OUTPUT_DIR) / self.source.resolve().parent.name / self.source.stem
+        names = (self.source.resolve().parent.name or "root", self.source.stem)
+        return Path(self.cfg.OUTPUT_DIR, *(folder_name(name, "the name of a run") for name in names))
 
     @property
     def paths(self) -> RunFolder:
@@ -269,8 +270,6 @@ class Run:
     @property
     def _synthetic(self) -> parts.SyntheticData | None:
         return keys.read(parts.SyntheticData, self.cfg) if self.cfg.DATASET.SYNTHETIC.TRAIN else None
-
-    # -------------------------------------------------------------------------------------------------------- files
 
     def keep_config(self, folder: Path) -> None:
         """Write the resolved configuration into the folder of what it makes."""

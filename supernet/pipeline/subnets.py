@@ -10,9 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import UserError
 from ..io import checkpoint
-from ..io.files import read_json, sweep, write_atomically
+from ..io.files import sweep, write_atomically
 from ..io.lock import locked
 from ..io.run_folder import SubnetFolder
 from ..search.journal import differences
@@ -23,18 +22,10 @@ from .keys import provenance
 from .progress import say
 from .provenance import Archive, Made, check
 from .run import Run
+from .stage_records import CALIBRATED, RETRAINED, SCRATCH, STAGES, TRANSFERRED, read_stages
 from .steps import NetworkTraining
 from .train import train_network
 from .training import place
-
-TRANSFERRED, CALIBRATED, RETRAINED, SCRATCH = "transferred", "calibrated", "retrained", "from scratch"
-#: Columns of comparison.csv and the stage of a subnet's life behind each.
-STAGES = {
-    "ap_transferred": TRANSFERRED,
-    "ap_calibrated": CALIBRATED,
-    "ap_retrained": RETRAINED,
-    "ap_scratch": SCRATCH,
-}
 
 
 def compare_subnets(
@@ -106,12 +97,7 @@ class _Record:
 
     def __init__(self, run: Run, folder: SubnetFolder, arch: Any, source: Path, archive: Archive | None) -> None:
         self.run, self.folder, self.arch, self.source = run, folder, arch, source
-        self.content: dict[str, Any] = {"stages": {}}
-        if folder.metrics.exists():
-            found = read_json(folder.metrics)
-            if not isinstance(found, dict) or not isinstance(found.get("stages"), dict):
-                raise UserError(f"{folder.metrics}: is not what a subnet's stages are kept in; move {folder.path} away")
-            self.content = found
+        self.content = read_stages(folder.metrics)
         self._renew(archive)
 
     # --------------------------------------------------------------------------------------------------------- inputs

@@ -10,8 +10,10 @@ from types import TracebackType
 
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from ..errors import UserError
 from ..io.files import write_atomically
 from ..io.run_folder import LOG
+from ..io.tables import read_rows
 
 
 class TrainingLog:
@@ -24,17 +26,11 @@ class TrainingLog:
 
     def __init__(self, folder: Path, done: int) -> None:
         path = folder / LOG
-        rows: list[dict[str, str]] = []
-        if path.exists() and done:
-            with path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if None not in row.values() and int(row["step"]) <= done]
+        rows = _until(path, done) if path.exists() and done else []
         kept = io.StringIO(newline="")
-        if rows:
-            writer = csv.DictWriter(kept, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        csv.writer(kept).writerows(rows if len(rows) > 1 else [])
         write_atomically(path, kept.getvalue())
-        self._begun = bool(rows)
+        self._begun = len(rows) > 1
         self._file = path.open("a", newline="")
         self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=done)
 
@@ -58,3 +54,19 @@ class TrainingLog:
         for name, value in figures.items():
             if not isinstance(value, str):
                 self._curves.add_scalar(name, value, step)
+
+
+def _until(path: Path, done: int) -> list[list[str]]:
+    """The header of a log, and its lines up to a step.
+
+    Raises:
+        UserError: it is no such table; the line names its own.
+    """
+    remedy = "remove it, and the training goes on with a new one"
+    rows = read_rows(path, remedy, torn=True)
+    if rows and rows[0][1][0] != "step":
+        raise UserError(f"{path}: line 1: is no log, its first column is not 'step'; {remedy}")
+    for line, row in rows[1:]:
+        if not row[0].isascii() or not row[0].isdigit():
+            raise UserError(f"{path}: line {line}: step {row[0][:40]!r} is no number of a step; {remedy}")
+    return [row for line, row in rows if line == rows[0][0] or int(row[0][:18]) <= done]

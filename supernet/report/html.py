@@ -16,8 +16,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..cost.costs import COSTS
+from ..errors import UserError
 from ..io.files import sha256, write_atomically
+from ..io.reading import read_text
 from ..io.run_folder import LOG, RunFolder
+from ..io.tables import read_table
 from ..pose.metrics.score import Score
 from .diagram import LABEL, Network, draw_diagrams, legend
 from .gain import COLUMNS as GAIN_COLUMNS
@@ -32,7 +35,6 @@ from .tables import (
     read_evaluated,
     read_finalists,
     read_front,
-    read_table,
     shown_finalists,
     unmet_of,
 )
@@ -138,7 +140,7 @@ def write_html(
         "ran": as_facts(ran or {}),
         "space": as_facts(space or {}),
         "environment": as_facts({**environment(), **_versions()}),
-        "config": config.read_text(encoding="utf-8") if config.is_file() else "",
+        "config": _text(config) if config.is_file() else "",
     }
     path = RunFolder(folder).report("html")
     write_atomically(path, render("report.html", plots, content))
@@ -236,6 +238,20 @@ def _optional(path: Path, *columns: str) -> pd.DataFrame | None:
         return None
     table = read_table(path, columns, "remove it")
     return table if len(table) else None
+
+
+def _text(path: Path) -> str:
+    """A text file as it is shown.
+
+    Raises:
+        UserError: it is too large, or no text.
+    """
+    try:
+        return read_text(path, 2**20)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; remove it") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not text in UTF-8 (byte {error.start}); remove it") from None
 
 
 def _subtitle(metric: str, front: pd.DataFrame, comparison: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..io.run_folder import RunFolder
 from ..pose.metrics.score import Score
 from .tables import STAGES, read_comparison, read_finalists, read_front, shown_finalists, unmet_of
 
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 FINALISTS = (
     "The search's best within each budget were scored again on other images that nothing was trained on. The best of many "
     "scores is partly the luckiest, so the mean of both, weighted by images, selects."
@@ -60,7 +62,7 @@ def write_report(
     search = search or Score(metric, percent)
     front = read_front(folder, search.name, percent=search.percent, lower=search.lower)
     comparison = read_comparison(folder, percent=percent)
-    parts = [f"# {title or folder.name}", "![score against MACs](pareto.png)"]
+    parts = [f"# {escaped(title or folder.name)}", "![score against MACs](pareto.png)"]
     parts += ["## What ran", bullets({**(ran or {}), **environment()})]
     if space:
         parts += ["## The search space", bullets(space)]
@@ -92,12 +94,12 @@ def environment() -> dict[str, str]:
 
 def bullets(facts: Mapping[str, Any]) -> str:
     """One line ``- name: value`` per fact."""
-    return "\n".join(f"- {name}: {cell(name, value)}" for name, value in facts.items())
+    return "\n".join(f"- {escaped(str(name))}: {escaped(cell(name, value))}" for name, value in facts.items())
 
 
 def markdown_table(table: pd.DataFrame) -> str:
     """A Markdown table: numbers right-aligned, costs in readable units, missing values as empty cells."""
-    header = "| " + " | ".join(map(str, table.columns)) + " |"
+    header = "| " + " | ".join(escaped(str(name)) for name in table.columns) + " |"
     rule = "|" + "|".join("---:" if pd.api.types.is_numeric_dtype(table[name]) else "---" for name in table) + "|"
     rows = [
         "| " + " | ".join(_piped(name, value) for name, value in zip(table.columns, row, strict=True)) + " |"
@@ -107,11 +109,13 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def _piped(name: object, value: Any) -> str:
-    return cell(name, value).replace("|", "\\|")
+    return escaped(cell(name, value)).replace("|", "\\|")
 
 
 def _comparison(comparison: pd.DataFrame, metric: str, unmet: Sequence[str]) -> list[str]:
-    missing = ["Budgets without a subnet of their own:", "\n".join(f"- {line}" for line in unmet)] if unmet else []
+    missing = (
+        ["Budgets without a subnet of their own:", "\n".join(f"- {escaped(line)}" for line in unmet)] if unmet else []
+    )
     if comparison.empty:
         return missing or ["None: the run has no SEARCH.BUDGETS."]
     return [
@@ -159,6 +163,11 @@ def cell(name: object, value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return " ".join(str(value).split())
+
+
+def escaped(text: str) -> str:
+    """Text as Markdown shows it: what looks like HTML stays text."""
+    return _TAG.sub("&lt;", text)
 
 
 def _cpu_name() -> str:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..cost.costs import COSTS
 from ..errors import UserError
 from ..io.files import write_atomically
 from ..io.run_folder import RunFolder
+from ..io.tables import read_table
 from ..pose.metrics.score import Score
 
 FRONT_COLUMNS = ("name", "macs", "params", "resolution", "arch")
@@ -58,7 +60,7 @@ def read_front(folder: Path, metric: str, *, percent: bool = False, lower: bool 
     Raises:
         UserError: when it is missing, empty, or lacks a column.
     """
-    table = read_table(RunFolder(folder).front, (*FRONT_COLUMNS, metric), "run search.py first")
+    table = read_table(RunFolder(folder).front, (*FRONT_COLUMNS, metric), "run search.py first", (metric, *COSTS))
     if table.empty:
         raise UserError(f"{folder / 'front.csv'}: no architectures; run search.py again with more SEARCH.EVALUATIONS")
     return as_fractions(table, [] if lower else [metric], percent).sort_values("macs", ignore_index=True)
@@ -75,7 +77,7 @@ def read_comparison(folder: Path, *, percent: bool = False) -> pd.DataFrame:
         UserError: when it is missing or lacks a column.
     """
     path = RunFolder(folder).comparison
-    if path.is_file() and not path.read_text(encoding="utf-8").strip():
+    if _is_blank(path):
         return pd.DataFrame(columns=list(COMPARISON_COLUMNS))  # a run without budgets compares nothing
     table = read_table(path, COMPARISON_COLUMNS, "run search.py first").sort_values("macs", ignore_index=True)
     return as_fractions(table, list(STAGES), percent)
@@ -105,7 +107,7 @@ def read_finalists(folder: Path, search: Score) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     scores = [search.name, f"{search.name}{FINAL}", f"{search.name}{BOTH}"]
-    table = read_table(path, ("budgets", "macs", "params", *scores, "arch"), "run search.py again")
+    table = read_table(path, ("budgets", "macs", "params", *scores, "arch"), "run search.py again", scores)
     table = as_fractions(table, [] if search.lower else scores, search.percent).sort_values("macs", ignore_index=True)
     budgets = RunFolder(folder).budgets
     selected = read_table(budgets, BUDGET_COLUMNS, "run search.py again") if budgets.is_file() else None
@@ -141,9 +143,9 @@ def read_evaluated(
         UserError: when the file lacks a column.
     """
     path = RunFolder(folder).evaluated(which)
-    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+    if not path.is_file() or _is_blank(path):
         return None
-    table = read_table(path, ("macs", metric), "run search.py again")
+    table = read_table(path, ("macs", metric), "run search.py again", (metric, *COSTS))
     return as_fractions(table, [] if lower else [metric], percent)
 
 
@@ -179,8 +181,8 @@ def published_networks(path: Path, dataset: str, metric: str, approach: str | No
         UserError: when the table is missing or lacks a column.
     """
     table = read_table(path, (*PUBLISHED_COLUMNS, "source"), "give the table of published networks")
-    mine = table["dataset"].str.replace(r" \(.*\)", "", regex=True) == dataset
-    mine &= table["metric"].str.split(" with ").str[0] == metric
+    mine = table["dataset"].astype(str).str.replace(r" \(.*\)", "", regex=True) == dataset
+    mine &= table["metric"].astype(str).str.split(" with ").str[0] == metric
     if approach is not None:
         mine &= table["approach"] == approach
     table = table[mine & table["gmacs_published"].notna()]
@@ -190,26 +192,30 @@ def published_networks(path: Path, dataset: str, metric: str, approach: str | No
             "family": table["family"],
             "approach": table["approach"],
             "macs": table["gmacs_published"].astype(float) * 1e9,
-            "score": table["score"].astype(str).str.split(" / ").str[0].astype(float) / 100,
-            "convention": table["counting_convention"].fillna("unknown").str.split(" (", regex=False).str[0],
+            "score": _first_number(path, table["score"]) / 100,
+            "convention": table["counting_convention"]
+            .fillna("unknown")
+            .astype(str)
+            .str.split(" (", regex=False)
+            .str[0],
             "source": table["source"],
         }
     ).reset_index(drop=True)
 
 
-def read_table(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
-    """A CSV file that has these columns.
+def _first_number(path: Path, scores: pd.Series) -> pd.Series:
+    """The scores of ``77.4`` and of ``77.4 / 76.1``.
 
     Raises:
-        UserError: when there is none, it is no table, or lacks a column; ends with the remedy.
+        UserError: one is neither.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; {remedy}")
-    try:
-        table = pd.read_csv(path, converters={"name": str})  # budgets may be called 01 or NA
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not a table: {' '.join(str(error).split())}; {remedy}") from None
-    for column in columns:
-        if column not in table:
-            raise UserError(f"{path}: no column {column!r}; there are {', '.join(map(str, table.columns))}; {remedy}")
-    return table
+    texts = scores.astype(str).str.split(" / ").str[0]
+    numbers = pd.to_numeric(texts, errors="coerce")
+    if (wrong := numbers.isna() & (texts != "nan")).any():
+        raise UserError(f"{path}: score {texts[wrong].iloc[0]!r} is no number; give the table of published networks")
+    return numbers.astype(float)
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether a file is there and has nothing in it but line breaks."""
+    return path.is_file() and path.stat().st_size <= 2 and not path.read_bytes().strip()

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import UserError
+from ..io.reading import read_bytes
 
 if TYPE_CHECKING:  # a search takes no pandas
     import pandas as pd
 
 A = TypeVar("A")
 FORMAT = 2
+LARGEST = 2**30  # bytes; a search of a million architectures writes less
 FULL = "full"  # the stage of a record that holds the official metrics
 log = logging.getLogger(__name__)
 
@@ -149,28 +151,59 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[Record]]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such search journal; run the search first")
-    lines = path.read_bytes().split(b"\n")[:-1]  # what stands after the last line break is torn, or nothing
+    lines = _content(path).split(b"\n")[:-1]  # what stands after the last line break is torn, or nothing
     header: dict[str, Any] = {}
     records: dict[tuple[str, str], Record] = {}
     for number, line in enumerate(lines, start=1):
         try:
             value = json.loads(line)
             if number == 1:
-                header = {name: value[name] for name in ("format", "space", "seed", "settings")}
+                header = _header_of(value)
                 if header["format"] != FORMAT:
                     break
                 continue
-            metrics = {name: math.nan if n is None else float(n) for name, n in value["metrics"].items()}
-            record = Record(**{**value, "metrics": metrics})
-        except (ValueError, TypeError, KeyError, AttributeError):
+            record = _record_of(value)
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
             kind = "header of a search journal" if number == 1 else "record"
-            raise UserError(f"{path}: line {number} is not a {kind}; correct or remove it") from None
+            reason = f" ({error})" if type(error) is _FieldError else ""
+            raise UserError(f"{path}: line {number} is not a {kind}{reason}; correct or remove it") from None
         if (record.key, record.stage) in records:
             raise UserError(f"{path}: line {number} repeats the record of {record.key}; remove one of the two")
         records[record.key, record.stage] = record
     if header.get("format", FORMAT) != FORMAT:
         raise UserError(f"{path}: journal format {header['format']}, this version reads {FORMAT}; use another folder")
     return header, list(records.values())
+
+
+class _FieldError(ValueError):
+    """A field of a line is not what belongs there."""
+
+
+def _header_of(value: Any) -> dict[str, Any]:
+    header = {name: value[name] for name in ("format", "space", "seed", "settings")}
+    for name, kind in (("format", int), ("space", str), ("seed", int), ("settings", dict)):
+        if type(header[name]) is not kind:
+            raise _FieldError(f"its {name!r} is no {kind.__name__}")
+    return header
+
+
+def _record_of(value: Any) -> Record:
+    """A record whose fields are of their types, and whose key is its architecture's."""
+    metrics = {name: math.nan if n is None else _number(name, n) for name, n in value["metrics"].items()}
+    costs = {name: _number(name, n) for name, n in value.get("costs", {}).items()}
+    if type(value["macs"]) is not int or value["macs"] < 0:
+        raise _FieldError("its 'macs' is no whole number from 0 on")
+    if not isinstance(value["algorithm"], str) or not isinstance(value.get("stage", FULL), str):
+        raise _FieldError("its 'algorithm' or 'stage' is no text")
+    if value["key"] != canonical_key(value["arch"]):
+        raise _FieldError("its key is not that of its architecture")
+    return Record(**{**value, "metrics": metrics, "costs": costs, "seconds": _number("seconds", value["seconds"])})
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _FieldError(f"{name!r} is no number")
+    return float(value)
 
 
 def records_frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -211,10 +244,17 @@ def _drop_torn_line(path: Path) -> None:
     """Cut off what a kill left behind the last line break, so that the next record starts on its own line."""
     if not path.exists():
         return
-    content = path.read_bytes()
+    content = _content(path)
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         log.warning("%s: dropped a last line that was cut off (%d bytes)", path, len(content) - whole)
         with path.open("r+b") as file:
             file.truncate(whole)
             os.fsync(file.fileno())
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, LARGEST)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; use another folder or remove it") from error

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..errors import UserError
+from ..io.tables import read_table
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -39,14 +40,7 @@ def read_standalone(path: Path) -> pd.DataFrame:
     Raises:
         UserError: when it is missing, lacks a column of :data:`STANDALONE`, or holds a training twice.
     """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a table of trainings ({reason}); make it with tools/fidelity.py") from None
-    for column in STANDALONE:
-        if column not in table:
-            raise UserError(f"{path}: no column {column!r}; there are {', '.join(map(str, table.columns))}")
+    table = read_table(path, STANDALONE, "make it with tools/fidelity.py")
     twice = table.duplicated(["arch", "seed"])
     if twice.any():
         raise UserError(

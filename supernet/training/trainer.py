@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..distributed import SynchronisedBatchNorm, average, average_gradients, world_size
 from ..errors import UserError
 from .depthwise import StripwiseDepthwise
+from .saved_state import check_state
 from .schedule import Plan, Step
 
 A = TypeVar("A")
@@ -263,13 +264,14 @@ class Trainer(Generic[A]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a saved state."""
+        """Restore a saved state; one that is not of such a training is refused (UserError), and nothing is changed."""
+        check_state(state, self.model.state_dict(), self.average, self.optimizer, self.scaler.state_dict())
         self.done = int(state["done"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
-        if self.average is not None and state["average"] is not None:
+        if self.average is not None:
             for name, tensor in state["average"].items():
                 self.average[name].copy_(tensor)
 

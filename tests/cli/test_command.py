@@ -181,3 +181,14 @@ def test_a_slip_is_told_the_right_form(
         main.main()
     printed = capsys.readouterr()
     assert (ended.value.code or 0) == code and expected in printed.out + printed.err
+
+
+@pytest.mark.parametrize("program", ["demo", "latency"])
+@pytest.mark.parametrize("number", ["0", "-1", "1000000000", "x", "1.5"])
+def test_numbers_of_options_have_ranges(program: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    begin = import_module(f"supernet.cli.{program}").main
+    with pytest.raises(SystemExit) as caught:
+        begin(["--cfg", "synthetic/litepose.yaml", "--input", "x", "--batch", number])
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert f"argument --batch: '{number}': it takes a whole number, 1 to 65,536" in message and message.count("\n") == 1

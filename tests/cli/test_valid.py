@@ -160,7 +160,7 @@ def test_a_stopped_evaluation_goes_on(made: Run, kind: str, monkeypatch: pytest.
     assert not made.unfinished()
 
 
-@pytest.mark.parametrize("change", ["settings", "weights"])
+@pytest.mark.parametrize("change", ["settings", "weights", "batch"])
 def test_what_was_begun_with_others_is_dropped(made: Run, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     computed = stop_after(monkeypatch, 2)
     with pytest.raises(Stopped):
@@ -173,6 +173,8 @@ def test_what_was_begun_with_others_is_dropped(made: Run, change: str, monkeypat
         torch.manual_seed(1)
         torch.save(hrnet.build(replace(hrnet.SMALL.smallest, resolution=(96, 64)), joints=17).state_dict(), weights)
         overrides = ["TEST.MODEL_FILE", weights]
+    elif change == "batch":  # of which one of the same number is of other images
+        overrides = ["TEST.IMAGES_PER_GPU", 2]
     computed = stop_after(monkeypatch, 99)
     after = call(made, "people", *overrides)
     batches = len(computed)

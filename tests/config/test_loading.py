@@ -8,9 +8,10 @@ import pytest
 from yacs.config import CfgNode
 
 from supernet.config.foreign import FOREIGN
-from supernet.config.loading import default_config, dump, load_config, plain
+from supernet.config.loading import default_config, dump, load_config
 from supernet.config.rules import ALIASES, CHOICES, FREE, ITEMS
 from supernet.config.schema import DEFAULTS
+from supernet.config.yaml_file import plain
 from supernet.errors import UserError
 from tests import reference
 

@@ -74,8 +74,8 @@ from tests.config.test_loading import message
         ),
         ("SUPERNET: {STAGES: [{name: a}]}", "x.yaml: SUPERNET.STAGES[0] (a) needs either steps or epochs, above 0"),
         ("SUPERNET: {STAGES: [all]}", "x.yaml: SUPERNET.STAGES[0] takes a mapping of keys to values, not 'all'"),
-        ("SUPERNET: {COVERAGE: 1.5}", "x.yaml: SUPERNET.COVERAGE is 1.5; write a number from 0 to 1"),
-        ("SUPERNET: {PATHS: 0}", "x.yaml: SUPERNET.PATHS is 0; write a number at least 1"),
+        ("SUPERNET: {COVERAGE: 1.5}", "x.yaml: SUPERNET.COVERAGE is 1.5; it takes a number, 0 to 1"),
+        ("SUPERNET: {PATHS: 0}", "x.yaml: SUPERNET.PATHS is 0; it takes a whole number, 1 to 65,536"),
         (
             "TRAIN: {OPTIMIZER: lion}",
             "x.yaml: TRAIN.OPTIMIZER is 'lion', not one of adam, adamw, sgd, lazy_adam, lazy_adamw",

@@ -18,7 +18,8 @@ from search_spaces import hrnet, litepose
 from supernet.cli import demo, export, valid
 from supernet.cli.command import run_program
 from supernet.deploy import onnx_file
-from supernet.deploy.onnx_file import OnnxNetwork, quantise, write_onnx
+from supernet.deploy.onnx_file import OnnxNetwork, write_onnx
+from supernet.deploy.quantisation import quantise
 from supernet.errors import UserError
 from supernet.io.files import sha256
 from supernet.pose.synthetic.dataset import make_synthetic
@@ -289,7 +290,7 @@ def test_files_that_are_no_such_network(made: Place, capsys: pytest.CaptureFixtu
     assert "crowd.onnx: is of the family litepose, SPACE.FAMILY is hrnet" in line("people", crowd)
     assert "none.onnx: no such file; write it with tools/export.py" in line("crowd", tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"no network")
-    assert "bad.onnx: is not an exported network, or is damaged" in line("crowd", tmp_path / "bad.onnx")
+    assert "bad.onnx: is not an exported network (damaged, or of another kind)" in line("crowd", tmp_path / "bad.onnx")
     other = tmp_path / "other.json"
     other.write_text(json.dumps(hrnet.to_json(replace(NETWORKS["people"][1], resolution=(128, 96)))))
     assert "is of another architecture than --superconfig" in line("people", people, "--superconfig", other)

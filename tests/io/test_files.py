@@ -127,7 +127,7 @@ def test_read_json(tmp_path: Path) -> None:
         (b"", ":1:1: not JSON: Expecting value"),
         (b'"\xff"', ": not text in UTF-8 (byte 1)"),
         (b"[" * 100_000, ": not usable JSON: nested too deeply"),
-        (b" " * 3_000_000, ": 3 MiB is more than the 2 MiB allowed here"),
+        (b" " * 3_000_000, ": cannot be read: has 3 MiB, more than the 2 MiB allowed here"),
     ],
 )
 def test_read_json_names_what_is_wrong(tmp_path: Path, content: bytes, message: str) -> None:
@@ -143,7 +143,7 @@ def test_read_json_missing_and_too_large_by_default(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json")
     with (tmp_path / "big.json").open("wb") as file:
         file.truncate(64 * 2**20 + 1)  # sparse
-    with pytest.raises(UserError, match=r"big\.json: 64 MiB is more than the 64 MiB"):
+    with pytest.raises(UserError, match=r"big\.json: cannot be read: has 64 MiB, more than the 64 MiB"):
         read_json(tmp_path / "big.json")
 
 

@@ -81,7 +81,7 @@ def test_a_second_program_destroys_nothing(tmp_path: Path, program: str) -> None
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (folder / "supernet" / "checkpoint.pt").exists():
             assert first.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)

@@ -8,8 +8,10 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -124,17 +126,16 @@ def test_a_search_by_processes_that_die_is_the_search_by_one(tmp_path: Path, shu
         Pool(Cluster(cpus=999), stand_in(), together)
 
 
-def test_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_does_not_answer() -> None:
     """One line, within the time: nobody is there, somebody else is there, no port."""
-    monkeypatch.setattr("supernet.pipeline.cluster.CONNECT_SECONDS", 0.5)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(UserError, match=f"RAY.ADDRESS '{address}' does not answer .*refused.*give host:port"):
-            Cluster(address).connect()
+            Cluster(address, start_seconds=1).connect()
         other.listen()
         with pytest.raises(UserError, match="something else than a Ray head"):
-            Cluster(address).connect()
+            Cluster(address, start_seconds=1).connect()
     with pytest.raises(UserError, match="RAY.ADDRESS 'head' does not answer"):
         Cluster("head").connect()
 
@@ -144,6 +145,40 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"Ray is not installed.*pip install pose-supernet\[ray\]"):
         Cluster().connect()
+
+
+def test_versions_without_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reaches such a cluster runs code on it."""
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(__version__="2.51.1"))
+    with pytest.raises(UserError, match=r"Ray 2.51.1 lets everyone in who reaches it: pip install .*'ray>=2.52'"):
+        Cluster().check()
+
+
+def listening() -> Iterator[str]:
+    """Addresses, in hexadecimal, on which processes of Ray listen on this machine."""
+    sockets = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if b"ray" in (process / "cmdline").read_bytes():
+                sockets |= {os.readlink(link)[8:-1] for link in (process / "fd").iterdir()}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and inode in sockets:
+                yield local.partition(":")[0]
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="no /proc")
+def test_a_local_cluster_listens_on_this_machine_only(
+    tmp_path: Path, shut_down: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where RAY_ADDRESS names one of yesterday's."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    pool: Pool[Path, Any, Any] = Pool(Cluster(workers=1), stand_in(), tmp_path)
+    assert len(list(pool.map([(1,), (2,)]))) == 2
+    found = set(listening())
+    assert found and all(address.endswith("7F") or address.endswith("01000000") for address in found), found
 
 
 @pytest.mark.cluster

@@ -152,5 +152,5 @@ def test_without_them_subnets_are_selected_as_before(
 
 
 def test_a_number_below_0_is_refused() -> None:
-    with pytest.raises(UserError, match="SEARCH.FINALISTS is -1; write a number at least 0"):
+    with pytest.raises(UserError, match="SEARCH.FINALISTS is -1; it takes a whole number, 0 to"):
         load_config(None, ["SEARCH.FINALISTS", "-1"])

@@ -260,5 +260,5 @@ def test_a_table_without_a_column_is_named(run: Path) -> None:
     with pytest.raises(UserError, match="no architectures"):
         draw(run)
     (run / "front.csv").write_bytes(b"")
-    with pytest.raises(UserError, match=r"front.csv: not a table: No columns"):
+    with pytest.raises(UserError, match=r"front.csv: not a table: it is empty"):
         draw(run)

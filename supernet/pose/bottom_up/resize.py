@@ -13,8 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from supernet.errors import UserError
 from supernet.pose.geometry import CROP_UNITS
 
+_LARGEST_SIDE = 32_766  # pixels, OpenCV warps no larger images
 Image = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
 
@@ -39,6 +41,11 @@ def resized_size(width: int, height: int, input_size: int, scale: float = 1.0, m
     near, far = min(width, height), max(width, height)
     short_resized = int(short * scale / min_scale)
     long_resized = int(int((short / near * far + 63) // 64 * 64) * scale / min_scale)
+    if max(short_resized, long_resized) > _LARGEST_SIDE:
+        raise UserError(
+            f"an image of {width} x {height} pixels would enter the network with {max(short_resized, long_resized):,} pixels "
+            "on a side: cut it, or lower DATASET.INPUT_SIZE or TEST.SCALE_FACTOR"
+        )
     units, longer = near / CROP_UNITS, long_resized / short_resized * near / CROP_UNITS
     if width < height:
         return Resize((short_resized, long_resized), center, (units, longer))

@@ -28,7 +28,7 @@ def image_header(data: bytes) -> ImageHeader | None:
             return _jpeg(data)
         if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and b"eXIf" not in data:
             return ImageHeader(struct.unpack(">II", data[16:24]), 0)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, ValueError):
         pass
     return None
 
@@ -36,8 +36,7 @@ def image_header(data: bytes) -> ImageHeader | None:
 def _jpeg(data: bytes) -> ImageHeader | None:
     position, orientation = 2, 0
     while True:
-        if data[position] != 0xFF:
-            return None
+        position = data.index(b"\xff", position)  # decoders pass over what stands between two segments
         marker = data[position + 1]
         if marker == 0xFF:  # padding
             position += 1

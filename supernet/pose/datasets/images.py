@@ -6,7 +6,6 @@ member ``000000000139.jpg`` of ``images/val2017.zip``. Nothing is unpacked to th
 
 from __future__ import annotations
 
-import io
 import os
 import zipfile
 import zlib
@@ -15,11 +14,12 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from supernet.errors import UserError
+from supernet.io.reading import read_bytes
 from supernet.pose.datasets.image_header import ImageHeader, image_header
+from supernet.pose.datasets.image_limits import limits_in_use, stored_size
 
 _MARK = ".zip@"  # the end of an archive's name within a path
 _TURNED = 5  # the first of the EXIF orientations (5 to 8) that exchange width and height
@@ -49,14 +49,35 @@ def image_path(place: Path, name: str) -> Path:
     """Where an image lies that an annotation file calls ``name``: in a folder, or in an archive (``….zip@/name``).
 
     Raises:
-        UserError: The name is absolute or leads out of the folder, or has characters that no file's name has.
+        UserError: The name is absolute or leads out of the folder, also by a symbolic link, or has characters that no
+            file's name has.
     """
     if not name.isprintable():
         raise UserError(f"image name {name!r} has unprintable characters: give names of files in {place}")
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0].endswith(("/", ":")):
         raise UserError(f"image name {name!r} leads out of {place}: give names of files inside it")
-    return (place.with_name(f"{place.name}@") if _is_archive(place) else place).joinpath(*parts)
+    if _is_archive(place):
+        return place.with_name(f"{place.name}@").joinpath(*parts)
+    path = place.joinpath(*parts)
+    if _has_link(place, parts) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place)):
+        raise UserError(f"image name {name!r} is a link that leads out of {place}: put the file there, or a hard link")
+    return path
+
+
+def _has_link(place: Path, parts: tuple[str, ...]) -> bool:
+    """Whether a name passes a symbolic link below a folder, which may itself be one."""
+    return any(part in _links(str(place.joinpath(*parts[:depth]))) for depth, part in enumerate(parts))
+
+
+@lru_cache(maxsize=1024)
+def _links(folder: str) -> frozenset[str]:
+    """Names of the symbolic links in a folder, listed once."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:
+        return frozenset()
 
 
 def _is_archive(place: Path) -> bool:
@@ -135,9 +156,14 @@ def _other_size(path: Path, stored: tuple[int, int], wanted: tuple[int, int], he
 
 
 def _decoded(data: bytes, path: Path, orientation: int) -> NDArray[np.uint8]:
+    size = stored_size(data)
+    if size is not None and (fault := limits_in_use().fault(size)):
+        raise ImageError(f"image {path} is too large, {fault}")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | orientation)
-    except cv2.error:  # an empty file, or more pixels than OpenCV allows
+        image = (
+            None if size is None else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | orientation)
+        )
+    except (cv2.error, MemoryError):
         image = None
     if image is None:
         raise ImageError(f"image {path} cannot be decoded (truncated, or not an image): fetch the file again")
@@ -150,27 +176,19 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: The file is missing, or is no image.
     """
-    try:
-        with PIL.Image.open(io.BytesIO(_bytes(path))) as image:
-            return image.size
-    except (PIL.UnidentifiedImageError, PIL.Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise ImageError(
-            f"image {path} cannot be decoded (truncated, or not an image): fetch the file again"
-        ) from error
+    size = stored_size(_bytes(path))
+    if size is None:
+        raise ImageError(f"image {path} cannot be decoded (truncated, or not an image): fetch the file again")
+    return size
 
 
 def _bytes(path: Path) -> bytes:
     """The content of a file, or of an archive's member."""
     archive, mark, member = path.as_posix().partition(f"{_MARK}/")
     try:
-        return _member(Path(archive + _MARK[:-1]), member) if mark else _file(path)
+        return _member(Path(archive + _MARK[:-1]), member) if mark else read_bytes(path, _LARGEST_IMAGE)
     except OSError as error:
         raise ImageError(f"image {path} cannot be read ({error.strerror}): complete the image folder") from error
-
-
-def _file(path: Path) -> bytes:
-    _check_size(path, path.stat().st_size)
-    return path.read_bytes()
 
 
 def _check_size(path: Path | str, size: int) -> None:

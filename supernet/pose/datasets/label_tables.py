@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from supernet.errors import UserError
+from supernet.io.reading import read_text
 from supernet.pose.datasets.images import image_path, read_image
 from supernet.pose.datasets.labelling import Box, Labelled, Point, Read, find_image
 
@@ -30,7 +31,7 @@ def read_csv(file: Path, images: Path) -> Read:
         UserError: a column is missing or unknown, a cell is no number, or an image is not there.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file).removeprefix("\ufeff")
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -107,6 +107,20 @@ def load(
         yield batch
 
 
+def killed_worker(error: BaseException) -> UserError | None:
+    """What to say where a process that loads images was killed; None for another error.
+
+    PyTorch raises a RuntimeError then, in whatever the main thread does at that moment.
+    """
+    if not isinstance(error, RuntimeError) or "DataLoader worker" not in str(error):
+        return None
+    what = " ".join(str(error).partition(";")[0].split()).rstrip(". ")
+    return UserError(
+        f"{what}: a process that loads images was killed, mostly for want of memory; set WORKERS lower, and give the same "
+        "command again"
+    )
+
+
 @contextmanager
 def _one_opencv_thread() -> Iterator[None]:
     """While workers are forked, OpenCV has no threads: a fork of its waiting ones could never be ended in a worker."""

@@ -12,7 +12,9 @@ from supernet.errors import UserError
 from supernet.io.matlab import read_matlab
 from supernet.pose.metrics.pckh import pckh
 
-_PERSON_LAST = ("jnt_missing", "pos_gt_src", "headboxes_src")  # entries with people along their last axis
+_JOINTS = 16
+#: Entries with people along their last axis, and their shape before it.
+_PERSON_LAST = {"jnt_missing": (_JOINTS,), "pos_gt_src": (_JOINTS, 2), "headboxes_src": (2, 2)}
 
 
 class MpiiEvaluator:
@@ -31,10 +33,14 @@ class MpiiEvaluator:
         """Read the head boxes and joints."""
         needed = "PCKh needs the head boxes in HRNet's gt_*.mat of this split: put it there, or set DATASET.MPII_GT"
         content = read_matlab(file, "give HRNet's gt_*.mat" if file.is_file() else needed)
-        for key in _PERSON_LAST:
+        for key, shape in _PERSON_LAST.items():
             if key not in content:
                 raise UserError(f"{file}: has no {key!r}; give HRNet's gt_*.mat")
-            if (known := content[key].shape[-1]) != people:
+            value = content[key]
+            if not isinstance(value, np.ndarray) or value.shape[:-1] != shape or value.dtype.kind not in "fiub":
+                wanted = " x ".join(map(str, shape))
+                raise UserError(f"{file}: {key!r} is not {wanted} x people numbers; give HRNet's gt_*.mat")
+            if (known := value.shape[-1]) != people:
                 raise UserError(
                     f"{file}: has {known} people in {key!r}, the annotation file has {people}; give the gt_*.mat of its split"
                 )

@@ -52,7 +52,7 @@ def pckh(predictions_NK2: NDArray[Any], ground_truth: Mapping[str, Any]) -> dict
             f"{visible_KN.shape[0]} joints: give (people, joints, x y) in the ground truth's order"
         )
     # Either a cell array of strings or a character array, one row per joint.
-    names = ["".join(np.ravel(name)).strip() for name in np.squeeze(ground_truth["dataset_joints"])]
+    names = [_text(name) for name in np.atleast_1d(np.squeeze(ground_truth["dataset_joints"]))]
     if absent := {name for pair in PCKH_GROUPS.values() for name in pair} - set(names):
         raise UserError(f"MPII's ground truth has no joint {min(absent)!r} in 'dataset_joints': give gt_valid.mat")
 
@@ -73,3 +73,9 @@ def pckh(predictions_NK2: NDArray[Any], ground_truth: Mapping[str, Any]) -> dict
         for name, limit in (("Mean", 0.5), ("Mean@0.1", 0.1)):
             scores[name] = float(100.0 * hits[limit][counted].sum() / count_K[counted].sum())
     return scores
+
+
+def _text(name: Any) -> str:
+    """The name of a joint, in whatever a MATLAB file has it; what is no text becomes "", which is no joint."""
+    parts = np.ravel(name)
+    return "".join(parts).strip() if all(isinstance(part, str) for part in parts) else ""

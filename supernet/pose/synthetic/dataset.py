@@ -27,6 +27,7 @@ import numpy as np
 import scipy.io
 
 from supernet.errors import UserError
+from supernet.io.files import read_json
 from supernet.pose.keypoints import COCO, CROWDPOSE
 from supernet.pose.synthetic.objects import ThingsWriter, sample_things
 from supernet.pose.synthetic.records import Record, category, coco_record, crowd_index, crowdpose_record, mpii_record
@@ -120,8 +121,8 @@ def _arguments(
 
 def _recorded(root: Path) -> Any:
     try:
-        return json.loads((root / _DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(root / _DONE, 2**16)
+    except UserError:
         return None
 
 
