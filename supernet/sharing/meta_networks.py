@@ -2,15 +2,15 @@
 
 A training step meets an architecture that was never seen before, so a whole network is never found in a cache. Most of the
 time went into two things that repeat from network to network all the same: constructing torch's layers, which are copied
-(:mod:`.layer_copies`), and applying the slicing rules, whose results are kept here by all that a rule reads of the smaller
-module. Both are functions of what they are looked up by. The network's own constructor runs in full, every time, so there is
-nothing to guess about what depends on which choice.
+(:mod:`.layer_copies`), and applying the slicing rules, whose results are kept here by all that a rule can read of the smaller
+module: shapes and attributes. Results of rules that are not this package's own are not kept. Both are functions of what they
+are looked up by. The network's own constructor runs in full, every time, so there is nothing to guess about what depends on
+which choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from .gradients import part_of
 from .layer_copies import HookAdded, copied_layers
 from .meta import no_weights
-from .rules import READS, Rule, SharingError, rule_of
+from .rules import Rule, SharingError, rule_of
 from .slicing import TensorSlice, canonical_modules, check_tied, counterpart, join, module_slices
 from .tied_weights import first_names
 
 MOST_KEPT = 2**15  # modules whose cuts are kept, of about 2 kB each
+
+_INTERNAL = frozenset(vars(nn.Module()))  # what every module has, tensors and children in it
 
 A = TypeVar("A")
 Store = dict[str, Any]  # the parameters or the buffers of one module, by their names in it
@@ -104,7 +106,7 @@ class _Type(NamedTuple):
     rule: Rule
     container: bool  # without tensors of its own it has nothing to cut
     renames: bool  # the names of its children in the largest network may be no plain attribute
-    reads: Callable[[nn.Module], Hashable] | None  # what its rule reads; None where that is not known
+    kept: bool  # its rule reads nothing but tensors' shapes and, unless it is the default, the module's own attributes
 
 
 class MetaNetworkBuilder(Generic[A]):
@@ -178,17 +180,18 @@ class MetaNetworkBuilder(Generic[A]):
     def _cuts(self, module: nn.Module, canonical: str, name: str, look: _Type) -> Cuts:
         """The cuts of a module's own tensors, kept by all that they depend on."""
         key: Hashable = None
-        if look.reads is not None:
+        if look.kept and (look.container or not module._modules):
             parameters, buffers = module._parameters, module._buffers
             shapes = [None if tensor is None else tensor.shape for tensor in parameters.values()]
             shapes += [None if tensor is None else tensor.shape for tensor in buffers.values()]
+            own = () if look.container else [item for item in module.__dict__.items() if item[0] not in _INTERNAL]
             key = (
-                name, canonical, type(module), look.rule, look.reads(module),
+                name, canonical, type(module), look.rule, tuple(own),
                 tuple(parameters), tuple(buffers), tuple(shapes),
             )  # fmt: skip
             try:
                 found = self._found.get(key)
-            except TypeError:  # a list where a rule reads widths
+            except TypeError:  # an attribute is a list or the like
                 key = found = None
             if found is not None:
                 return found
@@ -229,23 +232,12 @@ def _tie(meta: MetaNetwork) -> None:
 
 
 def _look_at(kind: type[nn.Module]) -> _Type:
-    rule = rule_of(kind)
+    rule, default = rule_of(kind), rule_of(nn.Module)
     plain = kind.__getattr__ is nn.Module.__getattr__
-    reads = READS.get(rule)
+    ours = rule.__module__.partition(".")[0] == __name__.partition(".")[0]
     return _Type(
         rule,
-        rule is rule_of(nn.Module),
-        not plain or hasattr(kind, "canonical"),
-        None if reads is None else _reading(*reads, own=plain and not any(hasattr(kind, name) for name in reads[1])),
+        container=rule is default,
+        renames=not plain or hasattr(kind, "canonical"),
+        kept=rule is default or (ours and kind.__module__.startswith("torch.nn.")),
     )
-
-
-def _reading(attributes: tuple[str, ...], optional: tuple[str, ...], own: bool) -> Callable[[nn.Module], Hashable]:
-    """From a module to its values of attributes, and of those that it may lack, which are its ``own`` or its class's."""
-    get = attrgetter(*attributes) if attributes else lambda module: None
-
-    def read(module: nn.Module) -> Hashable:
-        values = module.__dict__
-        return (get(module), *[values.get(name) if own else getattr(module, name, None) for name in optional])
-
-    return read

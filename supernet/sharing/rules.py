@@ -197,17 +197,3 @@ def _leading_of_each(name: str, mine: Any, theirs: Any, width: int) -> Tensor:
         raise SharingError(f"{name} {mine} add up to {sum(mine)}, the module has {width} channels there")
     starts = [0, *accumulate(theirs)]
     return torch.cat([torch.arange(start, start + length) for start, length in zip(starts, mine, strict=False)])
-
-
-#: What the rules of this file read of a module besides the names and shapes of its tensors: attributes, and those it may lack.
-READS: dict[Rule, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    rule_of(nn.Module): ((), ()),
-    rule_of(nn.BatchNorm2d): (("eps",), ()),
-    rule_of(nn.PReLU): ((), ()),
-    rule_of(nn.Linear): ((), ("sources",)),
-    rule_of(nn.Conv2d): (
-        ("stride", "dilation", "padding_mode", "output_padding", "padding", "kernel_size", "groups")
-        + ("in_channels", "out_channels"),
-        ("sources", "targets"),
-    ),
-}

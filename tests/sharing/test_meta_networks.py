@@ -19,7 +19,7 @@ from supernet import Supernet
 from supernet.sharing.layer_copies import copied_layers
 from supernet.sharing.meta import meta_network, no_weights
 from supernet.sharing.meta_networks import MetaNetworkBuilder
-from supernet.sharing.rules import READS, SharingError, share
+from supernet.sharing.rules import SharingError, share
 from supernet.sharing.slicing import slices_of
 
 CASES = [(family, name) for family, module in FAMILIES.items() for name in module.SPACES]
@@ -222,33 +222,53 @@ def test_children_of_copied_containers() -> None:
             nn.ModuleList([nn.ReLU(), 3])  # type: ignore[list-item]
 
 
-RULED = [
-    nn.Conv2d(4, 4, 3, padding=1, groups=2),
-    nn.ConvTranspose2d(4, 4, 3),
-    nn.Linear(4, 4),
-    nn.BatchNorm2d(4),
-    nn.LayerNorm(4),
-    nn.PReLU(4),
-    nn.Embedding(4, 4),
-]
+@dataclass(frozen=True)
+class Offset:
+    """An architecture whose choice shows in no shape."""
+
+    start: int
 
 
-@pytest.mark.parametrize("layer", RULED, ids=[type(layer).__name__ for layer in RULED])
-def test_rules_read_what_they_say_they_read(layer: nn.Module) -> None:
-    """Slices are kept by that; a rule that reads more would be given those of another module."""
-    read: set[str] = set()
+class Window(nn.Conv2d):
+    """A convolution with two of four filters."""
 
-    class Recording(type(layer)):  # type: ignore[misc]
-        def __getattribute__(self, name: str) -> Any:
-            read.add(name)
-            return super().__getattribute__(name)
 
-    layer.__class__ = Recording
-    for sources in (None, (2, 2)):
-        if sources is not None and isinstance(layer, (nn.Conv2d, nn.Linear)):
-            layer.sources = layer.targets = sources  # type: ignore[assignment]
-        read.clear()
-        share(layer, layer)
-        attributes, optional = READS[share.dispatch(type(layer))]
-        tensors = {*layer._parameters, *layer._buffers, "_parameters", "_buffers", "_modules"}
-        assert read - tensors - {"__class__", "__dict__"} <= {*attributes, *optional}
+class Windowed(nn.Module):
+    """Reads two of four channels, those after a number that is no shape of a tensor."""
+
+    def __init__(self, arch: Offset, kind: type[nn.Conv2d]) -> None:
+        super().__init__()
+        self.layer = kind(3, 4 if arch.start == 2 else 2, 1)
+        self.layer.start = arch.start  # type: ignore[assignment]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images to maps."""
+        out: Tensor = self.layer(images)
+        return out
+
+
+@share.register
+def _share_window(small: Window, big: Window) -> dict[str, Any]:
+    rows = slice(0, 4) if small.out_channels == 4 else slice(small.start, small.start + 2)  # type: ignore[arg-type,operator]
+    return {"weight": (rows, slice(0, 3), slice(0, 1), slice(0, 1)), "bias": (rows,)}
+
+
+def test_a_rule_of_ones_own_may_read_what_it_likes() -> None:
+    """Its result is found anew for every architecture."""
+    space: Space[Offset] = Space(Offset(choice(0, 1, 2)))
+    supernet = Supernet(lambda arch: Windowed(arch, Window), space).eval()
+    whole = supernet(IMAGES, Offset(2))
+    for start in (0, 1, 0, 1):
+        torch.testing.assert_close(supernet(IMAGES, Offset(start)), whole[:, start : start + 2])
+
+
+def test_slices_are_kept_by_every_attribute_of_a_module() -> None:
+    """One that a rule might read gives an entry of its own; equal modules share one."""
+    space: Space[Offset] = Space(Offset(choice(0, 1, 2)))
+    make = MetaNetworkBuilder(
+        lambda arch: Windowed(arch, nn.Conv2d), meta_network(lambda _: Windowed(Offset(2), nn.Conv2d), 0)
+    )
+    for start in (0, 1, 0, 1, 2):
+        make(Offset(start))
+    layers = [key for key in make._found if key[0] == "layer"]  # type: ignore[index]
+    assert len(layers) == space.size
