@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..errors import UserError
 from ..io import checkpoint
 from ..io.run_folder import TEACHER, WEIGHTS
 from ..sharing.channel_sorting import sort_channels
+from ..sharing.separate_weights import shared_network
 from ..sharing.supernet import Supernet
 from ..training.sampling import Sampler
 from ..training.schedule import Phase, Plan, cosine, multi_step
@@ -59,7 +61,7 @@ def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
         if step.optimisation.identity_start:
             start_as_identity(supernet.network)
         if run.cfg.MODEL.PRETRAINED:
-            _load_pretrained(run, supernet.network, run.space.largest, run.cfg.MODEL.PRETRAINED)
+            _start_supernet(run, supernet)
         place(supernet, run)
         own = OwnTeacher(run, folder / TEACHER, processes) if step.distillation == "largest" else None
         teacher = _teacher(run) if step.distillation == "teacher" else own
@@ -159,6 +161,29 @@ def backend_of(run: Run) -> str:
 
 def _load_pretrained(run: Run, network: nn.Module, arch: Any, path: Path | str) -> None:
     load_pretrained(network, lambda joints: run.family.build(arch, joints=joints), path, run.skeleton)
+
+
+def _start_supernet(run: Run, supernet: Supernet[Any]) -> None:
+    """Begin with the weights of MODEL.PRETRAINED: of the largest network, or of an architecture of SPACE.MUST_CONTAIN."""
+    path = run.cfg.MODEL.PRETRAINED
+    try:
+        load_pretrained(
+            supernet.network,
+            lambda joints: shared_network(partial(run.family.build, joints=joints), run.space),
+            path,
+            run.skeleton,
+        )
+    except UserError as error:
+        for name, arch in run.required.items():
+            network = supernet.extract(arch)
+            try:
+                _load_pretrained(run, network, arch, path)
+            except UserError:
+                continue
+            supernet.insert(arch, network)
+            say(f"{path}: is {name} of SPACE.MUST_CONTAIN; what larger architectures have besides begins fresh")
+            return
+        raise UserError(f"{error}; or name its architecture in SPACE.MUST_CONTAIN") from None
 
 
 def _finished(run: Run, folder: Path, step: Step, processes: ProcessGroup) -> bool:
