@@ -32,7 +32,7 @@ CHOICES = {
     "FP16.DTYPE": ("float16", "bfloat16"),
     "SUPERNET.RANK_ARCHITECTURES": ("same", "different"),
     "SUPERNET.SCHEDULE": ("cosine", "multi_step"),
-    "MODEL.TARGET_TYPE": ("gaussian", "unbiased"),
+    "MODEL.TARGET_TYPE": ("gaussian", "unbiased", "simcc"),
     "DATASET.JOINT_NAMES": ("compare", "ignore"),
     "DATASET.SYNTHETIC.SUBJECT": ("people", "corners", "hands", "animals"),
     "TEST.ASSIGNMENT": ("parity", "fast"),

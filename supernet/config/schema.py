@@ -44,9 +44,11 @@ DEFAULTS: dict[str, Any] = {
         "TAG_PER_JOINT": True,  # one tag map per joint, not one for all joints
         "SYNC_BN": False,  # BatchNorm statistics over all processes
         "IDENTITY_START": False,  # residual branches begin with a last BatchNorm weight of 0, in a training from fresh weights
-        "TARGET_TYPE": "gaussian",  # top-down heatmap targets: gaussian on whole cells, or unbiased (DARK) between them
+        "TARGET_TYPE": "gaussian",  # top-down: heatmaps with a gaussian on a cell or unbiased (DARK); simcc: bins of x and y
         "IMAGE_SIZE": [256, 256],  # top-down input, pixels: width, height
         "SIGMA": 2.0,  # top-down Gaussian, heatmap pixels
+        "SIMCC_SIGMA": 0.0,  # simcc: Gaussian, bins (half pixels); 0 follows the input, as RTMPose's
+        "SIMCC_NORMALIZED": False,  # simcc: a Gaussian adds up to 1, as in SimCC's baselines; false gives it the height 1
         "SCALE_FACTOR": 0,  # EfficientHRNet's compound exponent (H-1 is -1)
         "WIDTH_MULT": 1.0,  # EfficientHRNet's backbone width
         "DEPTH_MULT": 1.0,  # EfficientHRNet's backbone depth
@@ -70,6 +72,8 @@ DEFAULTS: dict[str, Any] = {
         "USE_DIFFERENT_JOINTS_WEIGHT": False,  # top-down: limbs weigh more than the trunk
         "USE_OHKM": False,  # top-down: only the hardest joints of a person
         "TOPK": 8,  # how many those are
+        "SIMCC_BETA": 10.0,  # simcc: factor on the logits; 10 as RTMPose, 1 as SimCC's baselines
+        "SIMCC_LABEL_SOFTMAX": True,  # simcc: the label is a softmax of the Gaussian, as RTMPose's; false takes it as it is
     },
     "DATASET": {
         "ROOT": "",  # the dataset's folder

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +20,12 @@ from supernet.pose.datasets.people import PersonInstance
 from supernet.pose.geometry import warp_image
 from supernet.pose.keypoints import Skeleton
 from supernet.pose.top_down.crop import Vector, crop_matrix, crop_region, padded_scale
+from supernet.pose.top_down.simcc import SimCCTargetSettings, simcc_targets
 from supernet.pose.top_down.targets import PersonTargetSettings, person_targets
 
-PersonSample = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
+#: Network input, targets (heatmaps, or bins of x and bins of y), weights of the joints.
+PersonSample = tuple[NDArray[Any], ...]
+TargetSettings = PersonTargetSettings | SimCCTargetSettings
 
 _HALF_BODY_PADDING = 1.5
 _ROTATION_PROBABILITY = 0.6
@@ -73,7 +77,7 @@ def person_sample(
     skeleton: Skeleton,
     input_hw: tuple[int, int],
     augmentation: PersonAugmentation,
-    settings: PersonTargetSettings,
+    settings: TargetSettings,
     rng: np.random.Generator,
 ) -> PersonSample:
     """Augment one person's crop and draw its targets.
@@ -88,7 +92,8 @@ def person_sample(
         rng: Always moved by three uniform and three normal numbers.
 
     Returns:
-        The network input, uint8 RGB (H, W, 3); heatmaps, float32 (K, h, w); weights of the joints, float32 (K,).
+        The network input, uint8 RGB (H, W, 3); heatmaps, float32 (K, h, w), or targets of x (K, X) and of y (K, Y); weights of
+        the joints, float32 (K,).
     """
     halved, turned, mirrored = rng.random(3)
     half, growth, turn = rng.standard_normal(3)
@@ -112,14 +117,20 @@ def person_sample(
         keypoints_K3[:, 0] = last - keypoints_K3[:, 0]
     matrix = crop_matrix(center, scale, rotation, (input_hw[1], input_hw[0]))
     keypoints_K3[:, :2] = keypoints_K3[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    heatmaps_Khw, weights_K = person_targets(keypoints_K3, skeleton, input_hw, settings)
-    return warp_image(image_rgb, matrix, input_hw), heatmaps_Khw, weights_K
+    network_input = warp_image(image_rgb, matrix, input_hw)
+    if isinstance(settings, SimCCTargetSettings):
+        return network_input, *simcc_targets(keypoints_K3, skeleton, input_hw, settings)
+    return network_input, *person_targets(keypoints_K3, skeleton, input_hw, settings)
 
 
 def collate(samples: Sequence[PersonSample]) -> dict[str, Tensor]:
-    """A batch of samples of one size: ``images`` uint8 (B, H, W, 3), ``heatmaps`` (B, K, h, w), ``weights`` (B, K)."""
-    images, heatmaps, weights = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
-    return {"images": images, "heatmaps": heatmaps, "weights": weights}
+    """A batch of samples of one size: ``images`` uint8 (B, H, W, 3), targets, ``weights`` (B, K).
+
+    Targets are ``heatmaps`` (B, K, h, w), or ``simcc_x`` (B, K, X) and ``simcc_y`` (B, K, Y).
+    """
+    images, *targets, weights = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
+    names = ("heatmaps",) if len(targets) == 1 else ("simcc_x", "simcc_y")
+    return {"images": images, **dict(zip(names, targets, strict=True)), "weights": weights}
 
 
 def _half_body(
