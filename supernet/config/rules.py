@@ -31,7 +31,8 @@ FILE_OR_NODE = ("DATASET.SKELETON",)
 CHOICES = {
     "FP16.DTYPE": ("float16", "bfloat16"),
     "SUPERNET.RANK_ARCHITECTURES": ("same", "different"),
-    "SUPERNET.SCHEDULE": ("cosine", "multi_step"),
+    "SUPERNET.SCHEDULE": ("cosine", "multi_step", "flat_cosine"),
+    "RETRAIN.SCHEDULE": ("cosine", "flat_cosine"),
     "MODEL.TARGET_TYPE": ("gaussian", "unbiased", "simcc"),
     "DATASET.JOINT_NAMES": ("compare", "ignore"),
     "DATASET.SYNTHETIC.SUBJECT": ("people", "corners", "hands", "animals"),

@@ -186,7 +186,7 @@ DEFAULTS: dict[str, Any] = {
         "RANDOM": 2,  # random architectures a step, besides largest and smallest
         "CANDIDATES": 3,  # best_up, worst_up: a sandwich whose others are each the best or worst of so many of like MACs
         "RANK_ARCHITECTURES": "same",  # of several processes in one step: the same, or each draws different ones
-        "SCHEDULE": "cosine",  # of a stage's learning rate: half a cosine, or multi_step as TRAIN.LR_STEP of END_EPOCH says
+        "SCHEDULE": "cosine",  # of a stage's learning rate: cosine, multi_step as TRAIN.LR_STEP of END_EPOCH says, or flat_cosine
         "ONE_CURVE": False,  # one curve over all stages, in place of one for each
         "FINAL_LR": 0.01,  # cosine: learning rate at its end, part of the initial one
         "WARMUP": 0.05,  # part of a stage over which its learning rate rises linearly
@@ -197,6 +197,7 @@ DEFAULTS: dict[str, Any] = {
         "KERNEL_TRANSFORMS": False,  # learn 7 -> 5 -> 3; False = centre crop
         "SORT_CHANNELS": False,  # before widths open, bring the important channels to the front
         "EMA": 0.0,  # decay a step of the averaged weights; 0 = none
+        "EMA_GAMMA": 0.0,  # steps in which the decay rises from 0, as in mmpose (2000); 0 rises as (1 + t) / (10 + t)
         "CLIP_GRADIENT": 0.0,  # largest norm of a step's gradient; 0 = no limit
     },
     "SEARCH": {
@@ -231,7 +232,9 @@ DEFAULTS: dict[str, Any] = {
     "RETRAIN": {  # the training of one architecture: train.py --superconfig, and search.py's selected subnets
         "EPOCHS": 0,  # 0 = TRAIN.END_EPOCH
         "LR": 0.0,  # initial learning rate; 0 = TRAIN.LR
-        "LR_STEP": [],  # epochs at which TRAIN.LR_FACTOR is applied; [] = half a cosine
+        "LR_STEP": [],  # epochs at which TRAIN.LR_FACTOR is applied; [] = SCHEDULE
+        "SCHEDULE": "cosine",  # half a cosine, or flat_cosine (RTMPose): warm-up, flat for half of it, half a cosine to 0.05 x lr
+        "WARMUP": 0.05,  # flat_cosine: part of the training over which its learning rate rises linearly
         "DISTILLATION": False,  # search.py: learn from the supernet's largest network too
         "FROM_SCRATCH": False,  # search.py: train the same architectures from fresh weights as well, for equal epochs
     },

@@ -20,7 +20,7 @@ from ..sharing.channel_sorting import sort_channels
 from ..sharing.separate_weights import shared_network
 from ..sharing.supernet import Supernet
 from ..training.sampling import Sampler
-from ..training.schedule import Phase, Plan, cosine, multi_step
+from ..training.schedule import Phase, Plan, cosine, flat_cosine, multi_step
 from ..training.stages import audit
 from ..training.trainer import Trainer
 from . import inputs
@@ -128,6 +128,8 @@ def train_network(
         )
         milestones = [epoch / step.epochs for epoch in step.lr_steps]
         curve = multi_step(step.lr, milestones, step.lr_factor or 1.0) if milestones else cosine(step.lr)
+        if step.schedule == "flat_cosine":
+            curve = flat_cosine(step.lr, step.warmup or 0.0)
         steps = steps_of(run, step.epochs, step.optimisation.batch)
         phase = Phase("one network", Sampler(type(run.space)(arch)), steps, curve)
         extra = {"arch": step.arch, "network": described(run, arch)}
