@@ -34,6 +34,7 @@ CHOICES = {
     "SUPERNET.SCHEDULE": ("cosine", "multi_step", "flat_cosine"),
     "RETRAIN.SCHEDULE": ("cosine", "flat_cosine"),
     "MODEL.TARGET_TYPE": ("gaussian", "unbiased", "simcc"),
+    "DATASET.AUGMENTATION": ("hrnet", "rtmpose"),
     "DATASET.JOINT_NAMES": ("compare", "ignore"),
     "DATASET.SYNTHETIC.SUBJECT": ("people", "corners", "hands", "animals"),
     "TEST.ASSIGNMENT": ("parity", "fast"),

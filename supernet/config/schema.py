@@ -100,6 +100,10 @@ DEFAULTS: dict[str, Any] = {
         "NUM_JOINTS_HALF_BODY": 8,  # fewest joints for that
         "COLOR_RGB": False,  # top-down: RGB images, not BGR
         # From here on, this toolkit's own.
+        "AUGMENTATION": "hrnet",  # top-down: hrnet, or rtmpose: also shifts, colours, blur and a hidden part of each crop
+        "SHIFT_FACTOR": 0.16,  # rtmpose: shift, part of the box
+        "DROPOUT": 1.0,  # rtmpose: probability of hiding a rectangle
+        "LAST_EPOCHS": 0,  # rtmpose: at the end of a training, no shift, 5/8 of the scale, 3/4 of the rotation, half of DROPOUT
         "SKELETON": "",  # own joints: JSON file, or its keys here: flip_pairs, sigmas, limbs, upper_body; '' = annotations'
         "JOINT_NAMES": "compare",  # a file whose joints have other names than the skeleton's is refused; or ignore
         "SYNTHETIC": {  # with TRAIN > 0 the dataset is drawn into ROOT on first use; it wants FLIP 0 (coloured pads)

@@ -117,6 +117,10 @@ def _simcc(cfg: CfgNode) -> bool:
     return bool(cfg.MODEL.TARGET_TYPE == "simcc")
 
 
+def _rtmpose(cfg: CfgNode) -> bool:
+    return bool(cfg.DATASET.AUGMENTATION == "rtmpose")
+
+
 @dataclass(frozen=True)
 class TopDownSamples:
     """Training samples and loss of one person in a box."""
@@ -126,6 +130,10 @@ class TopDownSamples:
     flip: float = key("DATASET.FLIP")
     half_body_probability: float = key("DATASET.PROB_HALF_BODY")
     half_body_joints: int | None = key("DATASET.NUM_JOINTS_HALF_BODY", when=lambda cfg: cfg.DATASET.PROB_HALF_BODY > 0)
+    augmentation: str | None = key("DATASET.AUGMENTATION", when=_rtmpose)
+    shift_factor: float | None = key("DATASET.SHIFT_FACTOR", when=_rtmpose)
+    dropout: float | None = key("DATASET.DROPOUT", when=_rtmpose)
+    last_epochs: int | None = key("DATASET.LAST_EPOCHS", when=lambda cfg: _rtmpose(cfg) and cfg.DATASET.LAST_EPOCHS > 0)
     rgb: bool = key("DATASET.COLOR_RGB")
     sigma: float | None = key("MODEL.SIGMA", when=lambda cfg: not _simcc(cfg))
     simcc_sigma: float | None = key("MODEL.SIMCC_SIGMA", when=_simcc)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from ..pose.keypoints import Skeleton
 from ..pose.top_down.decoding import DecodingSettings
 from ..pose.top_down.losses import PersonLoss
 from ..pose.top_down.oks_nms import SuppressionSettings
+from ..pose.top_down.rtmpose_augmentation import RTMPoseAugmentation
 from ..pose.top_down.samples import PersonAugmentation
 from ..pose.top_down.simcc import SimCCDecodingSettings, SimCCTargetSettings, one_person_vectors
 from ..pose.top_down.simcc_loss import SimCCLoss
@@ -125,18 +126,25 @@ def top_down_task(
         suppress: leave out people of an image who repeat one another.
     """
     loss, targets, decoding = (_bins if samples.target_type == "simcc" else _heatmaps)(samples, inference)
-    augmentation = PersonAugmentation(
+    augmentation: PersonAugmentation | RTMPoseAugmentation = PersonAugmentation(
         scale_factor=samples.scale_factor,
         rotation_factor=samples.rotation_factor,
         flip_probability=samples.flip,
         half_body_probability=samples.half_body_probability,
         half_body_joints=samples.half_body_joints or 0,
     )
+    last = None
+    if samples.augmentation == "rtmpose":
+        augmentation = RTMPoseAugmentation(
+            **asdict(augmentation), shift_factor=samples.shift_factor or 0.0, dropout=samples.dropout or 0.0
+        )
+        last = augmentation.of_last_epochs() if samples.last_epochs else None
     suppression = SuppressionSettings(inference.lowest_joint, inference.oks, inference.soft_nms)
     return TopDownTask(
         skeleton=skeleton,
         loss=loss,
         augmentation=augmentation,
+        last_augmentation=last,
         decoding=decoding,
         suppression=suppression if suppress else None,
         stride_of=stride_of,

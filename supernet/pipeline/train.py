@@ -29,6 +29,7 @@ from .fit import Keeping, fit
 from .keys import provenance
 from .own_teacher import OwnTeacher
 from .pretrained import load_pretrained
+from .parts import TopDownSamples
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import say
 from .provenance import finished
@@ -222,6 +223,9 @@ def _fit(
     plan = Plan(phases, len(run.train), step.optimisation.batch, step.seed, processes.rank, alike)
     keeping = Keeping(cfg.CHECKPOINT_SECONDS, cfg.AUTO_RESUME, cfg.DATASET.MAX_BROKEN)
     task: Any = run.task
+    if isinstance(step.samples, TopDownSamples) and step.samples.last_epochs:
+        last = steps_of(run, step.samples.last_epochs, step.optimisation.batch)
+        task = replace(task, last_from=len(plan) - last)
     if processes.rank == 0:
         run.keep_config(folder)
     fit(

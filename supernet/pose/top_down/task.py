@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ from .crop import crop_image, crop_region
 from .decoding import DecodingSettings, decode, merge_mirrored
 from .losses import PersonLoss
 from .oks_nms import SuppressionSettings, oks_nms, rescored, soft_oks_nms
+from .rtmpose_augmentation import RTMPoseAugmentation
 from .samples import PersonAugmentation, TargetSettings, collate, person_sample
 from .simcc import SimCCDecodingSettings, decode_simcc, merge_mirrored_vectors, one_person_vectors
 from .simcc_loss import SimCCLoss
@@ -41,15 +43,18 @@ from .targets import PersonTargetSettings
 class TopDownTask(Task[PersonInstance]):
     """People in boxes, and heatmaps or coordinate bins (SimCC) of one person: loss, targets and decoding are of one kind.
 
-    ``stride_of`` says of an architecture how many input pixels a cell of its heatmaps has, in place of the stride of
-    ``targets``. Without ``suppression`` each person of a dataset is reported, in order.
+    Steps from ``last_from`` on draw ``last_augmentation``, where there is one. ``stride_of`` says of an architecture how
+    many input pixels a cell of its heatmaps has, in place of the stride of ``targets``. Without ``suppression`` each person
+    of a dataset is reported, in order.
     """
 
     approach = "top-down"
     unit = "people"
 
     loss: PersonLoss | SimCCLoss
-    augmentation: PersonAugmentation
+    augmentation: PersonAugmentation | RTMPoseAugmentation
+    last_augmentation: RTMPoseAugmentation | None = None
+    last_from: int = sys.maxsize
     targets: TargetSettings
     decoding: DecodingSettings | SimCCDecodingSettings
     suppression: SuppressionSettings | None
@@ -72,7 +77,7 @@ class TopDownTask(Task[PersonInstance]):
 
     def without_augmentation(self) -> Self:
         """The same task with everybody as in testing, read by this process."""
-        return replace(self, augmentation=PersonAugmentation.none(), workers=0)
+        return replace(self, augmentation=PersonAugmentation.none(), last_augmentation=None, workers=0)
 
     def detect(
         self, network: nn.Module, part: KeypointDataset[PersonInstance], input_hw: tuple[int, int]
@@ -266,12 +271,13 @@ class _Samples(Dataset[Any]):
     def __getitem__(self, request: tuple[int, tuple[int, int], int, tuple[int, ...]]) -> Any:
         position, input_hw, stride, seed = request
         person, task = self.dataset[position], self.task
+        last = task.last_augmentation if seed[2] >= task.last_from else None  # a seed holds the number of its step
         return person_sample(
             self.read(person.path, person.size_wh),
             person,
             task.skeleton,
             input_hw,
-            task.augmentation,
+            last or task.augmentation,
             replace(task.targets, stride=stride) if isinstance(task.targets, PersonTargetSettings) else task.targets,
             np.random.default_rng(seed),
         )
