@@ -24,6 +24,8 @@ from . import (
     litepose,
     litepose_top_down,
     resnet,
+    rtmpose,
+    simcc,
     srpose,
     transpose,
     widehrnet,
@@ -47,6 +49,8 @@ FAMILIES: dict[str, ModuleType] = {
     "hrformer": hrformer,
     "transpose": transpose,
     "srpose": srpose,
+    "rtmpose": rtmpose,
+    "simcc": simcc,
 }
 
 __all__ = [

@@ -11,7 +11,8 @@ from typing import Any, Literal
 #: (HigherHRNet). ``conv_2^30``: convolutions alone, /2^30 (HRNet). ``mmcv``: mmcv's counter, /10^9 (SRPose).
 #: ``torchstat``: its Flops, each module once, /2^20 below 2^30 and read as millions, /2^30 above (Lite-HRNet, WideHRNet).
 #: ``detr``: convolutions, transposed ones at output positions, attention, softmax and elementwise operations (TransPose).
-Convention = Literal["ptflops", "conv", "conv_2^30", "mmcv", "torchstat", "detr"]
+#: ``mmengine``: convolutions, linear layers, products of attention, BatchNorm and global averages, /10^9 (RTMPose).
+Convention = Literal["ptflops", "conv", "conv_2^30", "mmcv", "torchstat", "detr", "mmengine"]
 
 
 @dataclass(frozen=True)

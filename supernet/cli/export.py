@@ -32,7 +32,7 @@ from ..pipeline.run import Run
 from ..pipeline.weights import DESCRIPTION, network_of
 from ..pose.inputs import MEAN, STD
 from ..pose.protocols import KeypointDataset
-from ..pose.top_down.onnx_decoding import WithJoints
+from ..pose.top_down.onnx_decoding import WithBinJoints, WithJoints
 from ..report.markdown import markdown_table
 from .command import parser, run_of, run_program, shown_command, whole
 
@@ -117,11 +117,12 @@ def export(
     with torch.no_grad():
         answer = reference(images[0])
     several = isinstance(answer, list)
-    names = (
-        ["joints", "confidence"]
-        if options.decode
-        else [f"maps{index}" for index in range(len(answer) if several else 1)]
-    )
+    if options.decode:
+        names = ["joints", "confidence"]
+    elif run.cfg.MODEL.TARGET_TYPE == "simcc":
+        names = ["simcc_x", "simcc_y"]
+    else:
+        names = [f"maps{index}" for index in range(len(answer) if several else 1)]
     facts = {
         "family": run.family_name,
         "arch": json.dumps(run.family.to_json(arch)),
@@ -231,7 +232,12 @@ def _check(run: Run, options: argparse.Namespace) -> None:
             f"--decode: DATASET.DATASET {run.cfg.DATASET.DATASET} is bottom-up, whose people are grouped outside of the "
             "file; leave it out"
         )
-    if options.decode and run.cfg.TEST.POST_PROCESS and run.cfg.TEST.BLUR_KERNEL:
+    if (
+        options.decode
+        and run.cfg.TEST.POST_PROCESS
+        and run.cfg.TEST.BLUR_KERNEL
+        and run.cfg.MODEL.TARGET_TYPE != "simcc"
+    ):
         raise UserError("--decode has a quarter of a cell and no DARK; set TEST.BLUR_KERNEL 0")
 
 
@@ -256,7 +262,10 @@ def _examples(run: Run, options: argparse.Namespace, input_hw: tuple[int, int]) 
 
 def _reference(run: Run, network: nn.Module, options: argparse.Namespace) -> nn.Module:
     """The network as it is to answer."""
-    return WithJoints(network, run.cfg.TEST.POST_PROCESS).eval() if options.decode else network
+    if not options.decode:
+        return network
+    decoding = WithBinJoints if run.cfg.MODEL.TARGET_TYPE == "simcc" else WithJoints
+    return decoding(network, run.cfg.TEST.POST_PROCESS).eval()
 
 
 def _inputs(run: Run, dataset: KeypointDataset[Any], input_hw: tuple[int, int], batch: int) -> Iterator[Tensor]:

@@ -31,8 +31,10 @@ FILE_OR_NODE = ("DATASET.SKELETON",)
 CHOICES = {
     "FP16.DTYPE": ("float16", "bfloat16"),
     "SUPERNET.RANK_ARCHITECTURES": ("same", "different"),
-    "SUPERNET.SCHEDULE": ("cosine", "multi_step"),
-    "MODEL.TARGET_TYPE": ("gaussian", "unbiased"),
+    "SUPERNET.SCHEDULE": ("cosine", "multi_step", "flat_cosine"),
+    "RETRAIN.SCHEDULE": ("cosine", "flat_cosine"),
+    "MODEL.TARGET_TYPE": ("gaussian", "unbiased", "simcc"),
+    "DATASET.AUGMENTATION": ("hrnet", "rtmpose"),
     "DATASET.JOINT_NAMES": ("compare", "ignore"),
     "DATASET.SYNTHETIC.SUBJECT": ("people", "corners", "hands", "animals"),
     "TEST.ASSIGNMENT": ("parity", "fast"),

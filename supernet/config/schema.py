@@ -44,9 +44,11 @@ DEFAULTS: dict[str, Any] = {
         "TAG_PER_JOINT": True,  # one tag map per joint, not one for all joints
         "SYNC_BN": False,  # BatchNorm statistics over all processes
         "IDENTITY_START": False,  # residual branches begin with a last BatchNorm weight of 0, in a training from fresh weights
-        "TARGET_TYPE": "gaussian",  # top-down heatmap targets: gaussian on whole cells, or unbiased (DARK) between them
+        "TARGET_TYPE": "gaussian",  # top-down: heatmaps with a gaussian on a cell or unbiased (DARK); simcc: bins of x and y
         "IMAGE_SIZE": [256, 256],  # top-down input, pixels: width, height
         "SIGMA": 2.0,  # top-down Gaussian, heatmap pixels
+        "SIMCC_SIGMA": 0.0,  # simcc: Gaussian, bins (half pixels); 0 follows the input, as RTMPose's
+        "SIMCC_NORMALIZED": False,  # simcc: a Gaussian adds up to 1, as in SimCC's baselines; false gives it the height 1
         "SCALE_FACTOR": 0,  # EfficientHRNet's compound exponent (H-1 is -1)
         "WIDTH_MULT": 1.0,  # EfficientHRNet's backbone width
         "DEPTH_MULT": 1.0,  # EfficientHRNet's backbone depth
@@ -70,6 +72,8 @@ DEFAULTS: dict[str, Any] = {
         "USE_DIFFERENT_JOINTS_WEIGHT": False,  # top-down: limbs weigh more than the trunk
         "USE_OHKM": False,  # top-down: only the hardest joints of a person
         "TOPK": 8,  # how many those are
+        "SIMCC_BETA": 10.0,  # simcc: factor on the logits; 10 as RTMPose, 1 as SimCC's baselines
+        "SIMCC_LABEL_SOFTMAX": True,  # simcc: the label is a softmax of the Gaussian, as RTMPose's; false takes it as it is
     },
     "DATASET": {
         "ROOT": "",  # the dataset's folder
@@ -96,6 +100,10 @@ DEFAULTS: dict[str, Any] = {
         "NUM_JOINTS_HALF_BODY": 8,  # fewest joints for that
         "COLOR_RGB": False,  # top-down: RGB images, not BGR
         # From here on, this toolkit's own.
+        "AUGMENTATION": "hrnet",  # top-down: hrnet, or rtmpose: also shifts, colours, blur and a hidden part of each crop
+        "SHIFT_FACTOR": 0.16,  # rtmpose: shift, part of the box
+        "DROPOUT": 1.0,  # rtmpose: probability of hiding a rectangle
+        "LAST_EPOCHS": 0,  # rtmpose: at the end of a training, no shift, 5/8 of the scale, 3/4 of the rotation, half of DROPOUT
         "SKELETON": "",  # own joints: JSON file, or its keys here: flip_pairs, sigmas, limbs, upper_body; '' = annotations'
         "JOINT_NAMES": "compare",  # a file whose joints have other names than the skeleton's is refused; or ignore
         "SYNTHETIC": {  # with TRAIN > 0 the dataset is drawn into ROOT on first use; it wants FLIP 0 (coloured pads)
@@ -182,7 +190,7 @@ DEFAULTS: dict[str, Any] = {
         "RANDOM": 2,  # random architectures a step, besides largest and smallest
         "CANDIDATES": 3,  # best_up, worst_up: a sandwich whose others are each the best or worst of so many of like MACs
         "RANK_ARCHITECTURES": "same",  # of several processes in one step: the same, or each draws different ones
-        "SCHEDULE": "cosine",  # of a stage's learning rate: half a cosine, or multi_step as TRAIN.LR_STEP of END_EPOCH says
+        "SCHEDULE": "cosine",  # of a stage's learning rate: cosine, multi_step as TRAIN.LR_STEP of END_EPOCH says, or flat_cosine
         "ONE_CURVE": False,  # one curve over all stages, in place of one for each
         "FINAL_LR": 0.01,  # cosine: learning rate at its end, part of the initial one
         "WARMUP": 0.05,  # part of a stage over which its learning rate rises linearly
@@ -193,6 +201,7 @@ DEFAULTS: dict[str, Any] = {
         "KERNEL_TRANSFORMS": False,  # learn 7 -> 5 -> 3; False = centre crop
         "SORT_CHANNELS": False,  # before widths open, bring the important channels to the front
         "EMA": 0.0,  # decay a step of the averaged weights; 0 = none
+        "EMA_GAMMA": 0.0,  # steps in which the decay rises from 0, as in mmpose (2000); 0 rises as (1 + t) / (10 + t)
         "CLIP_GRADIENT": 0.0,  # largest norm of a step's gradient; 0 = no limit
     },
     "SEARCH": {
@@ -227,7 +236,9 @@ DEFAULTS: dict[str, Any] = {
     "RETRAIN": {  # the training of one architecture: train.py --superconfig, and search.py's selected subnets
         "EPOCHS": 0,  # 0 = TRAIN.END_EPOCH
         "LR": 0.0,  # initial learning rate; 0 = TRAIN.LR
-        "LR_STEP": [],  # epochs at which TRAIN.LR_FACTOR is applied; [] = half a cosine
+        "LR_STEP": [],  # epochs at which TRAIN.LR_FACTOR is applied; [] = SCHEDULE
+        "SCHEDULE": "cosine",  # half a cosine, or flat_cosine (RTMPose): warm-up, flat for half of it, half a cosine to 0.05 x lr
+        "WARMUP": 0.05,  # flat_cosine: part of the training over which its learning rate rises linearly
         "DISTILLATION": False,  # search.py: learn from the supernet's largest network too
         "FROM_SCRATCH": False,  # search.py: train the same architectures from fresh weights as well, for equal epochs
     },

@@ -4,7 +4,8 @@ Published figures are not comparable: some programs count a transposed convoluti
 much at stride 2), some add normalisation and activations, some count a layer once that runs twice, and some divide by 2^30.
 :func:`supernet.cost.macs.count` gives what is really executed; here is what each program would have printed, so that a
 published figure can be checked. Sources: ptflops 0.6, mmcv 1.7 ``get_model_complexity_info``, the ``get_model_summary`` of
-HRNet and HigherHRNet, torchstat as Lite-HRNet ships it, the DETR-style counter of TransPose.
+HRNet and HigherHRNet, torchstat as Lite-HRNet ships it, the DETR-style counter of TransPose, mmengine 0.10
+``get_model_complexity_info``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _elementwise(operation: Operation, activations: Sequence[str]) -> int:
         return 2 * operation.outputs
     if operation.kind in activations or operation.kind == "resize":
         return operation.outputs
-    return operation.inputs if operation.kind == "pool" else 0
+    return operation.inputs if operation.kind in ("pool", "average") else 0
 
 
 def _ptflops(operations: Sequence[Operation]) -> float:
@@ -65,17 +66,28 @@ def _torchstat(operations: Sequence[Operation]) -> float:
 
     It sees modules only, so pooling and resizing, which these networks do by functions, are not in it.
     """
-    once = [o for o in {o.layer: o for o in operations}.values() if o.kind not in ("pool", "resize")]
+    once = [o for o in {o.layer: o for o in operations}.values() if o.kind not in ("pool", "average", "resize")]
     flops = sum(_product(o) + _bias(o) + _elementwise(o, ("relu",)) for o in once)
     return flops / MEBI / 1000 if flops < GIBI else flops / GIBI
 
 
+def _attention(operations: Sequence[Operation]) -> int:
+    """Multiply-accumulates of the products of two activations."""
+    return sum(o.outputs * o.inner for o in operations if o.kind == "matmul")
+
+
+def _mmengine(operations: Sequence[Operation]) -> float:
+    """Two a normalised element and one an averaged one; without bias, activations, max pooling and scale norm."""
+    products = sum(_product(o) for o in operations) + _attention(operations)
+    elementwise = sum(2 * o.outputs for o in operations if o.kind == "norm")
+    return (products + elementwise + sum(o.inputs for o in operations if o.kind == "average")) / GIGA
+
+
 def _detr(operations: Sequence[Operation]) -> float:
     """Also the two products of attention, five a softmax element, and what is normalised, rectified and added."""
-    matmul = sum(o.outputs * o.inner for o in operations if o.kind == "matmul")
     softmax = sum(5 * o.outputs for o in operations if o.kind == "softmax")
     elementwise = sum(o.outputs for o in operations if o.kind in ("norm", "relu"))
-    return _conv(operations) + (matmul + softmax + elementwise) / GIGA
+    return _conv(operations) + (_attention(operations) + softmax + elementwise) / GIGA
 
 
 #: By the names of ``search_spaces.published.catalogue.Convention``: operations of one image to 10^9, as the papers print it.
@@ -86,4 +98,5 @@ CONVENTIONS: dict[str, Callable[[Sequence[Operation]], float]] = {
     "mmcv": _mmcv,
     "torchstat": _torchstat,
     "detr": _detr,
+    "mmengine": _mmengine,
 }

@@ -39,7 +39,7 @@ _UNARY: dict[Any, str] = {
     torch.softmax: "softmax", F.softmax: "softmax", Tensor.softmax: "softmax",
 }
 _OTHERS: dict[Any, str] = {
-    F.interpolate: "resize", F.max_pool2d: "pool", F.avg_pool2d: "pool", F.adaptive_avg_pool2d: "pool",
+    F.interpolate: "resize", F.max_pool2d: "pool", F.avg_pool2d: "pool", F.adaptive_avg_pool2d: "average",
     Tensor.mean: "pool", torch.matmul: "matmul", Tensor.matmul: "matmul", Tensor.__matmul__: "matmul", torch.bmm: "matmul",
 }
 # fmt: on
@@ -56,7 +56,7 @@ class Operation:
 
     Attributes:
         kind: ``conv``, ``deconv``, ``linear``; ``norm``, ``relu``, ``gelu``, ``silu``, ``sigmoid``, ``softmax``; ``pool``,
-            ``resize``, ``matmul``.
+            ``average`` (to a fixed size), ``resize``, ``matmul``.
         layer: the name of the module whose weight it uses; for a weight that is no parameter, and where there is none,
             a name by order.
         weight: dimensions of the weight, () where there is none.

@@ -17,6 +17,7 @@ from ..pose.datasets.masks import region
 from ..pose.datasets.people import PersonInstance
 from ..pose.protocols import KeypointDataset
 from ..pose.sample_drawing import DrawnSample, draw_sample, mirrored
+from ..pose.top_down.simcc import simcc_peaks
 from ..report.check_page import SamplePictures
 from ..report.interactive import evenly
 from .models import superconfig_of
@@ -100,7 +101,11 @@ def _input(batch: Batch, row: int) -> DrawnSample:
     """A network input with the joints where its targets have them, and what is masked."""
     image = batch["images"][row].numpy()
     if "weights" in batch:
-        return DrawnSample(image, _peaks(batch["heatmaps"][row].numpy(), batch["weights"][row].numpy(), image)[None])
+        weights_K = batch["weights"][row].numpy()
+        if "simcc_x" in batch:
+            xy_K2 = simcc_peaks((batch["simcc_x"][row, None].numpy(), batch["simcc_y"][row, None].numpy()))[0][0]
+            return DrawnSample(image, np.column_stack([xy_K2, weights_K > 0]).astype(np.float32)[None])
+        return DrawnSample(image, _peaks(batch["heatmaps"][row].numpy(), weights_K, image)[None])
     heatmaps, masks, joints = batch["heatmaps"][0][row], batch["masks"][0][row], batch["joints"][row]
     height, width = heatmaps.shape[1:]
     places, stride = joints[..., 0].numpy() % (height * width), image.shape[0] / height

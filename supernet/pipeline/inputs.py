@@ -70,6 +70,7 @@ def network_training(
     """
     cfg = run.cfg
     falls = tuple(cfg.RETRAIN.LR_STEP or lr_steps)
+    flat = not falls and cfg.RETRAIN.SCHEDULE == "flat_cosine"
     return steps.NetworkTraining(
         family=run.family_name,
         arch=run.family.to_json(arch),
@@ -84,6 +85,8 @@ def network_training(
         initial=initial,
         teacher=teacher,
         distillation_weight=cfg.SUPERNET.DISTILLATION_WEIGHT if teacher else None,
+        schedule=cfg.RETRAIN.SCHEDULE if flat else None,
+        warmup=cfg.RETRAIN.WARMUP if flat else None,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from yacs.config import CfgNode
+
 from .keys import given, key
 
 # ------------------------------------------------------------------------------------------------------------------ data
@@ -111,6 +113,14 @@ class BottomUpInference:
     sigmas: tuple[float, ...] | None = given("DATASET.SKELETON sigmas", None)
 
 
+def _simcc(cfg: CfgNode) -> bool:
+    return bool(cfg.MODEL.TARGET_TYPE == "simcc")
+
+
+def _rtmpose(cfg: CfgNode) -> bool:
+    return bool(cfg.DATASET.AUGMENTATION == "rtmpose")
+
+
 @dataclass(frozen=True)
 class TopDownSamples:
     """Training samples and loss of one person in a box."""
@@ -120,25 +130,34 @@ class TopDownSamples:
     flip: float = key("DATASET.FLIP")
     half_body_probability: float = key("DATASET.PROB_HALF_BODY")
     half_body_joints: int | None = key("DATASET.NUM_JOINTS_HALF_BODY", when=lambda cfg: cfg.DATASET.PROB_HALF_BODY > 0)
+    augmentation: str | None = key("DATASET.AUGMENTATION", when=_rtmpose)
+    shift_factor: float | None = key("DATASET.SHIFT_FACTOR", when=_rtmpose)
+    dropout: float | None = key("DATASET.DROPOUT", when=_rtmpose)
+    last_epochs: int | None = key("DATASET.LAST_EPOCHS", when=lambda cfg: _rtmpose(cfg) and cfg.DATASET.LAST_EPOCHS > 0)
     rgb: bool = key("DATASET.COLOR_RGB")
-    sigma: float = key("MODEL.SIGMA")
+    sigma: float | None = key("MODEL.SIGMA", when=lambda cfg: not _simcc(cfg))
+    simcc_sigma: float | None = key("MODEL.SIMCC_SIGMA", when=_simcc)
+    simcc_normalized: bool | None = key("MODEL.SIMCC_NORMALIZED", when=_simcc)
+    simcc_beta: float | None = key("LOSS.SIMCC_BETA", when=_simcc)
+    simcc_label_softmax: bool | None = key("LOSS.SIMCC_LABEL_SOFTMAX", when=_simcc)
     target_type: str = key("MODEL.TARGET_TYPE")
     weighted: bool = key("LOSS.USE_TARGET_WEIGHT")
     weigh_joints: bool = key("LOSS.USE_DIFFERENT_JOINTS_WEIGHT")
     hardest: int | None = key("LOSS.TOPK", when=lambda cfg: cfg.LOSS.USE_OHKM)
-    foreground: float = key("LOSS.FOREGROUND_WEIGHT")
+    foreground: float | None = key("LOSS.FOREGROUND_WEIGHT", when=lambda cfg: not _simcc(cfg))
     upper_body: tuple[int, ...] | None = given("DATASET.SKELETON upper_body", None)
 
 
 @dataclass(frozen=True)
 class TopDownInference:
-    """From the heatmaps of a top-down network to results."""
+    """From the heatmaps or bins of a top-down network to results."""
 
+    simcc: str | None = key("MODEL.TARGET_TYPE", when=_simcc)
     rgb: bool = key("DATASET.COLOR_RGB")
     flip: bool = key("TEST.FLIP_TEST")
     shift: bool | None = key("TEST.SHIFT_HEATMAP", when=lambda cfg: cfg.TEST.FLIP_TEST)
     refine: bool = key("TEST.POST_PROCESS")
-    blur_kernel: int | None = key("TEST.BLUR_KERNEL", when=lambda cfg: cfg.TEST.POST_PROCESS)
+    blur_kernel: int | None = key("TEST.BLUR_KERNEL", when=lambda cfg: cfg.TEST.POST_PROCESS and not _simcc(cfg))
     lowest_joint: float = key("TEST.IN_VIS_THRE")
     oks: float = key("TEST.OKS_THRE")
     soft_nms: bool = key("TEST.SOFT_NMS")

@@ -30,7 +30,7 @@ from . import keys, parts
 from .costs import latency_of
 from .data import Data
 from .models import MODEL, architecture_of_model, family_name, family_of_poses
-from .tasks import Machine, bottom_up_task, heatmap_stride, top_down_task
+from .tasks import Machine, bottom_up_task, output_stride, top_down_task
 
 
 @dataclass
@@ -199,7 +199,8 @@ class Run:
         shared = self.skeleton, machine, self.cfg.SEED
         match self.samples, self.inference:
             case parts.TopDownSamples() as samples, parts.TopDownInference() as inference:
-                stride_of, suppress = partial(heatmap_stride, self.build), not self.data.kind.one_result_each
+                stride_of = partial(output_stride, self.build, samples.target_type == "simcc")
+                suppress = not self.data.kind.one_result_each
                 return top_down_task(samples, inference, *shared, stride_of, suppress)
             case parts.BottomUpSamples() as samples, parts.BottomUpInference() as inference:
                 return bottom_up_task(samples, inference, *shared)

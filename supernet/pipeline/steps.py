@@ -50,6 +50,7 @@ class Optimisation:
     nesterov: bool | None = key("TRAIN.NESTEROV", when=_sgd)
     clip: float = key("SUPERNET.CLIP_GRADIENT")
     ema: float = key("SUPERNET.EMA")
+    ema_gamma: float | None = key("SUPERNET.EMA_GAMMA", when=lambda cfg: cfg.SUPERNET.EMA and cfg.SUPERNET.EMA_GAMMA)
     sync_bn: bool = key("MODEL.SYNC_BN")
     identity_start: bool | None = key("MODEL.IDENTITY_START", when=lambda cfg: cfg.MODEL.IDENTITY_START)
     depthwise_strips: bool | None = key("TRAIN.DEPTHWISE_STRIPS", when=lambda cfg: cfg.TRAIN.DEPTHWISE_STRIPS)
@@ -136,6 +137,8 @@ class NetworkTraining:
     initial: str | None = given("weights to begin with (SHA-256)")
     teacher: str | None = given("teacher (SHA-256)")
     distillation_weight: float | None = given("SUPERNET.DISTILLATION_WEIGHT")
+    schedule: str | None = given("RETRAIN.SCHEDULE", None)  # None: cosine, as the first results were kept
+    warmup: float | None = given("RETRAIN.WARMUP", None)
 
 
 # --------------------------------------------------------------------------------------------- what is done with weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from ..errors import UserError
 from ..io import checkpoint
 from ..io.run_folder import TEACHER, WEIGHTS
 from ..sharing.channel_sorting import sort_channels
+from ..sharing.separate_weights import shared_network
 from ..sharing.supernet import Supernet
 from ..training.sampling import Sampler
-from ..training.schedule import Phase, Plan, cosine, multi_step
+from ..training.schedule import Phase, Plan, cosine, flat_cosine, multi_step
 from ..training.stages import audit
 from ..training.trainer import Trainer
 from . import inputs
@@ -27,6 +29,7 @@ from .fit import Keeping, fit
 from .keys import provenance
 from .own_teacher import OwnTeacher
 from .pretrained import load_pretrained
+from .parts import TopDownSamples
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import say
 from .provenance import finished
@@ -59,7 +62,7 @@ def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
         if step.optimisation.identity_start:
             start_as_identity(supernet.network)
         if run.cfg.MODEL.PRETRAINED:
-            _load_pretrained(run, supernet.network, run.space.largest, run.cfg.MODEL.PRETRAINED)
+            _start_supernet(run, supernet)
         place(supernet, run)
         own = OwnTeacher(run, folder / TEACHER, processes) if step.distillation == "largest" else None
         teacher = _teacher(run) if step.distillation == "teacher" else own
@@ -126,6 +129,8 @@ def train_network(
         )
         milestones = [epoch / step.epochs for epoch in step.lr_steps]
         curve = multi_step(step.lr, milestones, step.lr_factor or 1.0) if milestones else cosine(step.lr)
+        if step.schedule == "flat_cosine":
+            curve = flat_cosine(step.lr, step.warmup or 0.0)
         steps = steps_of(run, step.epochs, step.optimisation.batch)
         phase = Phase("one network", Sampler(type(run.space)(arch)), steps, curve)
         extra = {"arch": step.arch, "network": described(run, arch)}
@@ -159,6 +164,29 @@ def backend_of(run: Run) -> str:
 
 def _load_pretrained(run: Run, network: nn.Module, arch: Any, path: Path | str) -> None:
     load_pretrained(network, lambda joints: run.family.build(arch, joints=joints), path, run.skeleton)
+
+
+def _start_supernet(run: Run, supernet: Supernet[Any]) -> None:
+    """Begin with the weights of MODEL.PRETRAINED: of the largest network, or of an architecture of SPACE.MUST_CONTAIN."""
+    path = run.cfg.MODEL.PRETRAINED
+    try:
+        load_pretrained(
+            supernet.network,
+            lambda joints: shared_network(partial(run.family.build, joints=joints), run.space),
+            path,
+            run.skeleton,
+        )
+    except UserError as error:
+        for name, arch in run.required.items():
+            network = supernet.extract(arch)
+            try:
+                _load_pretrained(run, network, arch, path)
+            except UserError:
+                continue
+            supernet.insert(arch, network)
+            say(f"{path}: is {name} of SPACE.MUST_CONTAIN; what larger architectures have besides begins fresh")
+            return
+        raise UserError(f"{error}; or name its architecture in SPACE.MUST_CONTAIN") from None
 
 
 def _finished(run: Run, folder: Path, step: Step, processes: ProcessGroup) -> bool:
@@ -195,6 +223,9 @@ def _fit(
     plan = Plan(phases, len(run.train), step.optimisation.batch, step.seed, processes.rank, alike)
     keeping = Keeping(cfg.CHECKPOINT_SECONDS, cfg.AUTO_RESUME, cfg.DATASET.MAX_BROKEN)
     task: Any = run.task
+    if isinstance(step.samples, TopDownSamples) and step.samples.last_epochs:
+        last = steps_of(run, step.samples.last_epochs, step.optimisation.batch)
+        task = replace(task, last_from=len(plan) - last)
     if processes.rank == 0:
         run.keep_config(folder)
     fit(

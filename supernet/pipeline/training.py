@@ -13,7 +13,7 @@ from ..cost.cost_model import CostModel
 from ..sharing.supernet import Supernet
 from ..training.lazy_adam import LazyAdam
 from ..training.sampling import Sampler, Sampling
-from ..training.schedule import Phase, cosine, multi_step, over_phases
+from ..training.schedule import Phase, cosine, flat_cosine, multi_step, over_phases
 from ..training.stages import Stage, stages
 from ..training.trainer import Trainer
 from ..training.weight_decay import decay_groups
@@ -78,6 +78,7 @@ def trainer_of(
         teacher=teacher,
         clip=settings.clip,
         ema=settings.ema,
+        ema_gamma=settings.ema_gamma or 0.0,
         accumulate=run.cfg.TRAIN.ACCUMULATE,
         sync_bn=settings.sync_bn,
         precision=getattr(torch, half) if half else None,
@@ -195,6 +196,8 @@ def curve(settings: SupernetTraining, lr: float) -> Callable[[float], float]:
     """The learning rate within a stage."""
     if settings.schedule == "cosine":
         return cosine(lr, settings.warmup, FINAL_LR if settings.final_lr is None else settings.final_lr)
+    if settings.schedule == "flat_cosine":
+        return flat_cosine(lr, settings.warmup)
     milestones = [epoch / (settings.epochs or 1) for epoch in settings.lr_steps or ()]
     return multi_step(lr, milestones, settings.lr_factor or 1.0, settings.warmup)
 

@@ -38,7 +38,12 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 @singledispatch
 def share(small: nn.Module, big: nn.Module) -> dict[str, Index]:
-    """Slicing rule of a module type: the index into each tensor of ``big`` for ``small``'s; by default equal shapes."""
+    """Slicing rule of a module type: the index into each tensor of ``big`` for ``small``'s; by default equal shapes.
+
+    A type that says ``shares_leading = True`` shares the leading entries of every dimension of its own tensors.
+    """
+    if getattr(small, "shares_leading", False):
+        return _leading_parts(small, big)
     mine, theirs = own_tensors(small), own_tensors(big)
     for name, tensor in mine.items():
         if name in theirs and tensor.shape != theirs[name].shape:
@@ -107,7 +112,8 @@ def _share_prelu(small: nn.Module, big: nn.Module) -> dict[str, Index]:
 
 @share.register
 def _share_linear(small: nn.Linear, big: nn.Linear) -> dict[str, Index]:
-    return _with_sources(small, big, _leading_parts(small, big), dim=1)
+    indices = _with_targets(small, big, _leading_parts(small, big), small.out_features)
+    return _with_sources(small, big, indices, dim=1)
 
 
 @share.register(nn.Conv1d)
@@ -133,7 +139,7 @@ def _share_convolution(small: Any, big: Any) -> dict[str, Index]:
             )
         centre.append(slice(margin, margin + mine))
     indices["weight"] = (*indices["weight"][:2], *centre)
-    indices = _with_targets(small, big, indices)
+    indices = _with_targets(small, big, indices, small.out_channels)
     if _reads_groups(small) and _reads_groups(big):
         return indices  # a group's weights are the leading ones already
     return _with_sources(small, big, indices, dim=0 if isinstance(small, Deconvolution) else 1)
@@ -165,12 +171,12 @@ def _check_groups(small: Any, big: Any) -> None:
         )
 
 
-def _with_targets(small: Any, big: Any, indices: dict[str, Index]) -> dict[str, Index]:
+def _with_targets(small: Any, big: Any, indices: dict[str, Index], width: int) -> dict[str, Index]:
     """Replace the leading output channels by the leading channels of each part that is read by itself."""
     mine, theirs = getattr(small, "targets", None), getattr(big, "targets", None)
     if mine is None and theirs is None:
         return indices
-    chosen = _leading_of_each("targets", mine, theirs, small.out_channels)
+    chosen = _leading_of_each("targets", mine, theirs, width)
     return {name: (chosen, *index[1:]) for name, index in indices.items()}
 
 

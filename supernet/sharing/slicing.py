@@ -48,10 +48,18 @@ class TensorSlice:
         """Whether the part is a view of the tensor: all of its indices are slices."""
         return all(isinstance(i, slice) for i in self.index)
 
+    def put(self, tensor: Tensor, values: Tensor) -> None:
+        """Set the part of the whole tensor to values of the part's shape, in place."""
+        if self.whole:
+            tensor.copy_(values)
+            return
+        axes = [i if isinstance(i, Tensor) else torch.arange(i.start, i.stop) for i in self.index]
+        grid = torch.meshgrid(*(axis.to(tensor.device) for axis in axes), indexing="ij")
+        tensor[grid] = values.to(tensor)
+
     def mark(self, mask: Tensor) -> None:
         """Set the part of a mask of the whole tensor to True, in place."""
-        places = torch.arange(mask.numel(), device=mask.device).view(mask.shape)
-        mask.view(-1)[self.of(places).flatten()] = True
+        self.put(mask, torch.ones_like(self.of(mask)))
 
 
 @torch.inference_mode(False)  # the slices outlive the mode that they are first made in

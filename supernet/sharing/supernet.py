@@ -18,6 +18,7 @@ from .meta import meta_network
 from .meta_networks import MetaNetwork, MetaNetworkBuilder
 from .protocols import SupportsSpace
 from .rules import Convolution
+from .separate_weights import shared_network
 from .slicing import slices_of
 from .tied_weights import fill
 
@@ -50,7 +51,7 @@ class Supernet(nn.Module, Generic[A]):
         super().__init__()
         self.build = build
         self.space = space
-        self.network = build(space.largest)
+        self.network = shared_network(build, space)
         self.transforms = _kernel_transforms(build, space, self.network) if kernel_transforms else nn.ModuleDict()
         self._cached = cached
         self._builder: MetaNetworkBuilder[A] | None = None
@@ -86,6 +87,20 @@ class Supernet(nn.Module, Generic[A]):
             tensors |= {n: part.of(buffers[part.key]) for n, part in slices.items() if part.key in buffers}
             fill(module, {name: tensor.clone() for name, tensor in tensors.items()})
         return module.train(self.training)
+
+    @torch.no_grad()
+    def insert(self, arch: A, network: nn.Module) -> None:
+        """Replace the weights and statistics that an architecture shares by those of its network: the inverse of :meth:`extract`.
+
+        What other architectures share with it changes with them; everything else stays.
+
+        Raises:
+            ArchitectureError: when ``arch`` is outside of the space.
+        """
+        self.space.encode(arch)
+        stored, own = self.network.state_dict(), network.state_dict()
+        for name, part in slices_of(network, self.network).items():
+            part.put(stored[part.key], own[name])
 
     def _meta_network(self, arch: A) -> MetaNetwork:
         """The architecture's network without weights, and its slices of the stored tensors; the last ones used are kept."""

@@ -19,6 +19,7 @@ from .random_streams import RandomStream
 from .sampling import Sampler
 
 A = TypeVar("A")
+WARMUP_START = 1e-5  # RTMPose: of the learning rate, at the first step
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,19 @@ def cosine(lr: float, warmup: float = 0.05, final: float = 0.01) -> Callable[[fl
         if progress < warmup:
             return lr * max(progress / warmup, 0.01)
         return lr * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))))
+
+    return curve
+
+
+def flat_cosine(lr: float, warmup: float = 0.05, flat: float = 0.5, final: float = 0.05) -> Callable[[float], float]:
+    """RTMPose's: linear warm-up over the first part ``warmup``, flat until ``flat``, half a cosine down to ``final`` × ``lr``."""
+
+    def curve(progress: float) -> float:
+        if progress < warmup:
+            return lr * (WARMUP_START + (1 - WARMUP_START) * progress / warmup)
+        if progress < flat:
+            return lr
+        return lr * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * (progress - flat) / (1 - flat))))
 
     return curve
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from ..errors import UserError
 from ..sharing.meta import meta_network
 from ..sharing.protocols import SupportsSpace
+from ..sharing.separate_weights import largest_of_options, shared_network
 from ..sharing.slicing import slices_of
 
 A = TypeVar("A")
@@ -73,7 +75,8 @@ def audit(
     """Prove before training that every weight of the largest network will be trained.
 
     The architectures that the stages can draw are parts of the largest network that grow with the options, so the largest
-    architecture of each stage touches all that the stage can touch.
+    architecture of each stage touches all that the stage can touch; where options have weights for themselves, the largest of
+    each option.
 
     Args:
         build: from an architecture to its network.
@@ -95,8 +98,8 @@ def audit(
             raise UserError(f"the space does not contain {name}: {reason}")
     training = list(training)
     reachable = {(gene.path, option) for stage in training for gene in stage.space.genes for option in gene.options}
-    fixed = {stage.space.largest for stage in training}
-    big = meta_network(build, space.largest)
+    big = shared_network(partial(meta_network, build), space)
+    fixed = {arch for stage in training for arch in largest_of_options(stage.space, big)}
     rng = np.random.default_rng(0)
     for arch in [space.smallest, *(space.sample(rng) for _ in range(SAMPLES))]:
         slices_of(meta_network(build, arch), big)

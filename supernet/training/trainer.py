@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..distributed import SynchronisedBatchNorm, average, average_gradients, world_size
 from ..errors import UserError
+from .averaging import averaging_decay
 from .depthwise import StripwiseDepthwise
 from .saved_state import check_state
 from .schedule import Plan, Step
@@ -59,6 +60,7 @@ class Trainer(Generic[A]):
         distillation_start: the first step that learns from ``teacher``.
         clip: largest norm of the gradient, 0 for none.
         ema: decay of the running average of the weights that is kept beside them, 0 for none.
+        ema_gamma: steps over which it rises, see :func:`.averaging.averaging_decay`.
         accumulate: batches of a step in this process.
         share_batch: every architecture of a step reads its own part of each batch; otherwise all read all of it.
         sync_bn: BatchNorm's statistics are those of all processes.
@@ -82,6 +84,7 @@ class Trainer(Generic[A]):
         teacher: nn.Module | None = None,
         clip: float = 0.0,
         ema: float = 0.0,
+        ema_gamma: float = 0.0,
         accumulate: int = 1,
         share_batch: bool = False,
         sync_bn: bool = False,
@@ -101,7 +104,7 @@ class Trainer(Generic[A]):
         self.ramp, self.start, self.share_batch = distillation_ramp, distillation_start, share_batch
         self.clip, self.ema, self.accumulate, self.sync_bn = clip, ema, accumulate, sync_bn
         self.device, self.depthwise_strips = next(model.parameters()).device.type, depthwise_strips
-        self.precision, self.loss_scale = precision, loss_scale
+        self.precision, self.loss_scale, self.ema_gamma = precision, loss_scale, ema_gamma
         self.scaler = torch.amp.GradScaler(
             self.device, init_scale=loss_scale or 2.0**16, enabled=precision is torch.float16
         )
@@ -236,7 +239,7 @@ class Trainer(Generic[A]):
     def _update_average(self) -> None:
         if self.average is None:
             return
-        decay = min(self.ema, (1 + self.done) / (10 + self.done))
+        decay = averaging_decay(self.ema, self.done, self.ema_gamma)
         for name, tensor in self.model.state_dict().items():
             if tensor.dtype.is_floating_point:
                 self.average[name].lerp_(tensor, 1 - decay)

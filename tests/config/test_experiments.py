@@ -104,7 +104,7 @@ def test_the_network_has_the_sizes_and_joints_of_the_file(name: str) -> None:
     for arch in architectures:
         found = outputs(family_name(cfg), arch, joints)
         if data.approach == "top-down":
-            assert [tensor.shape[1] for tensor in found] == [joints]
+            assert {tensor.shape[1] for tensor in found} == {joints}
             assert list(arch.input_hw[::-1]) == cfg.MODEL.IMAGE_SIZE
             heatmap_wh = list(found[0].shape[:1:-1])
             assert file["MODEL"].get("HEATMAP_SIZE", heatmap_wh) == heatmap_wh

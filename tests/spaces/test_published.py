@@ -15,7 +15,7 @@ from supernet.cost.conventions import CONVENTIONS
 from supernet.cost.macs import count, operations
 from tests import reference
 
-CONFIGS: dict[str, Any] = reference.load_json("configs")
+CONFIGS: dict[str, Any] = reference.load_json("configs") | reference.load_json("rtmpose/facts/configs")
 RECORDS = reference.networks()
 SUPERNETS = [name for name in CONFIGS if name.startswith("litepose_supernet")]
 
@@ -34,7 +34,7 @@ def outputs_of(network: nn.Module, golden: dict[str, Any]) -> list[Tensor]:
 
 
 def test_every_name_of_the_papers_is_there() -> None:
-    """All 62 that have a configuration in the records, and detectors (test_detectors.py)."""
+    """All that have a configuration in the records, and detectors (test_detectors.py)."""
     detectors = {name for family in (fcos, faster_rcnn, cascade_rcnn) for name in family.PUBLISHED}
     assert len(detectors) == 29
     assert sorted(set(search_spaces.list_published()) - detectors) == sorted(CONFIGS)

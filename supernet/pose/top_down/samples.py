@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +20,13 @@ from supernet.pose.datasets.people import PersonInstance
 from supernet.pose.geometry import warp_image
 from supernet.pose.keypoints import Skeleton
 from supernet.pose.top_down.crop import Vector, crop_matrix, crop_region, padded_scale
+from supernet.pose.top_down.rtmpose_augmentation import RTMPoseAugmentation, disturbed, drawn_region
+from supernet.pose.top_down.simcc import SimCCTargetSettings, simcc_targets
 from supernet.pose.top_down.targets import PersonTargetSettings, person_targets
 
-PersonSample = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
+#: Network input, targets (heatmaps, or bins of x and bins of y), weights of the joints.
+PersonSample = tuple[NDArray[Any], ...]
+TargetSettings = PersonTargetSettings | SimCCTargetSettings
 
 _HALF_BODY_PADDING = 1.5
 _ROTATION_PROBABILITY = 0.6
@@ -72,8 +77,8 @@ def person_sample(
     person: PersonInstance,
     skeleton: Skeleton,
     input_hw: tuple[int, int],
-    augmentation: PersonAugmentation,
-    settings: PersonTargetSettings,
+    augmentation: PersonAugmentation | RTMPoseAugmentation,
+    settings: TargetSettings,
     rng: np.random.Generator,
 ) -> PersonSample:
     """Augment one person's crop and draw its targets.
@@ -85,25 +90,21 @@ def person_sample(
         input_hw: Height and width of the network input.
         augmentation: What may be drawn.
         settings: Of the targets.
-        rng: Always moved by three uniform and three normal numbers.
+        rng: HRNet's augmentation always moves it by three uniform and three normal numbers.
 
     Returns:
-        The network input, uint8 RGB (H, W, 3); heatmaps, float32 (K, h, w); weights of the joints, float32 (K,).
+        The network input, uint8 RGB (H, W, 3); heatmaps, float32 (K, h, w), or targets of x (K, X) and of y (K, Y); weights of
+        the joints, float32 (K,).
     """
-    halved, turned, mirrored = rng.random(3)
-    half, growth, turn = rng.standard_normal(3)
     aspect = input_hw[1] / input_hw[0]
+    if isinstance(augmentation, RTMPoseAugmentation):
+        region = drawn_region(person, skeleton, aspect, augmentation, rng)
+    else:
+        region = _drawn_region(person, skeleton, aspect, augmentation, rng)
+    center, scale, rotation, mirrored = region
     # In float64, as officially: a joint between two cells must not be rounded into the other one.
     keypoints_K3 = person.keypoints_K3.astype(np.float64)
-    region = None
-    labelled = int(np.count_nonzero(keypoints_K3[:, 2] > 0))
-    if labelled > augmentation.half_body_joints and halved < augmentation.half_body_probability:
-        region = _half_body(person.keypoints_K3, skeleton, aspect, prefer_upper=half < 0.5)
-    center, scale = region or crop_region(person, aspect)
-    spread, most = augmentation.scale_factor, augmentation.rotation_factor
-    scale = scale * scale.dtype.type(min(max(growth * spread + 1, 1 - spread), 1 + spread))
-    rotation = min(max(turn * most, -2 * most), 2 * most) if turned <= _ROTATION_PROBABILITY else 0.0
-    if mirrored < augmentation.flip_probability:
+    if mirrored:
         # The image itself is mirrored: a mirrored map would round the pixels' weights another way.
         last = image_rgb.shape[1] - 1
         image_rgb = np.asarray(cv2.flip(image_rgb, 1), np.uint8)
@@ -112,14 +113,43 @@ def person_sample(
         keypoints_K3[:, 0] = last - keypoints_K3[:, 0]
     matrix = crop_matrix(center, scale, rotation, (input_hw[1], input_hw[0]))
     keypoints_K3[:, :2] = keypoints_K3[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    heatmaps_Khw, weights_K = person_targets(keypoints_K3, skeleton, input_hw, settings)
-    return warp_image(image_rgb, matrix, input_hw), heatmaps_Khw, weights_K
+    network_input = warp_image(image_rgb, matrix, input_hw)
+    if isinstance(augmentation, RTMPoseAugmentation):
+        network_input = disturbed(network_input, augmentation, rng)
+    if isinstance(settings, SimCCTargetSettings):
+        return network_input, *simcc_targets(keypoints_K3, skeleton, input_hw, settings)
+    return network_input, *person_targets(keypoints_K3, skeleton, input_hw, settings)
 
 
 def collate(samples: Sequence[PersonSample]) -> dict[str, Tensor]:
-    """A batch of samples of one size: ``images`` uint8 (B, H, W, 3), ``heatmaps`` (B, K, h, w), ``weights`` (B, K)."""
-    images, heatmaps, weights = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
-    return {"images": images, "heatmaps": heatmaps, "weights": weights}
+    """A batch of samples of one size: ``images`` uint8 (B, H, W, 3), targets, ``weights`` (B, K).
+
+    Targets are ``heatmaps`` (B, K, h, w), or ``simcc_x`` (B, K, X) and ``simcc_y`` (B, K, Y).
+    """
+    images, *targets, weights = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
+    names = ("heatmaps",) if len(targets) == 1 else ("simcc_x", "simcc_y")
+    return {"images": images, **dict(zip(names, targets, strict=True)), "weights": weights}
+
+
+def _drawn_region(
+    person: PersonInstance,
+    skeleton: Skeleton,
+    aspect: float,
+    augmentation: PersonAugmentation,
+    rng: np.random.Generator,
+) -> tuple[Vector, Vector, float, bool]:
+    """Where a person's crop lies: its middle, its size / 200 pixels, rotation in degrees, and whether it is mirrored."""
+    halved, turned, mirrored = rng.random(3)
+    half, growth, turn = rng.standard_normal(3)
+    region = None
+    labelled = int(np.count_nonzero(person.keypoints_K3[:, 2] > 0))
+    if labelled > augmentation.half_body_joints and halved < augmentation.half_body_probability:
+        region = _half_body(person.keypoints_K3, skeleton, aspect, prefer_upper=half < 0.5)
+    center, scale = region or crop_region(person, aspect)
+    spread, most = augmentation.scale_factor, augmentation.rotation_factor
+    scale = scale * scale.dtype.type(min(max(growth * spread + 1, 1 - spread), 1 + spread))
+    rotation = min(max(turn * most, -2 * most), 2 * most) if turned <= _ROTATION_PROBABILITY else 0.0
+    return center, scale, rotation, bool(mirrored < augmentation.flip_probability)
 
 
 def _half_body(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,32 +32,38 @@ from .crop import crop_image, crop_region
 from .decoding import DecodingSettings, decode, merge_mirrored
 from .losses import PersonLoss
 from .oks_nms import SuppressionSettings, oks_nms, rescored, soft_oks_nms
-from .samples import PersonAugmentation, collate, person_sample
+from .rtmpose_augmentation import RTMPoseAugmentation
+from .samples import PersonAugmentation, TargetSettings, collate, person_sample
+from .simcc import SimCCDecodingSettings, decode_simcc, merge_mirrored_vectors, one_person_vectors
+from .simcc_loss import SimCCLoss
 from .targets import PersonTargetSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopDownTask(Task[PersonInstance]):
-    """People in boxes, and heatmaps of one person.
+    """People in boxes, and heatmaps or coordinate bins (SimCC) of one person: loss, targets and decoding are of one kind.
 
-    ``stride_of`` says of an architecture how many input pixels a cell of its heatmaps has, in place of the stride of
-    ``targets``. Without ``suppression`` each person of a dataset is reported, in order.
+    Steps from ``last_from`` on draw ``last_augmentation``, where there is one. ``stride_of`` says of an architecture how
+    many input pixels a cell of its heatmaps has, in place of the stride of ``targets``. Without ``suppression`` each person
+    of a dataset is reported, in order.
     """
 
     approach = "top-down"
     unit = "people"
 
-    loss: PersonLoss
-    augmentation: PersonAugmentation
-    targets: PersonTargetSettings
-    decoding: DecodingSettings
+    loss: PersonLoss | SimCCLoss
+    augmentation: PersonAugmentation | RTMPoseAugmentation
+    last_augmentation: RTMPoseAugmentation | None = None
+    last_from: int = sys.maxsize
+    targets: TargetSettings
+    decoding: DecodingSettings | SimCCDecodingSettings
     suppression: SuppressionSettings | None
     stride_of: Callable[[Any], int]
 
     def batches(
         self, dataset: KeypointDataset[PersonInstance], steps: Iterator[PlannedStep]
     ) -> Iterator[Mapping[str, Any]]:
-        """The batch of each step, with ``heatmaps`` (B, K, h, w) and ``weights`` (B, K) of the joints."""
+        """The batch of each step, with targets and ``weights`` (B, K) of the joints; see :func:`.samples.collate`."""
         pin = self.device.type == "cuda"
         requests = _Requests(self, steps)
         return load(_Samples(self, dataset), len(dataset), requests, collate, workers=self.workers, pin=pin)
@@ -70,7 +77,7 @@ class TopDownTask(Task[PersonInstance]):
 
     def without_augmentation(self) -> Self:
         """The same task with everybody as in testing, read by this process."""
-        return replace(self, augmentation=PersonAugmentation.none(), workers=0)
+        return replace(self, augmentation=PersonAugmentation.none(), last_augmentation=None, workers=0)
 
     def detect(
         self, network: nn.Module, part: KeypointDataset[PersonInstance], input_hw: tuple[int, int]
@@ -134,11 +141,29 @@ class TopDownTask(Task[PersonInstance]):
         """Joints (B, K, 3) of uint8 RGB crops (B, H, W, 3), in pixels of their images."""
         network.eval()
         inputs = self.inputs(crops)
+        if isinstance(self.decoding, SimCCDecodingSettings):
+            return self._joints_of_bins(network, inputs, centers_B2, scales_B2, self.decoding)
         heatmaps = one_person(network(inputs)).float()
         if self.decoding.flip:
             mirrored = one_person(network(inputs.flip(3))).float()
             heatmaps = merge_mirrored(heatmaps, mirrored, self.skeleton.flip_index, self.decoding.shift)
         return decode(heatmaps.cpu().numpy(), centers_B2, scales_B2, self.decoding)
+
+    def _joints_of_bins(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        centers_B2: NDArray[np.float64],
+        scales_B2: NDArray[np.float64],
+        decoding: SimCCDecodingSettings,
+    ) -> NDArray[np.float32]:
+        """:meth:`_joints` of a network that classifies coordinates."""
+        vectors = one_person_vectors(network(inputs))
+        if decoding.flip:
+            mirrored = one_person_vectors(network(inputs.flip(3)))
+            vectors = merge_mirrored_vectors(vectors, mirrored, self.skeleton.flip_index, decoding.shift)
+        x_BKX, y_BKY = (vector.float().cpu().numpy() for vector in vectors)
+        return decode_simcc((x_BKX, y_BKY), centers_B2, scales_B2, decoding)
 
     def _reported(
         self,
@@ -224,10 +249,12 @@ def one_person(outputs: Tensor | Sequence[Tensor]) -> Tensor:
     """A network's output in eval mode, if it is one person's heatmaps (B, K, h, w).
 
     Raises:
-        UserError: it is several outputs, as bottom-up networks have them.
+        UserError: it is several outputs, as bottom-up networks have them, or bins of coordinates.
     """
     if isinstance(outputs, Tensor):
         return outputs
+    if all(output.dim() == 3 for output in outputs):
+        raise UserError("the network classifies coordinates: write MODEL.TARGET_TYPE simcc")
     raise UserError(
         "the network has several outputs, for many people at once; DATASET.DATASET is for one person in a box; "
         "write coco_kpt or crowd_pose_kpt, or choose another SPACE.FAMILY"
@@ -244,13 +271,14 @@ class _Samples(Dataset[Any]):
     def __getitem__(self, request: tuple[int, tuple[int, int], int, tuple[int, ...]]) -> Any:
         position, input_hw, stride, seed = request
         person, task = self.dataset[position], self.task
+        last = task.last_augmentation if seed[2] >= task.last_from else None  # a seed holds the number of its step
         return person_sample(
             self.read(person.path, person.size_wh),
             person,
             task.skeleton,
             input_hw,
-            task.augmentation,
-            replace(task.targets, stride=stride),
+            last or task.augmentation,
+            replace(task.targets, stride=stride) if isinstance(task.targets, PersonTargetSettings) else task.targets,
             np.random.default_rng(seed),
         )
 
