@@ -92,7 +92,7 @@ def test_units_of_the_limits() -> None:
         ),
         (("COST.OBJECTIVES", "[]"), "COST.OBJECTIVES is .*; write some of"),
         (("COST.OBJECTIVES", "['macs', 'macs']"), "each once"),
-        (("COST.MAX_PARAMS", "-1"), "COST.MAX_PARAMS is -1; write a positive number, or 0 for no limit"),
+        (("COST.MAX_PARAMS", "-1"), "COST.MAX_PARAMS is -1; it takes a whole number, 0 to"),
         (("COST.MAX_LATENCY_MS", "3.0"), "COST.LATENCY_TABLE is empty; measure one: python tools/latency.py --cfg"),
     ],
 )
