@@ -50,7 +50,8 @@ class Run:
     def __post_init__(self) -> None:
         if self.cfg.THREADS:
             torch.set_num_threads(self.cfg.THREADS)
-        ImageLimits(*self.cfg.DATASET.IMAGE_LIMITS.values()).use()
+        limits = self.cfg.DATASET.IMAGE_LIMITS
+        ImageLimits(limits.PIXELS, limits.SIDE, limits.ASPECT).use()
         for key in ("SCALE_AWARE_SIGMA", "WITH_CENTER"):
             if self.cfg.DATASET[key]:
                 raise UserError(f"DATASET.{key} true would train something else here, where it is not: set it to false")

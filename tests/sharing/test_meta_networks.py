@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ from supernet.sharing.layer_copies import copied_layers
 from supernet.sharing.meta import meta_network, no_weights
 from supernet.sharing.meta_networks import MetaNetworkBuilder
 from supernet.sharing.rules import SharingError, share
+from supernet.sharing.separate_weights import shared_network
 from supernet.sharing.slicing import slices_of
 
 CASES = [(family, name) for family, module in FAMILIES.items() for name in module.SPACES]
@@ -39,7 +41,7 @@ def described(network: nn.Module) -> list[Any]:
 
 def check(build: Callable[[Any], nn.Module], space: Space[Any], archs: list[Any]) -> None:
     """The same network with the same slices, also when most of it comes out of the caches."""
-    largest = meta_network(build, space.largest)
+    largest = shared_network(partial(meta_network, build), space)
     make = MetaNetworkBuilder(build, largest)
     for arch in archs:
         network = meta_network(build, arch)
