@@ -28,8 +28,8 @@ from .description import described
 from .fit import Keeping, fit
 from .keys import provenance
 from .own_teacher import OwnTeacher
-from .pretrained import load_pretrained
 from .parts import TopDownSamples
+from .pretrained import load_pretrained
 from .process_group import SINGLE_PROCESS, ProcessGroup
 from .progress import say
 from .provenance import finished
