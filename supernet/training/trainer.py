@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..distributed import SynchronisedBatchNorm, average, average_gradients, world_size
 from ..errors import UserError
-from .averaging import averaging_decay
+from .averaging import averaging_decay, update_average
 from .depthwise import StripwiseDepthwise
 from .saved_state import check_state
 from .schedule import Plan, Step
@@ -235,16 +235,10 @@ class Trainer(Generic[A]):
     def _kernels(self) -> AbstractContextManager[Any]:
         return StripwiseDepthwise() if self.depthwise_strips and self.device == "cpu" else nullcontext()
 
-    @torch.no_grad()
     def _update_average(self) -> None:
-        if self.average is None:
-            return
-        decay = averaging_decay(self.ema, self.done, self.ema_gamma)
-        for name, tensor in self.model.state_dict().items():
-            if tensor.dtype.is_floating_point:
-                self.average[name].lerp_(tensor, 1 - decay)
-            else:
-                self.average[name].copy_(tensor)
+        if self.average is not None:
+            decay = averaging_decay(self.ema, self.done, self.ema_gamma)
+            update_average(self.average, self.model.state_dict(), decay)
 
     def reset_optimizer(self) -> None:
         """Reset the optimiser's state and the averaged weights, after the weights were changed from outside."""
