@@ -285,7 +285,8 @@ def begun() -> Trainer[Any]:
 def of_states(case: int, folder: Path) -> Read:
     """Checkpoints of a training, with wrong fields."""
     odd = (*ODD, torch.zeros(3), torch.zeros(1).expand(9), torch.zeros(2, 3, dtype=torch.complex64))
-    checkpoint.save(folder / "x.pt", spoil({"trainer": begun().state_dict()}, rng_of("states 2", case), odd))
+    spoilt = spoil({"trainer": begun().state_dict()}, rng_of("states 2", case), odd)
+    checkpoint.save(folder / "x.pt", spoilt if isinstance(spoilt, dict) else {"trainer": spoilt})
     return lambda: training(4)[0].load_state_dict(checkpoint.read(folder / "x.pt", strict=True).get("trainer"))
 
 
