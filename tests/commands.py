@@ -52,6 +52,8 @@ def fault(command: str) -> str:
     words = shlex.split(line, comments=True)
     if words[:3] == ["python", "-m", "pytest"]:
         words = words[2:]
+    if words[:2] == ["python", "-m"]:
+        words = ["python", words[2].replace(".", "/") + ".py", *words[3:]]
     if words[:2] == ["python", "-c"]:
         compile(words[2], command, "exec")
         return ""
