@@ -135,7 +135,9 @@ def test_the_next_command_keeps_what_was_given(monkeypatch: pytest.MonkeyPatch) 
         "--superconfig a.json TRAIN.LR 1e-3 DATASET.ROOT 'my data'"
     )
     monkeypatch.setattr(sys, "argv", ["pose-supernet train"])
-    assert next_command(run, "export", TEST__MODEL_FILE="").startswith(f"pose-supernet export --cfg {CFG} ")
+    assert next_command(run, "export", TEST__MODEL_FILE="").startswith(
+        f"pose-supernet export --cfg {shlex.quote(CFG)} "
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,15 +174,21 @@ def test_detections_are_called_after_their_weights(weights: str, name: str) -> N
     ],
 )
 def test_a_slip_is_told_the_right_form(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], code: int, expected: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: list[str],
+    code: int,
+    expected: str,
 ) -> None:
     """Before anything is drawn, read or trained."""
     monkeypatch.setattr(sys, "argv", ["pose-supernet", *words])
-    monkeypatch.setattr(Run, "data", property(lambda _: pytest.fail("data was looked at")))
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         main.main()
     printed = capsys.readouterr()
     assert (ended.value.code or 0) == code and expected in printed.out + printed.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("program", ["demo", "latency"])

@@ -87,7 +87,7 @@ def test_a_new_cost_is_an_objective_a_limit_a_column_and_a_tab(tmp_path: Path) -
     assert records and all(list(record["costs"]) == ["weights_mb"] for record in records)
     refused, tab, limit, objectives = done.stdout.splitlines()[-4:]
     assert tab == "('Weights', 'megabytes of weights')"
-    assert limit == "| `COST.MAX_WEIGHTS_MB` | `0.0` | weights in float32, 10^6 bytes; 0 = no limit |"
+    assert limit == "| `COST.MAX_WEIGHTS_MB` | `0.0` | weights in float32, 10^6 bytes; 0 = no limit (0 to 1e+18) |"
     assert "macs, params, memory, latency_ms, weights_mb" in objectives
     code, largest = refused.split()
     assert float(largest) > most  # so that the limit left something out

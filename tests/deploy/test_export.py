@@ -236,7 +236,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     assert "crowd_pose" not in (bottom_up := line("crowd", "--decode")) and "coco_kpt is bottom-up" in bottom_up
     assert "no DARK; set TEST.BLUR_KERNEL 0" in line("people", "--decode", "TEST.BLUR_KERNEL", 11)
     assert "net.pth has to end in .onnx" in line("crowd", "--out", tmp_path / "net.pth")
-    assert "have to be 1 or more" in line("crowd", "--images", 0)
+    assert "--images: '0': it takes a whole number, 1 to" in line("crowd", "--images", 0)
     assert "is exported already" in refused(
         capsys, export.main,
         made.arguments("crowd", "--out", tmp_path / "a.onnx", "TEST.MODEL_FILE", made.folder / "crowd.onnx"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,8 @@ CFG = ROOT / "experiments" / "synthetic" / "litepose.yaml"
 def make_run(tmp_path: Path, *overrides: object, cfg: Path = CFG) -> Run:
     small = (
         "OUTPUT_DIR", tmp_path / "output", "DATASET.ROOT", tmp_path / "data", "DATASET.SYNTHETIC.SIZE", "[64, 64]",
-        "THREADS", 1, "DEVICE", "cpu", "TRAIN.IMAGES_PER_GPU", 2,
+        "THREADS", 1, "DEVICE", "cpu", "TRAIN.IMAGES_PER_GPU", 2, "DATASET.FINAL_IMAGES", 50,
+        "SEARCH.FINALISTS", 3,
     )  # fmt: skip
     return Run(load_config(cfg, [str(value) for value in (*small, *overrides)]), cfg)
 
@@ -59,6 +61,9 @@ def test_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert list(tmp_path.iterdir()) == []
 
 
+SCORED: dict[str, Any] = {"made_with": {"weights": {}, "evaluation": {}}, "metrics": {}}
+
+
 def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The stage that a checkpoint is in; then the evaluated of a search, and the stages of a subnet."""
     run = make_run(tmp_path)
@@ -81,7 +86,7 @@ def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     journal.add(run.space.largest, algorithm="nsga2", macs=1, metrics={"AP": 0.5}, seconds=1.0)
     journal.add(run.space.largest, algorithm="nsga2", macs=1, metrics={"AP": 0.5}, seconds=1.0, stage="final images")
     (run.folder / "subnets" / "XS").mkdir(parents=True)
-    metrics = {"stages": {stage: {} for stage in ("transferred", "calibrated", "retrained")}}
+    metrics = {"stages": {stage: SCORED for stage in ("transferred", "calibrated", "retrained")}}
     (run.folder / "subnets" / "XS" / "metrics.json").write_text(json.dumps(metrics))
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     dry_run.show_run(run, search=True)

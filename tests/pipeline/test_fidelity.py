@@ -268,6 +268,7 @@ def test_a_table_of_another_space_is_refused(tiny: tuple[Path, list[str]], tmp_p
     table = pd.read_csv(tiny[0] / "standalone.csv")
     table["arch"] = table.arch.str.replace('"img_size": 128', '"img_size": 160')
     table.to_csv(tmp_path / "other.csv", index=False)
+    train.main(tiny[1])
     weights = tiny[0].parent / "supernet" / "weights.pt"
     with pytest.raises(
         UserError, match="the space does not: resolution 160 is not 128 at resolution; give the table's --cfg"
@@ -277,11 +278,12 @@ def test_a_table_of_another_space_is_refused(tiny: tuple[Path, list[str]], tmp_p
 
 def test_tables_are_checked_and_seeds_averaged(tmp_path: Path) -> None:
     lines = pd.DataFrame(
-        [(9, 5, 0, 0.2, 0.4, "b"), (7, 3, 0, 0.1, 0.3, "a"), (9, 5, 1, 0.4, 0.8, "b")], columns=[*STANDALONE]
+        [(9, 5, 0, 0.2, 0.4, '{"w": 2}'), (7, 3, 0, 0.1, 0.3, '{"w": 1}'), (9, 5, 1, 0.4, 0.8, '{"w": 2}')],
+        columns=[*STANDALONE],
     )
     lines.to_csv(tmp_path / "t.csv", index=False)
     table = mean_over_seeds(read_standalone(tmp_path / "t.csv"))
-    assert table.arch.tolist() == ["b", "a"] and table.test.tolist() == pytest.approx([0.6, 0.3])
+    assert table.arch.tolist() == ['{"w": 2}', '{"w": 1}'] and table.test.tolist() == pytest.approx([0.6, 0.3])
     assert table.trainings.tolist() == [2, 1]
     pd.concat([lines, lines[1:2]]).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(UserError, match="t.csv: line 5 repeats an architecture and seed"):

@@ -73,7 +73,7 @@ def test_trained_alike_and_shown(searched: Run, capsys: pytest.CaptureFixture[st
 
 
 def test_without_a_search_or_sense(searched: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--random 0: give 1 or more"):
+    with pytest.raises(SystemExit, match="2"):
         gain.main(["--cfg", str(searched.source), "--random", "0"])
     with pytest.raises(UserError, match=r"comparison.csv: no such file; .*search.py"):
         gain.main(["--cfg", str(searched.source), "OUTPUT_DIR", str(tmp_path)])
