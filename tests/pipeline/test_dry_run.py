@@ -86,7 +86,11 @@ def test_in_the_middle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     journal.add(run.space.largest, algorithm="nsga2", macs=1, metrics={"AP": 0.5}, seconds=1.0)
     journal.add(run.space.largest, algorithm="nsga2", macs=1, metrics={"AP": 0.5}, seconds=1.0, stage="final images")
     (run.folder / "subnets" / "XS").mkdir(parents=True)
-    metrics = {"stages": {stage: SCORED for stage in ("transferred", "calibrated", "retrained")}}
+    metrics = {
+        "macs": 1,
+        "params": 1,
+        "stages": {stage: SCORED for stage in ("transferred", "calibrated", "retrained")},
+    }
     (run.folder / "subnets" / "XS" / "metrics.json").write_text(json.dumps(metrics))
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     dry_run.show_run(run, search=True)
