@@ -40,7 +40,7 @@ def share(small: nn.Module, big: nn.Module) -> dict[str, Index]:
     A type that says ``shares_leading = True`` shares the leading entries of every dimension of its own tensors.
     """
     if getattr(small, "shares_leading", False):
-        return _leading_parts(small, big)
+        return leading_parts(small, big)
     mine, theirs = own_tensors(small), own_tensors(big)
     for name, tensor in mine.items():
         if name in theirs and tensor.shape != theirs[name].shape:
