@@ -121,7 +121,7 @@ def test_kernels_and_blocks() -> None:
         if gene.kind == "kernel"
     }
     assert kernels and set(kernels.values()) == {(3, 5)}
-    assert all("blocks." in run.title for run in found.runs) and len(found.runs) == 2
+    assert all("blocks." in run.title for run in found.runs) and len(found.runs) == 3
     small = found.build(found.space.smallest)
     assert len(list(small.get_submodule("blocks").children())) < 6
 
