@@ -145,7 +145,7 @@ class _UsedChannels(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-_NORMS = {F.layer_norm: ("input", "normalized_shape", "weight", "bias", "eps")}
+_NORMS: dict[Any, tuple[str, ...]] = {F.layer_norm: ("input", "normalized_shape", "weight", "bias", "eps")}
 if hasattr(F, "rms_norm"):
     _NORMS[F.rms_norm] = ("input", "normalized_shape", "weight", "eps")
 

@@ -47,7 +47,7 @@ def cut_out(whole: nn.Module, kept: Kept, kernels: Mapping[str, int], absent: It
                     made[first] = nn.Parameter(small, tensor.requires_grad) if parameter else small
                 own[key] = made.get(first, tensor)  # what is tied stays tied
         if indices:
-            module.slices = indices  # type: ignore[assignment]
+            module.slices = indices
         _fit(module)
     for name in absent:
         parent, _, key = name.rpartition(".")
@@ -76,7 +76,7 @@ def _length(index: Any, length: int) -> int:
 
 def _fit(module: Any) -> None:
     """Say in a layer's attributes what its tensors say."""
-    weight = getattr(module, "weight", None)
+    weight: Any = getattr(module, "weight", None)
     if isinstance(module, Convolution):
         width = module.out_channels // module.groups
         module.groups = weight.shape[0] // width if module.groups > 1 else 1
@@ -99,7 +99,7 @@ def _fit(module: Any) -> None:
     elif isinstance(module, nn.Embedding):
         module.num_embeddings, module.embedding_dim = weight.shape
     elif isinstance(module, _NormBase):
-        own = weight if weight is not None else module.running_mean
+        own: Any = weight if weight is not None else module.running_mean
         module.num_features = len(own) if own is not None else module.num_features
     elif isinstance(module, nn.GroupNorm) and weight is not None:
         width = module.num_channels // module.num_groups
@@ -117,5 +117,7 @@ def _fit(module: Any) -> None:
             (module.embed_dim,) * 2 if packed else (module.k_proj_weight.shape[1], module.v_proj_weight.shape[1])
         )
     elif isinstance(module, nn.RNNBase):
-        module.input_size, module.hidden_size = module.weight_ih_l0.shape[1], module.weight_hh_l0.shape[1]
+        reads: Any = module.weight_ih_l0
+        repeats: Any = module.weight_hh_l0
+        module.input_size, module.hidden_size = reads.shape[1], repeats.shape[1]
         module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]

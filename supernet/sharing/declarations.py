@@ -53,7 +53,8 @@ def check_weights(network: nn.Module) -> None:
 
 
 def _is_lazy(module: nn.Module) -> bool:
-    return any(is_lazy(tensor) for tensor in (*module._parameters.values(), *module._buffers.values()))
+    tensors = (*module._parameters.values(), *module._buffers.values())
+    return any(tensor is not None and is_lazy(tensor) for tensor in tensors)
 
 
 def is_computed(module: nn.Module) -> bool:

@@ -107,7 +107,7 @@ class _Atom(NamedTuple):
 
     name: str
     dim: int | None
-    index: int
+    at: int
     group: int  # its class in the largest network
 
 
@@ -145,7 +145,7 @@ def conflict(small: Labels, big: Labels, slices: Mapping[str, TensorSlice]) -> s
     with_small = _partner(members[mine], atom, right) or ("the input or output" if mine == small.fixed else "another")
     with_big = _maker(big, atom.group, slices[atom.name].key)
     what = atom.name.rpartition(".")[2]
-    where = f"entry {atom.index} of dimension {atom.dim}" if atom.dim is not None else f"element {atom.index}"
+    where = f"entry {atom.at} of dimension {atom.dim}" if atom.dim is not None else f"element {atom.at}"
     return (
         f"module {module or '(the network itself)'}: {where} of its {what} meets {with_small} in a smaller network, "
         f"but {with_big} in the largest; declare the widths of the parts that it reads (sources) or that are read apart (targets)"
@@ -176,7 +176,7 @@ def _partner(atoms: list[_Atom], atom: _Atom, right: int) -> str | None:
     module = atom.name.rpartition(".")[0]
     others = [one for one in atoms if one.group == right and one.name.rpartition(".")[0] != module]
     others.sort(key=lambda one: not _makes(one))
-    return _said(others[0].name, others[0].index) if others else None
+    return _said(others[0].name, others[0].at) if others else None
 
 
 def _maker(labels: Labels, group: int, key: str) -> str:

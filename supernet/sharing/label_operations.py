@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .label_layers import Layers
-from .labels import FIXED, NONE, Labels, tensors_in, thin, varying
+from .labels import FIXED, NONE, Labels, broadcast, tensors_in, thin, varying
 
 # fmt: off
 _SAME = frozenset("""
@@ -53,11 +53,11 @@ class _NeedsValues(RuntimeError):
     """A computed index, on a device without values."""
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows every operation that is not inside of a layer with weights."""
 
     def __init__(self, labels: Labels) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.labels = labels
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -197,8 +197,10 @@ class _Operations(TorchDispatchMode):
 
     def _pool_to(self, labels: Tensor, dims: int) -> Tensor:
         """One label for all positions, (…, 1, 1)."""
-        first = labels[(..., *([slice(0, 1)] * dims))]
-        left, right = thin(*torch.broadcast_tensors(labels, first))
+        first = labels
+        for dim in range(1, dims + 1):
+            first = first.narrow(-dim, 0, 1)
+        left, right = thin(*broadcast(labels, first))
         if bool((left != right).any()):
             self.labels.tie(labels, first)
         return first

@@ -93,7 +93,7 @@ class Labels:
     def tie(self, one: Tensor, other: Tensor | int) -> None:
         """Say that labels come and go together, element by element after broadcasting; what has none has to stay."""
         other = torch.tensor(other) if isinstance(other, int) else other
-        left, right = (labels.clamp(min=FIXED) for labels in thin(*torch.broadcast_tensors(one, other)))
+        left, right = (labels.clamp(min=FIXED) for labels in thin(*broadcast(one, other)))
         differ = left != right
         if bool(differ.any()):
             pairs = np.unique(((left[differ] << 32) | right[differ]).numpy())  # both below 2^31
@@ -146,7 +146,8 @@ class Labels:
     def classes(self, name: str, dim: int | None) -> NDArray[np.int32]:
         """The class of every atom of a place, flat."""
         assert self._classes is not None
-        return self._classes[self.atoms(name, dim).flatten().numpy()]
+        found: NDArray[np.int32] = self._classes[self.atoms(name, dim).flatten().numpy()]
+        return found
 
     @property
     def fixed(self) -> int:
@@ -158,6 +159,12 @@ class Labels:
     def where(self) -> str:
         """The module that runs."""
         return self.stack[-1][0] if self.stack else ""
+
+
+def broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Both labels in the shape of what they make together."""
+    shape = np.broadcast_shapes(one.shape, other.shape)
+    return one.expand(shape), other.expand(shape)
 
 
 def thin(*labels: Tensor) -> tuple[Tensor, ...]:

@@ -110,8 +110,8 @@ def sort_units(groups: list[UnitGroup], tensors: dict[str, Tensor]) -> None:
             norms = tensors[name].detach().double().abs().movedim(dim, 0).flatten(1).sum(1).cpu()
             importance += norms[torch.tensor(places[name, dim])].sum(1)
         order = torch.argsort(importance, descending=True, stable=True)
-        for (name, dim), indices in places.items():
-            tensor, slots = tensors[name], torch.tensor(indices)
-            index = torch.arange(tensor.shape[dim])
-            index[slots.flatten()] = slots[order].flatten()
-            tensor.copy_(tensor.index_select(dim, index.to(tensor.device)))
+        for (name, dim), slots in places.items():
+            tensor, own_slots = tensors[name], torch.tensor(slots)
+            permutation = torch.arange(tensor.shape[dim])
+            permutation[own_slots.flatten()] = own_slots[order].flatten()
+            tensor.copy_(tensor.index_select(dim, permutation.to(tensor.device)))
