@@ -27,7 +27,7 @@ blocks, rng = repeat(choice(3, 5), depth=choice(1, 2, 3)), np.random.default_rng
 space = Space(Arch((choice(8, 12, 16), choice(16, 24, 32)), (blocks, blocks)))
 supernet = Supernet(lambda arch: ResNet(arch.widths, arch.kernels), space)
 plan = stages(space, [{"name": "", "open": kinds, "steps": 80} for kinds in ([], ["kernels", "depth"], ["widths"])])
-audit(supernet.build, space, plan)  # all networks are parts of the largest, and all of its weights will be trained
+audit(supernet.build, space, plan, input_shape=lambda arch: (1, 3, 32, 32))  # all are parts of the largest, and trained
 optimizer = torch.optim.Adam(supernet.parameters(), 3e-3)
 for stage in plan:
     sampler = Sampler(stage.space)

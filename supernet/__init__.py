@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 # fmt: off
 __all__ = [
     "NSGA2", "CostModel", "CostTable", "Evolution", "Journal", "PoseEstimator", "PredictorSearch", "RandomSearch", "Sampler",
-    "Supernet", "UserError", "audit", "calibrate", "count", "fuse_batchnorm", "load_checkpoint", "one_by_one", "peak_memory",
-    "run_search", "search_front", "share", "sort_channels", "stages", "write_onnx",
+    "Supernet", "UserError", "audit", "calibrate", "check_alignment", "count", "fuse_batchnorm", "load_checkpoint",
+    "one_by_one", "peak_memory", "run_search", "search_front", "share", "sort_channels", "stages", "write_onnx",
 ]
 # fmt: on
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .search.nsga2 import NSGA2
     from .search.predictor import PredictorSearch
     from .search.random_search import RandomSearch
+    from .sharing.alignment import check_alignment
     from .sharing.calibration import calibrate
     from .sharing.channel_sorting import sort_channels
     from .sharing.slicing import share
@@ -40,7 +41,8 @@ else:
         "deploy.fusion": "fuse_batchnorm", "deploy.onnx_file": "write_onnx", "errors": "UserError",
         "io.checkpoint": "load_checkpoint", "pipeline.estimator": "PoseEstimator", "search.evolution": "Evolution",
         "search.journal": "Journal", "search.loop": "one_by_one run_search search_front", "search.nsga2": "NSGA2",
-        "search.predictor": "PredictorSearch", "search.random_search": "RandomSearch", "sharing.calibration": "calibrate",
+        "search.predictor": "PredictorSearch", "search.random_search": "RandomSearch", "sharing.alignment": "check_alignment",
+        "sharing.calibration": "calibrate",
         "sharing.channel_sorting": "sort_channels", "sharing.slicing": "share", "sharing.supernet": "Supernet",
         "training.sampling": "Sampler", "training.stages": "audit stages",
     }  # fmt: skip

@@ -14,6 +14,7 @@ from tests.paths import ROOT
 
 #: Every room, from the ground up: a room may import itself and the rooms of the layers below its own.
 LAYERS = (
+    ("search_spaces.space",),  # choices, of which a space of a module in hand is made too
     ("search_spaces", "supernet.errors"),
     ("supernet.distributed", "supernet.io"),
     ("supernet.sharing",),
@@ -36,15 +37,17 @@ def _below() -> dict[str, set[str]]:
     below: set[str] = set()
     for layer in LAYERS:
         for room in layer:
-            rooms[room] = below if room in JOIN else below - {"search_spaces", "supernet.config"}
+            rooms[room] = below if room in JOIN else below - {"search_spaces", "search_spaces.space", "supernet.config"}
         below = below | set(layer)
+    for room in ("search_spaces", "supernet.sharing"):
+        rooms[room] = rooms[room] | {"search_spaces.space"}
     return rooms
 
 
 # Room -> rooms of this project that it may import. A room may import itself.
 MAY_IMPORT = _below()
 # Here anything else from outside is refused too, so that a network file can be read and taken with PyTorch alone.
-OUTSIDE = {"search_spaces": {"torch", "numpy", *sys.stdlib_module_names}}
+OUTSIDE = dict.fromkeys(("search_spaces", "search_spaces.space"), {"torch", "numpy", *sys.stdlib_module_names})
 
 
 def room_of(module: str) -> str | None:
@@ -175,6 +178,9 @@ def test_the_checker_finds_circles(texts: dict[str, str], found: list[str]) -> N
         ("supernet.fake", "from search_spaces import litepose"),
         ("supernet.fake", "from .config import schema"),
         ("supernet.fake", "from . import cli"),
+        ("search_spaces.space.fake", "from search_spaces import litepose"),
+        ("supernet.sharing.fake", "from search_spaces import litepose"),
+        ("supernet.search.fake", "from search_spaces.space import choice"),
         ("supernet.sharing.fake", "from supernet import Supernet"),
         ("supernet.sharing.fake", "from ..cost.macs import count"),
         ("supernet.search.fake", "from ..training import trainer"),
@@ -211,6 +217,8 @@ def test_the_checker_finds_a_wrong_import(module: str, source: str) -> None:
         ("supernet.fake", "import scipy, yaml\nfrom .errors import UserError\nfrom .pipeline import estimator"),
         ("supernet.search.fake", "import scipy, yaml\nfrom ..errors import UserError\nfrom supernet import sharing"),
         ("supernet.config.fake", "from ..cost.costs import COSTS"),
+        ("supernet.sharing.fake", "from search_spaces.space import choice"),
+        ("search_spaces.fake", "from .space import choice"),
         (
             "supernet.pose.fake",
             "from ..errors import UserError\nfrom .keypoints import COCO\nfrom supernet.io.files import sha256",

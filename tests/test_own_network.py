@@ -108,7 +108,8 @@ WIDTHS, KERNELS = Space[Arch](Arch(width=choice(4, 8))), Space[Arch](Arch(kernel
 WRONG: dict[str, tuple[Space[Arch], Callable[[Arch], nn.Module]]] = {
     "extra module": (WIDTHS, _projected),
     "flat names": (Space(Arch(depth=choice(1, 2))), _flat),
-    "other type": (WIDTHS, lambda arch: nn.Sequential(nn.Identity() if arch.width < 8 else nn.Conv2d(3, 8, 1))),
+    "other type": (WIDTHS, lambda arch: nn.Sequential(nn.AvgPool2d(1) if arch.width < 8 else nn.Conv2d(3, 8, 1))),
+    "no sources": (WIDTHS, lambda arch: Joined(arch, sources=False)),
     "unknown type": (WIDTHS, lambda arch: nn.Sequential(nn.Conv2d(3, arch.width, 1), Scale(arch.width))),
     "shrinking": (WIDTHS, lambda arch: nn.Sequential(nn.Conv2d(3, 16 - arch.width, 1))),
     "groups": (Space(Arch(width=choice(8, 16))), lambda arch: nn.Sequential(nn.Conv2d(8, arch.width, 1, groups=4))),

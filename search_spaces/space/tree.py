@@ -93,9 +93,28 @@ def genes_of(tree: Any) -> list[Gene]:
         elif _is_branch(node):
             for name, child in _children(node, path):
                 walk(child, name, parent, threshold)
+        _check_value(node, path or "architecture")
 
     walk(tree, "", -1, 0)
     return genes
+
+
+def _check_value(node: Any, path: str) -> None:
+    """Refuse what cannot be compared and kept: architectures are values.
+
+    Raises:
+        ArchitectureError: with the place and the remedy.
+    """
+    if isinstance(node, list | dict | set):
+        remedy = "write a frozen dataclass" if isinstance(node, dict) else "write a tuple"
+        raise ArchitectureError(f"{path} is a {type(node).__name__}, which no architecture can have; {remedy}")
+    if isinstance(node, Choice):
+        for option in node.options:
+            _check_value(option, f"an option of {path}")
+    elif is_dataclass(node) and not isinstance(node, type) and not type(node).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise ArchitectureError(
+            f"{path} is a {type(node).__name__}, which is not frozen; write @dataclass(frozen=True)"
+        )
 
 
 def size_of(node: Any) -> int:

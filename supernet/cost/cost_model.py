@@ -24,6 +24,7 @@ import numpy.typing as npt
 from torch import nn
 
 from ..sharing.meta import meta_network
+from ..sharing.probes import image_batch
 from ..sharing.protocols import Codes, SupportsSpace
 from ..sharing.slicing import canonical_modules
 from .macs import Factors, layer_factors, parameter_factors
@@ -33,11 +34,6 @@ from .tables.fitting import Integers, Tabulated
 
 A = TypeVar("A")
 LayerFactors = Callable[[nn.Module, tuple[int, ...], Mapping[str, str]], Mapping[str, Factors]]
-
-
-def image_batch(arch: Any) -> tuple[int, ...]:
-    """Shape of a batch of one RGB image of the architecture's input size: ``(1, 3, *arch.input_hw)``."""
-    return (1, 3, *arch.input_hw)
 
 
 def names_in_largest(network: nn.Module) -> dict[str, str]:

@@ -27,8 +27,9 @@ from torch import nn
 from ..errors import UserError
 from ..io.files import read_json, write_atomically
 from ..sharing.meta import meta_network
+from ..sharing.probes import image_batch
 from ..sharing.protocols import Codes, SupportsSpace
-from .cost_model import image_batch, names_in_largest
+from .cost_model import names_in_largest
 from .macs import Factors, Operation, operations
 from .tables.factors import FactorSum
 from .tables.fitting import Tabulated

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..cost.cost_model import image_batch
 from ..cost.latency import Place
+from ..sharing.probes import image_batch
 from ..sharing.protocols import SupportsSpace
 from .runtimes import runner
 

@@ -38,7 +38,7 @@ from .provenance import Made
 from .run import Run
 from .stage_records import STAGES, read_stages
 from .steps import NetworkTraining, SupernetTraining
-from .training import new_supernet, phases_of, place, schedule_of, supernet_trainer, trainer_of
+from .training import new_supernet, phases_of, place, schedule_of, supernet_trainer, trainer_of, unaligned_of
 
 SAMPLE = 8  # images that are evaluated, and drawn for a training's steps
 STEPS = 3  # timed of each stage, after a first one that is not
@@ -169,7 +169,7 @@ def _training(folder: Path, wanted: SupernetTraining | NetworkTraining, steps: i
 def _supernet(run: Run, sample: Run, sizes: Mapping[str, int]) -> list[_Item]:
     """The stages of the supernet's training."""
     schedule = schedule_of(run)
-    audit(run.build, run.space, schedule, run.required)
+    audit(run.build, run.space, schedule, run.required, unaligned=unaligned_of(run))
     step = inputs.supernet_training(run)
     batch = step.optimisation.batch
     steps = [stage.steps or math.ceil(stage.epochs * sizes["train"] / batch) for stage in schedule]

@@ -16,7 +16,9 @@ from search_spaces.layers.convolutions import start_as_identity
 from ..errors import UserError
 from ..io import checkpoint
 from ..io.run_folder import TEACHER, WEIGHTS
+from ..sharing.alignment import check_alignment
 from ..sharing.channel_sorting import sort_channels
+from ..sharing.probes import probes
 from ..sharing.separate_weights import shared_network
 from ..sharing.supernet import Supernet
 from ..training.sampling import Sampler
@@ -35,7 +37,7 @@ from .progress import say
 from .provenance import finished
 from .run import Run
 from .steps import NetworkTraining, SupernetTraining
-from .training import new_supernet, phases_of, place, schedule_of, steps_of, supernet_trainer, trainer_of
+from .training import new_supernet, phases_of, place, schedule_of, steps_of, supernet_trainer, trainer_of, unaligned_of
 
 Step = SupernetTraining | NetworkTraining
 
@@ -55,7 +57,9 @@ def train_supernet(run: Run, processes: ProcessGroup = SINGLE_PROCESS) -> Path:
         check_synchronised(run, processes)
         torch.manual_seed(step.seed)
         schedule = schedule_of(run)
-        weights = audit(run.build, run.space, schedule, run.required)
+        weights = audit(run.build, run.space, schedule, run.required, unaligned=unaligned_of(run))
+        deepest = probes(run.space, unaligned_of(run), draws=0)[:1]
+        check_alignment(run.build, run.space, architectures=deepest)
         say(f"space: {run.space.size:,} architectures; every one of {weights:,} shared weights will be trained")
 
         supernet = new_supernet(run)

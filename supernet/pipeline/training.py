@@ -151,6 +151,11 @@ def lengths_of(run: Run, settings: SupernetTraining, schedule: Sequence[Stage[An
     return [stage.steps or steps_of(run, stage.epochs, settings.optimisation.batch) for stage in schedule]
 
 
+def unaligned_of(run: Run) -> tuple[str, ...]:
+    """The kinds of choices whose smaller options meet other weights than the largest, as the family says itself."""
+    return tuple(kind for kind in getattr(run.family, "UNALIGNED", ()) if kind in run.space.kinds)
+
+
 def phases_of(
     run: Run,
     settings: SupernetTraining,

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
+
+from .labels import tensors_in
+from .tied_weights import fill, first_names
 
 A = TypeVar("A")
 _FILLING = (torch.Tensor.zero_, torch.Tensor.fill_, torch.Tensor.uniform_, torch.Tensor.normal_)
@@ -42,6 +45,33 @@ def no_weights() -> Iterator[None]:
 
 
 def meta_network(build: Callable[[A], nn.Module], arch: A) -> nn.Module:
-    """Build the network of an architecture on the meta device, about twice as fast as with initialised weights."""
-    with no_weights():
-        return build(arch)
+    """Build the network of an architecture on the meta device, about twice as fast as with initialised weights.
+
+    A constructor that computes with tensors, or keeps some that are no parameters or buffers, needs values: its network is built
+    with them, and only its parameters and buffers are moved to the meta device.
+    """
+    try:
+        with no_weights():
+            network = build(arch)
+    except (RuntimeError, TypeError):  # such as for torch.linspace(…).item()
+        return without_weights(build, arch)
+    return without_weights(build, arch) if keeps_tensors(network) else network
+
+
+def keeps_tensors(network: nn.Module) -> bool:
+    """Whether modules have plain attributes on the meta device, which would never have values."""
+    for module in network.modules():
+        if type(module).__module__.startswith("torch.nn."):
+            continue
+        for value in vars(module).values():
+            if isinstance(value, Tensor | list | tuple) and any(tensor.is_meta for tensor in tensors_in(value)):
+                return True
+    return False
+
+
+def without_weights(build: Callable[[A], nn.Module], arch: A) -> nn.Module:
+    """Build a network with values, and then move its parameters and buffers to the meta device."""
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.no_grad():
+        network = build(arch)
+        fill(network, {name: tensor.to("meta") for tensor, name in first_names(network).items()})
+    return network

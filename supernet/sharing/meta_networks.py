@@ -16,10 +16,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .declarations import SharingError
 from .gradients import part_of
 from .layer_copies import HookAdded, copied_layers
-from .meta import no_weights
-from .rules import Rule, SharingError, rule_of
+from .meta import keeps_tensors, no_weights, without_weights
+from .rules import Rule, rule_of
 from .slicing import TensorSlice, canonical_modules, check_tied, counterpart, join, module_slices
 from .tied_weights import first_names
 
@@ -91,6 +92,8 @@ class MetaNetwork:
                 for cut in (*cuts.parameters, *cuts.buffers):
                     store = parameters if cut.local in parameters else buffers
                     store[cut.local] = tensors[self.tied.get(cut.name, cut.name)]
+                if "_flat_weights_names" in attributes:  # a recurrent layer keeps a list of its weights besides
+                    attributes["_flat_weights"] = [parameters.get(one) for one in attributes["_flat_weights_names"]]
             return self.module(images)
         except HookAdded as error:
             raise SharingError(str(error)) from None
@@ -98,6 +101,10 @@ class MetaNetwork:
             for parameters, own_parameters, buffers, own_buffers in reversed(own):  # a module may stand in two places
                 parameters.update(own_parameters)
                 buffers.update(own_buffers)
+            for attributes, _ in self.cuts:
+                if "_flat_weights_names" in attributes:
+                    names = attributes["_flat_weights_names"]
+                    attributes["_flat_weights"] = [attributes["_parameters"].get(one) for one in names]
 
 
 class _Type(NamedTuple):
@@ -120,6 +127,7 @@ class MetaNetworkBuilder(Generic[A]):
     def __init__(self, build: Callable[[A], nn.Module], network: nn.Module) -> None:
         self.build, self.network = build, network
         self._copies = True
+        self._values: bool | None = None  # whether the constructor needs values; not known before it has run once
         self._targets = {canonical: module for canonical, _, module in canonical_modules(network)}
         self._keys = first_names(network)
         self._stores: dict[str, tuple[Store, bool]] = {}  # by first names; whether it is one of parameters
@@ -146,6 +154,14 @@ class MetaNetworkBuilder(Generic[A]):
         return meta
 
     def _network(self, arch: A) -> nn.Module:
+        if self._values is None:
+            try:
+                self._values = keeps_tensors(self._placeholders(arch))
+            except (RuntimeError, TypeError):
+                self._values = True
+        return without_weights(self.build, arch) if self._values else self._placeholders(arch)
+
+    def _placeholders(self, arch: A) -> nn.Module:
         if self._copies:
             try:
                 with no_weights(), copied_layers():
@@ -180,7 +196,7 @@ class MetaNetworkBuilder(Generic[A]):
     def _cuts(self, module: nn.Module, canonical: str, name: str, look: _Type) -> Cuts:
         """The cuts of a module's own tensors, kept by all that they depend on."""
         key: Hashable = None
-        if look.kept and (look.container or not module._modules):
+        if look.kept and (look.container or not module._modules) and "slices" not in module.__dict__:
             parameters, buffers = module._parameters, module._buffers
             shapes = [None if tensor is None else tensor.shape for tensor in parameters.values()]
             shapes += [None if tensor is None else tensor.shape for tensor in buffers.values()]

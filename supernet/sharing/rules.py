@@ -5,7 +5,8 @@
 
 A convolution that reads a concatenation declares the widths of its parts, ``conv.sources = (a, b)``; it then shares the
 leading channels of each part, not of the whole. One whose outputs are read in parts says so with ``conv.targets``. A grouped
-convolution whose sources are its groups shares the leading channels of each group.
+convolution whose sources are its groups shares the leading channels of each group. Other layers than convolutions and linear
+ones have their rules in :mod:`.layer_rules`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from .declarations import SharingError, is_computed
 
 Index = tuple[Any, ...]  # one slice, or one tensor of indices, per dimension
 Rule = Callable[..., dict[str, Index]]
 Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Deconvolution = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-
-
-class SharingError(UserError):
-    """A smaller network is not a part of the largest one; names the module and the reason."""
 
 
 def own_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -43,10 +40,15 @@ def share(small: nn.Module, big: nn.Module) -> dict[str, Index]:
     A type that says ``shares_leading = True`` shares the leading entries of every dimension of its own tensors.
     """
     if getattr(small, "shares_leading", False):
-        return _leading_parts(small, big)
+        return leading_parts(small, big)
     mine, theirs = own_tensors(small), own_tensors(big)
     for name, tensor in mine.items():
         if name in theirs and tensor.shape != theirs[name].shape:
+            if is_computed(small):
+                raise SharingError(
+                    f"{name} {tuple(tensor.shape)} of a weight that is computed (weight_norm, spectral_norm, a parametrisation, "
+                    f"pruning) cannot be cut out of {tuple(theirs[name].shape)}; remove it, or keep its shape"
+                )
             raise SharingError(
                 f"no rule to cut {name} {tuple(tensor.shape)} out of {tuple(theirs[name].shape)}; "
                 f"register one for {type(small).__name__} with @share.register"
@@ -63,7 +65,7 @@ def _leading(shape: Sequence[int]) -> Index:
     return tuple(slice(0, length) for length in shape)
 
 
-def _leading_parts(small: nn.Module, big: nn.Module) -> dict[str, Index]:
+def leading_parts(small: nn.Module, big: nn.Module) -> dict[str, Index]:
     """Leading entries of every dimension."""
     indices, theirs = {}, own_tensors(big)
     for name, tensor in own_tensors(small).items():
@@ -76,44 +78,17 @@ def _leading_parts(small: nn.Module, big: nn.Module) -> dict[str, Index]:
     return indices
 
 
-def _same(small: nn.Module, big: nn.Module, *attributes: str) -> None:
+def same(small: nn.Module, big: nn.Module, *attributes: str) -> None:
+    """Refuse modules that differ in an attribute that sharing cannot change."""
     for attribute in attributes:
         mine, theirs = getattr(small, attribute), getattr(big, attribute)
         if mine != theirs:
             raise SharingError(f"{attribute} is {mine} here and {theirs} in the largest network")
 
 
-@share.register(nn.BatchNorm1d)
-@share.register(nn.BatchNorm2d)
-@share.register(nn.BatchNorm3d)
-@share.register(nn.LayerNorm)
-def _share_norm(small: nn.Module, big: nn.Module) -> dict[str, Index]:
-    _same(small, big, "eps")
-    return _leading_parts(small, big)
-
-
-@share.register(nn.GroupNorm)
-def _share_group_norm(small: nn.GroupNorm, big: nn.GroupNorm) -> dict[str, Index]:
-    """The leading groups; a group has to be as wide, or its statistics would be those of other channels."""
-    _same(small, big, "eps")
-    mine, theirs = small.num_channels // small.num_groups, big.num_channels // big.num_groups
-    if mine != theirs:
-        raise SharingError(
-            f"groups of {mine} channels cannot be cut out of groups of {theirs}; "
-            "keep the width of a group and vary their number"
-        )
-    return _leading_parts(small, big)
-
-
-@share.register(nn.PReLU)
-def _share_prelu(small: nn.Module, big: nn.Module) -> dict[str, Index]:
-    return _leading_parts(small, big)
-
-
 @share.register
 def _share_linear(small: nn.Linear, big: nn.Linear) -> dict[str, Index]:
-    indices = _with_targets(small, big, _leading_parts(small, big), small.out_features)
-    return _with_sources(small, big, indices, dim=1)
+    return _with_sources(small, big, _with_targets(small, big, leading_parts(small, big)), dim=1)
 
 
 @share.register(nn.Conv1d)
@@ -123,9 +98,9 @@ def _share_linear(small: nn.Linear, big: nn.Linear) -> dict[str, Index]:
 @share.register(nn.ConvTranspose2d)
 @share.register(nn.ConvTranspose3d)
 def _share_convolution(small: Any, big: Any) -> dict[str, Index]:
-    _same(small, big, "stride", "dilation", "padding_mode", "output_padding")
+    same(small, big, "stride", "dilation", "padding_mode", "output_padding")
     _check_groups(small, big)
-    indices = _leading_parts(small, big)
+    indices = leading_parts(small, big)
     centre = []
     for mine, theirs, pad, big_pad, dilation in zip(
         small.kernel_size, big.kernel_size, small.padding, big.padding, small.dilation, strict=True
@@ -139,7 +114,7 @@ def _share_convolution(small: Any, big: Any) -> dict[str, Index]:
             )
         centre.append(slice(margin, margin + mine))
     indices["weight"] = (*indices["weight"][:2], *centre)
-    indices = _with_targets(small, big, indices, small.out_channels)
+    indices = _with_targets(small, big, indices, dim=1 if isinstance(small, Deconvolution) else 0)
     if _reads_groups(small) and _reads_groups(big):
         return indices  # a group's weights are the leading ones already
     return _with_sources(small, big, indices, dim=0 if isinstance(small, Deconvolution) else 1)
@@ -171,26 +146,31 @@ def _check_groups(small: Any, big: Any) -> None:
         )
 
 
-def _with_targets(small: Any, big: Any, indices: dict[str, Index], width: int) -> dict[str, Index]:
+def _with_targets(small: Any, big: Any, indices: dict[str, Index], dim: int = 0) -> dict[str, Index]:
     """Replace the leading output channels by the leading channels of each part that is read by itself."""
-    mine, theirs = getattr(small, "targets", None), getattr(big, "targets", None)
-    if mine is None and theirs is None:
+    chosen = declared("targets", small, big, small.weight.shape[dim])
+    if chosen is None:
         return indices
-    chosen = _leading_of_each("targets", mine, theirs, width)
-    return {name: (chosen, *index[1:]) for name, index in indices.items()}
+    places = {name: dim if name == "weight" else 0 for name in indices}
+    return {name: (*index[: places[name]], chosen, *index[places[name] + 1 :]) for name, index in indices.items()}
 
 
 def _with_sources(small: Any, big: Any, indices: dict[str, Index], dim: int) -> dict[str, Index]:
     """Replace the leading input channels by the leading channels of each source of a concatenation."""
-    mine, theirs = getattr(small, "sources", None), getattr(big, "sources", None)
-    if mine is None and theirs is None:
+    chosen = declared("sources", small, big, small.weight.shape[dim])
+    if chosen is None:
         return indices
-    weight = list(indices["weight"])
-    weight[dim] = _leading_of_each("sources", mine, theirs, small.weight.shape[dim])
-    return {**indices, "weight": tuple(weight)}
+    weight = indices["weight"]
+    return {**indices, "weight": (*weight[:dim], chosen, *weight[dim + 1 :])}
 
 
-def _leading_of_each(name: str, mine: Any, theirs: Any, width: int) -> Tensor:
+def declared(name: str, small: Any, big: Any, width: int) -> Tensor | None:
+    """Indices of what a module declares under a name; None where neither does."""
+    mine, theirs = getattr(small, name, None), getattr(big, name, None)
+    return None if mine is None and theirs is None else leading_of_each(name, mine, theirs, width)
+
+
+def leading_of_each(name: str, mine: Any, theirs: Any, width: int) -> Tensor:
     """Indices of the leading channels of each of several parts; ``width`` is what the smaller ones add up to."""
     if (
         mine is None
@@ -203,3 +183,11 @@ def _leading_of_each(name: str, mine: Any, theirs: Any, width: int) -> Tensor:
         raise SharingError(f"{name} {mine} add up to {sum(mine)}, the module has {width} channels there")
     starts = [0, *accumulate(theirs)]
     return torch.cat([torch.arange(start, start + length) for start, length in zip(starts, mine, strict=False)])
+
+
+#: Which declarations the rules read; what another module declares is refused.
+READS: dict[Rule, tuple[str, ...]] = {
+    rule_of(nn.Module): (),
+    rule_of(nn.Linear): ("sources", "targets"),
+    rule_of(nn.Conv2d): ("sources", "targets"),
+}

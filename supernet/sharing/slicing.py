@@ -5,6 +5,9 @@
 Modules are paired by name. Where a checkpoint's layout gives the same thing another name in a smaller network, its parent
 says under which name it stands in a larger one: ``block.canonical = {"2": "3"}`` pairs the small block's ``2`` with the
 large block's ``3``. What is tied in the smaller network has to be tied in the larger one, and is cut once.
+
+A module that knows its part of the largest network's tensors says so with ``module.slices``, an index for each of its tensors.
+Where the largest network has a module and a smaller one ``nn.Identity``, the smaller one is without it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from .rules import Index, SharingError, own_tensors, rule_of, share
+from .declarations import DECLARATIONS, SharingError, check_declarations, is_computed, type_before_parametrizations
+from .rules import READS, Index, own_tensors, rule_of, share
 from .tied_weights import first_names
 
 __all__ = ["SharingError", "TensorSlice", "canonical_modules", "share", "slices_of"]
@@ -87,7 +91,9 @@ def counterpart(name: str, module: nn.Module, other: nn.Module | None) -> nn.Mod
         raise SharingError(
             f"module {name} exists in the smaller network but not in the largest; presence has to grow with the choices"
         )
-    if type(module) is not type(other):
+    if type(module) is nn.Identity:
+        return other  # absent, whatever the largest has there
+    if type_before_parametrizations(module) is not type_before_parametrizations(other):
         raise SharingError(f"module {name} is {type(module).__name__} here and {type(other).__name__} in the largest")
     return other
 
@@ -102,12 +108,14 @@ def module_slices(name: str, module: nn.Module, other: nn.Module, keys: Mapping[
         keys: of the largest network's tensors, their names.
     """
     own, theirs = own_tensors(module), own_tensors(other)
-    if not own and rule_of(type(module)) is rule_of(nn.Module):
-        return {}  # a container or an activation
+    rule = rule_of(type(module))
     try:
-        indices = share(module, other)
+        check_declarations(module, READS.get(rule, DECLARATIONS))
+        if not own and rule is rule_of(nn.Module):
+            return {}  # a container or an activation
+        indices = _indices(module, other)
     except SharingError as error:
-        raise SharingError(f"module {name}: {error}") from None
+        raise SharingError(f"module {name or '(the network itself)'}: {error}") from None
     for local in own:
         if local not in indices:
             raise SharingError(f"{join(name, local)} has no counterpart in the largest network")
@@ -115,6 +123,14 @@ def module_slices(name: str, module: nn.Module, other: nn.Module, keys: Mapping[
         local: TensorSlice(indices[local], tensor.shape == theirs[local].shape, keys[theirs[local]])
         for local, tensor in own.items()
     }
+
+
+def _indices(small: nn.Module, big: nn.Module) -> dict[str, Index]:
+    """What a module says itself, or the rule of its type."""
+    own: dict[str, Index] | None = getattr(small, "slices", None)
+    if own is not None:
+        return own
+    return rule_of(nn.Module)(small, big) if is_computed(small) else share(small, big)
 
 
 def check_tied(first: str, one: TensorSlice, second: str, other: TensorSlice) -> None:

@@ -8,12 +8,13 @@ ordinary module, so that the extracted network computes exactly what the superne
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from .declarations import check_weights
 from .meta import meta_network
 from .meta_networks import MetaNetwork, MetaNetworkBuilder
 from .protocols import SupportsSpace
@@ -35,6 +36,7 @@ class Supernet(nn.Module, Generic[A]):
             the stored kernel (Once-for-All, Cai et al. 2020, §3.2). They begin as the identity and belong to the supernet,
             not to the extracted network.
         cached: how many networks without weights are kept.
+        network: the largest network, where it is there already.
 
     Raises:
         SharingError: (on use) when an architecture is not a part of the largest network.
@@ -47,21 +49,71 @@ class Supernet(nn.Module, Generic[A]):
         *,
         kernel_transforms: bool = False,
         cached: int = 16,
+        network: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.build = build
         self.space = space
-        self.network = shared_network(build, space)
+        self.network = shared_network(build, space) if network is None else network
+        check_weights(self.network)
         self.transforms = _kernel_transforms(build, space, self.network) if kernel_transforms else nn.ModuleDict()
         self._cached = cached
         self._builder: MetaNetworkBuilder[A] | None = None
         self._meta_networks: OrderedDict[A, MetaNetwork] = OrderedDict()
+
+    @classmethod
+    def from_module(
+        cls,
+        model: nn.Module,
+        example_inputs: Tensor,
+        *,
+        include: Sequence[str] = ("*",),
+        exclude: Sequence[str] = (),
+        fractions: Sequence[float] = (0.5, 0.75, 1.0),
+        divisor: int = 8,
+        kernels: Sequence[int] = (3, 5, 7),
+        importance: str | None = None,
+        log: Callable[[str], object] | None = print,
+    ) -> Supernet[Any]:
+        """Make a supernet of any module in hand, trained or not: its weights are those of the largest network.
+
+        What varies is found by running a copy of it on labels: widths, the kernels of depthwise convolutions, and residual
+        blocks that may be left out. The architectures are :class:`~supernet.sharing.from_module.ModuleArch`.
+
+        Args:
+            model: any module that takes one tensor; it is copied.
+            example_inputs: a batch that it takes, such as images (B, 3, H, W).
+            include: patterns of names of modules; channels vary if all modules that they touch are included.
+            exclude: patterns of names of modules that stay as they are.
+            fractions: the widths, and the least depths, of what the module has.
+            divisor: of all smaller widths.
+            kernels: sizes of smaller kernels.
+            importance: ``"l1"`` sorts channels first, those whose readers have the largest L1 norm to the front, which leaves
+                the function as it is; None keeps their order.
+            log: is told what varies, and what stays as it is with the reason; None says nothing.
+
+        Raises:
+            UserError: when the module cannot be copied or run, or nothing in it may vary.
+        """
+        from .from_module import Elastic
+
+        found = Elastic(
+            model, example_inputs, include=include, exclude=exclude, fractions=fractions, divisor=divisor, kernels=kernels,
+            importance=importance,
+        )  # fmt: skip
+        if log is not None:
+            log(str(found))
+        supernet: Supernet[Any] = Supernet(found.build, found.space, network=found.module)
+        return supernet.train(model.training)
 
     def forward(self, images: Tensor, arch: A) -> Any:
         """Run an architecture on the shared weights.
 
         In training mode BatchNorm uses the batch's statistics; running statistics are written by the largest architecture
         alone, because a part of them would be the statistics of no network. Evaluate extracted, calibrated networks.
+
+        Raises:
+            ArchitectureError: when ``arch`` is outside of the space.
         """
         meta = self._meta_network(arch)
         meta.module.train(self.training)
@@ -86,6 +138,8 @@ class Supernet(nn.Module, Generic[A]):
             )
             tensors |= {n: part.of(buffers[part.key]) for n, part in slices.items() if part.key in buffers}
             fill(module, {name: tensor.clone() for name, tensor in tensors.items()})
+        for part in module.modules():
+            part.__dict__.pop("slices", None)  # it is a network of its own now
         return module.train(self.training)
 
     @torch.no_grad()
@@ -110,6 +164,7 @@ class Supernet(nn.Module, Generic[A]):
         if arch in self._meta_networks:
             self._meta_networks.move_to_end(arch)
         else:
+            self.space.encode(arch)  # raises with the place and the reason
             self._meta_networks[arch] = self._builder(arch)
             while len(self._meta_networks) > self._cached:
                 self._meta_networks.popitem(last=False)

@@ -50,6 +50,8 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for key, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[key] = tensors[names[buffer]]
+        if isinstance(module, nn.RNNBase):  # keeps a list of its weights besides
+            module._flat_weights = [getattr(module, name, None) for name in module._flat_weights_names]
 
 
 def _registered(network: nn.Module) -> list[tuple[str, Tensor]]:

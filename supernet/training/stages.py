@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..errors import UserError
+from ..sharing.label_audit import check_labels
 from ..sharing.meta import meta_network
-from ..sharing.protocols import SupportsSpace
+from ..sharing.probes import RestrictableSpace, image_batch
 from ..sharing.separate_weights import largest_of_options, shared_network
 from ..sharing.slicing import slices_of
 
 A = TypeVar("A")
 
 SAMPLES = 5  # random architectures of which the audit looks whether their modules are in the largest
-
-
-class RestrictableSpace(SupportsSpace[A], Protocol[A]):
-    """A space of which a part can be taken."""
-
-    def restrict(self, allowed: Mapping[str, Any], rest: str = "keep") -> RestrictableSpace[A]:
-        """The part of the space where only ``allowed`` varies (``rest="largest"``)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,8 +64,11 @@ def audit(
     space: RestrictableSpace[A],
     training: Iterable[Stage[A]],
     required: Mapping[str, A] | None = None,
+    *,
+    input_shape: Callable[[A], tuple[int, ...]] = image_batch,
+    unaligned: Sequence[str] = (),
 ) -> int:
-    """Prove before training that every weight of the largest network will be trained.
+    """Prove before training that every weight will be trained, and that smaller networks use the right ones.
 
     The architectures that the stages can draw are parts of the largest network that grow with the options, so the largest
     architecture of each stage touches all that the stage can touch; where options have weights for themselves, the largest of
@@ -83,6 +79,8 @@ def audit(
         space: the whole space, whose largest network owns the weights.
         training: the stages.
         required: architectures that the space has to contain, by name.
+        input_shape: from an architecture to the shape of its input, batch first.
+        unaligned: kinds of choices, or patterns of their paths, whose smaller options may meet other weights.
 
     Returns:
         The number of weights covered, that is, all of the largest network's.
@@ -90,7 +88,8 @@ def audit(
     Raises:
         UserError: naming the first parameter that no stage would train, the choice that the last stage leaves shut,
             the required architecture that lies outside, with the reason, or the module of a smaller network that the
-            largest one lacks (looked for in the smallest and in some random architectures).
+            largest one lacks, or in which a channel meets other weights than in the largest (looked for in the smallest and
+            in some random architectures, see :func:`supernet.sharing.label_audit.check_labels`).
     """
     for name, arch in (required or {}).items():
         reason = space.why_not(arch)
@@ -122,4 +121,5 @@ def audit(
                 f"{gene.path}: {', '.join(map(str, never))} would be searched but never trained; "
                 f"open {gene.kind!r} in a stage of SUPERNET.STAGES, or take it out of the space"
             )
+    check_labels(build, space, input_shape, unaligned=unaligned)
     return sum(mask.numel() for mask in touched.values())

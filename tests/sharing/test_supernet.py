@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from search_spaces import ArchitectureError, Space, choice, litepose
 from supernet import Supernet, calibrate
 from supernet.errors import UserError
-from supernet.sharing.slicing import SharingError, slices_of
+from supernet.sharing.declarations import SharingError
+from supernet.sharing.slicing import slices_of
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,11 @@ class Single(nn.Module):
         (Single(nn.Conv2d(4, 4, 1, groups=2)), Single(nn.Conv2d(8, 8, 1, groups=2)), "keep the width of a group"),
         (Single(nn.Conv2d(4, 4, 1, bias=True)), Single(nn.Conv2d(4, 4, 1, bias=False)), "bias is missing"),
         (Single(nn.BatchNorm2d(2, eps=1e-3)), Single(nn.BatchNorm2d(4)), "eps is 0.001 here and 1e-05"),
-        (Single(nn.Embedding(2, 4)), Single(nn.Embedding(3, 4)), "no rule to cut weight .* register one for Embedding"),
+        (
+            Single(nn.Bilinear(2, 2, 3)),
+            Single(nn.Bilinear(2, 2, 4)),
+            "no rule to cut weight .* register one for Bilinear",
+        ),
     ],
 )
 def test_refusals_name_the_module(small: nn.Module, big: nn.Module, message: str) -> None:

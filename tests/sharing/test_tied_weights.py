@@ -20,7 +20,8 @@ from supernet.deploy.fusion import fuse_batchnorm
 from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.sharing.channel_sorting import sort_channels
-from supernet.sharing.slicing import SharingError, slices_of
+from supernet.sharing.declarations import SharingError
+from supernet.sharing.slicing import slices_of
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 
 from search_spaces import FAMILIES
-from supernet.cost.cost_model import CostModel, image_batch
+from supernet.cost.cost_model import CostModel
 from supernet.cost.macs import count
 from supernet.cost.peak_memory import peak_memory
 from supernet.sharing.meta import meta_network
+from supernet.sharing.probes import image_batch
 
 QUANTITIES = ("macs", "params", "memory")
 
