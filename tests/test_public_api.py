@@ -31,6 +31,7 @@ from supernet import (
     UserError,
     audit,
     calibrate,
+    check_alignment,
     count,
     fuse_batchnorm,
     load_checkpoint,
@@ -147,6 +148,7 @@ def test_every_name_is_used_here() -> None:
 def test_from_training_to_an_extracted_network(tmp_path: Path) -> None:
     training = stages(SPACE, [{"name": "all", "open": list(SPACE.kinds), "steps": 1}])
     assert audit(build, SPACE, training) == sum(parameter.numel() for parameter in build(SPACE.largest).parameters())
+    assert check_alignment(build, SPACE) < 1e-10
     net = Supernet(build, SPACE)
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     for arch in Sampler(training[0].space).draw(np.random.default_rng(0)):

@@ -57,7 +57,10 @@ class TensorSlice:
         if self.whole:
             tensor.copy_(values)
             return
-        axes = [i if isinstance(i, Tensor) else torch.arange(i.start, i.stop) for i in self.index]
+        axes = [
+            i if isinstance(i, Tensor) else torch.arange(length)[i]
+            for i, length in zip(self.index, tensor.shape, strict=True)
+        ]
         grid = torch.meshgrid(*(axis.to(tensor.device) for axis in axes), indexing="ij")
         tensor[grid] = values.to(tensor)
 
