@@ -17,6 +17,7 @@ from supernet.cli.command import Main, run_program
 from supernet.config.loading import load_config
 from supernet.io import checkpoint
 from supernet.pipeline.run import Run
+from supernet.pipeline.training import unaligned_of
 from supernet.pose.keypoints import COCO
 from supernet.training.stages import audit, stages
 from tests.paths import ROOT
@@ -247,4 +248,4 @@ def test_every_experiment_loads() -> None:
         for name, arch in run.required.items():
             assert run.space.why_not(arch) is None, name
         if cfg.SUPERNET.STAGES:
-            audit(run.build, run.space, stages(run.space, cfg.SUPERNET.STAGES))
+            audit(run.build, run.space, stages(run.space, cfg.SUPERNET.STAGES), unaligned=unaligned_of(run))
