@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .label_layers import Layers
-from .labels import FIXED, NONE, Labels, broadcast, tensors_in, thin, varying
+from .labels import FIXED, NONE, Labels, broadcast, first, tensors_in, thin, varying
 
 # fmt: off
 _SAME = frozenset("""
@@ -132,7 +132,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name == "constant_pad_nd":
             moved = [self._pad(arguments[0], args[1], results[0].shape)]
         elif name in ("cat", "stack"):
-            moved = [self._join(func, [one for one in arguments[0] if one.numel()], args, kwargs, results[0].shape)]
+            moved = [self._join(func, list(arguments[0]), args, kwargs, results[0].shape)]
         elif name == "im2col":  # not for whole numbers: (B, C, H, W) to (B, C · k, positions)
             self._pool_to(arguments[0], 2)
             channels = arguments[0].flatten(2)[..., 0]
@@ -149,13 +149,17 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _join(self, func: Any, parts: list[Tensor], args: Any, kwargs: Any, shape: torch.Size) -> Tensor:
         """``cat`` or ``stack``; what is stacked comes and goes together."""
         dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % len(shape)
-        if len(parts[0].shape) < len(shape):
-            parts = [one.unsqueeze(dim) for one in parts]
+        stacked = func.overloadpacket.__name__ == "stack"
+        parts = [one.unsqueeze(dim) if stacked else one for one in parts if stacked or one.dim() == len(shape)]
         for other in range(len(shape)):
             if other != dim and all(one.stride(other) == 0 for one in parts):
-                parts = [one.narrow(other, 0, 1) for one in parts]
+                parts = [first(one, other) for one in parts]
         joined = torch.cat(parts, dim).expand(shape)
-        if func.overloadpacket.__name__ == "stack":
+        said = [first(one, dim) for one in parts if not one.shape[dim] and not one.stride(dim)]
+        for one in said:  # a part of no length says which channels all have
+            self.labels.tie(one, said[0])
+            joined = torch.where(joined > NONE, joined, one)
+        if stacked:
             self.labels.tie_along(joined, dim)
         return joined
 
@@ -285,12 +289,6 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """In place: a view of a tensor made of nothing has the labels of what was added."""
         old = self.labels.get(target)
         if old is not None and old.shape == labels.shape and bool((thin(old)[0] == NONE).any()):
-            self._write_labels(old, labels)
+            with suppress(RuntimeError):  # expanded labels: a tensor of its own
+                old.copy_(labels)
         self.labels.put(target, labels)
-
-    @staticmethod
-    def _write_labels(old: Tensor, new: Tensor) -> None:
-        try:
-            old.copy_(new)
-        except RuntimeError:  # expanded: a tensor of its own
-            return

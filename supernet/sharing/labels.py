@@ -168,11 +168,17 @@ def broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def thin(*labels: Tensor) -> tuple[Tensor, ...]:
-    """Labels of one shape without the repetitions along dimensions in which all of them are expanded."""
-    for dim in range(labels[0].dim()):
-        if labels[0].shape[dim] > 1 and all(one.stride(dim) == 0 for one in labels):
-            labels = tuple(one.narrow(dim, 0, 1) for one in labels)
+    """Labels of one shape without the repetitions along dimensions in which all of them are expanded, were it to no length."""
+    for dim, length in enumerate(labels[0].shape):
+        if length != 1 and all(one.stride(dim) == 0 for one in labels):
+            labels = tuple(first(one, dim) for one in labels)
     return labels
+
+
+def first(labels: Tensor, dim: int) -> Tensor:
+    """The label that an expanded dimension repeats; there is one also where it has no length, for no boxes, say."""
+    shape = [1 if at == dim else length for at, length in enumerate(labels.shape)]
+    return labels.as_strided(shape, labels.stride(), labels.storage_offset())
 
 
 def varying(labels: Tensor) -> list[int]:

@@ -195,3 +195,12 @@ def test_well_known_networks_are_understood(name: str) -> None:
     assert not labels.unknown and labels.tensors
     free = [set(labels.classes(*place).tolist()) - {labels.fixed} for place in labels.first]
     assert len(set().union(*free)) > 250
+
+
+def test_a_part_of_no_length_says_which_channels_the_rest_has() -> None:
+    """So features of boxes are, where nobody has computed any boxes."""
+    labels = run(
+        lambda m, x: m.two(torch.cat([m.one(x)[:0], x.new_empty(1).expand(5, 4, 8, 8)])),
+        one=nn.Conv2d(3, 4, 1), two=nn.Conv2d(4, 1, 1),
+    )  # fmt: skip
+    assert all(together(labels, ("one.weight", 0, i), ("two.weight", 1, i)) for i in range(4))
