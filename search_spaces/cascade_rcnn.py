@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .detector import CLASSES, few_boxes
-from .faster_rcnn import TwoStageNet, check_two_stages
+from .faster_rcnn import FULL_SIZE, LAPTOP_SIZE, TwoStageNet, check_two_stages
 from .hrnet import HRNet, backbone, check_positive
 from .hrnetv2p import LEVELS
 from .layers.detection_heads import BoxHead, MaskHead, SemanticHead
@@ -102,42 +102,20 @@ UNALIGNED = ("proposals", "stages", "masks.depth", "semantic")
 #: without, and widths and depths of all that follows.
 SPACE: Space[CascadeRCNN] = Space(
     CascadeRCNN(
-        resolution=choice((480, 736), (640, 960), (800, 1216)),
-        backbone=backbone(
-            choice(18, 24, 32, 40),
-            (1, choice(1, 2, 3, 4), choice(1, 2, 3)),
-            choice(1, 2, 3, 4),
-            bottlenecks=choice(2, 3, 4),
-        ),
-        neck_width=choice(96, 128, 192, 256),
-        rpn_width=choice(96, 128, 192, 256),
-        box_width=choice(256, 512, 768, 1024),
+        **FULL_SIZE,
         stages=choice(1, 2, 3),
         masks=repeat(CascadeMasks(choice(96, 128, 192, 256), choice(1, 2, 3, 4), choice(False, True)), choice(0, 1)),
         semantic=choice(False, True),
-        proposals=choice(100, 300, 1000),
     )
 )
 
 #: The same family at the size of a laptop.
 SMALL: Space[CascadeRCNN] = Space(
     CascadeRCNN(
-        resolution=choice((128, 128), (192, 192)),
-        backbone=backbone(
-            choice(8, 12),
-            (1, choice(1, 2), 1),
-            choice(1, 2),
-            bottlenecks=choice(1, 2),
-            bottleneck_width=8,
-            stem_width=16,
-        ),
-        neck_width=choice(16, 24, 32),
-        rpn_width=choice(16, 24, 32),
-        box_width=choice(32, 64, 96),
+        **LAPTOP_SIZE,
         stages=choice(1, 2, 3),
         masks=repeat(CascadeMasks(choice(16, 24, 32), choice(1, 2, 3), choice(False, True)), choice(0, 1)),
         semantic=choice(False, True),
-        proposals=choice(20, 50, 100),
     )
 )
 

@@ -105,43 +105,38 @@ def build(arch: RCNN, joints: int = 0, *, classes: int = CLASSES) -> TwoStageNet
 #: Choices of which a smaller one is no larger network with zeros: it looks at fewer boxes, or answers less.
 UNALIGNED = ("proposals", "masks.depth")
 
+#: What detectors of two stages have in common, at full size and at that of a laptop.
+FULL_SIZE: dict[str, Any] = {
+    "resolution": choice((480, 736), (640, 960), (800, 1216)),
+    "backbone": backbone(
+        choice(18, 24, 32, 40),
+        (1, choice(1, 2, 3, 4), choice(1, 2, 3)),
+        choice(1, 2, 3, 4),
+        bottlenecks=choice(2, 3, 4),
+    ),
+    "neck_width": choice(96, 128, 192, 256),
+    "rpn_width": choice(96, 128, 192, 256),
+    "box_width": choice(256, 512, 768, 1024),
+    "proposals": choice(100, 300, 1000),
+}
+LAPTOP_SIZE: dict[str, Any] = {
+    "resolution": choice((128, 128), (192, 192)),
+    "backbone": backbone(
+        choice(8, 12), (1, choice(1, 2), 1), choice(1, 2), bottlenecks=choice(1, 2), bottleneck_width=8, stem_width=16
+    ),
+    "neck_width": choice(16, 24, 32),
+    "rpn_width": choice(16, 24, 32),
+    "box_width": choice(32, 64, 96),
+    "proposals": choice(20, 50, 100),
+}
+
 #: Backbone as in HRNetV2p's space, with masks or without, and widths and depths of all that follows.
 SPACE: Space[RCNN] = Space(
-    RCNN(
-        resolution=choice((480, 736), (640, 960), (800, 1216)),
-        backbone=backbone(
-            choice(18, 24, 32, 40),
-            (1, choice(1, 2, 3, 4), choice(1, 2, 3)),
-            choice(1, 2, 3, 4),
-            bottlenecks=choice(2, 3, 4),
-        ),
-        neck_width=choice(96, 128, 192, 256),
-        rpn_width=choice(96, 128, 192, 256),
-        box_width=choice(256, 512, 768, 1024),
-        masks=repeat(Masks(choice(96, 128, 192, 256), choice(1, 2, 3, 4)), choice(0, 1)),
-        proposals=choice(100, 300, 1000),
-    )
+    RCNN(**FULL_SIZE, masks=repeat(Masks(choice(96, 128, 192, 256), choice(1, 2, 3, 4)), choice(0, 1)))
 )
 
 #: The same family at the size of a laptop.
-SMALL: Space[RCNN] = Space(
-    RCNN(
-        resolution=choice((128, 128), (192, 192)),
-        backbone=backbone(
-            choice(8, 12),
-            (1, choice(1, 2), 1),
-            choice(1, 2),
-            bottlenecks=choice(1, 2),
-            bottleneck_width=8,
-            stem_width=16,
-        ),
-        neck_width=choice(16, 24, 32),
-        rpn_width=choice(16, 24, 32),
-        box_width=choice(32, 64, 96),
-        masks=repeat(Masks(choice(16, 24, 32), choice(1, 2, 3)), choice(0, 1)),
-        proposals=choice(20, 50, 100),
-    )
-)
+SMALL: Space[RCNN] = Space(RCNN(**LAPTOP_SIZE, masks=repeat(Masks(choice(16, 24, 32), choice(1, 2, 3)), choice(0, 1))))
 
 SPACES = {"published": SPACE, "small": SMALL}
 

@@ -13,12 +13,14 @@ import torch
 from search_spaces import litepose_top_down
 from supernet.config.loading import load_config
 from supernet.cost.macs import count
+from supernet.errors import UserError
 from supernet.io import checkpoint
 from supernet.pipeline.run import Run
 from supernet.pipeline.training import new_supernet
+from supernet.search.near import near_macs
 from tests.tiny_run import configured
 from tools.bench import score_reliability, search_gain, space_gate, supernet_methods
-from tools.bench.photographs import Table, near
+from tools.bench.photographs import Table
 
 SPACE = litepose_top_down.SMALL
 
@@ -40,11 +42,11 @@ def test_architectures_near_a_budget() -> None:
     def widths(codes: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
         return codes.astype(np.int64).sum(axis=1)
 
-    archs = near(SPACE, widths, 40, 5, 0, within=0.05)
+    (archs,) = near_macs(SPACE, widths, [40], [5], np.random.default_rng(0), 0.05)
     assert len(set(archs)) == 5
     assert all(38 <= int(widths(SPACE.encode(arch)[None])[0]) <= 42 for arch in archs)
-    with pytest.raises(SystemExit, match="0 of 1 architectures"):
-        near(SPACE, lambda codes: np.zeros(len(codes)), 100, 1, 0)
+    with pytest.raises(UserError, match="0 of 1 lie within 2% of 0.0 MMACs"):
+        near_macs(SPACE, lambda codes: np.zeros(len(codes)), [100], [1], np.random.default_rng(0))
 
 
 def test_the_six_of_the_gate_are_within_the_space() -> None:

@@ -163,6 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.weights or (options.cfg is None and not given_value(options.overrides, MODEL_FILE)):
         options.weights = weights_of(options.weights)
     run = run_of(options)
+    if options.sheet and options.sheet.resolve() in (options.input.resolve(), *options.input.resolve().glob("*")):
+        raise UserError(f"--sheet {options.sheet} is an input, which would be overwritten: give another file")
     if options.out.resolve() in (options.input.resolve(), options.input.resolve().parent):
         raise UserError(f"--out {options.out} is where the input lies, which would be overwritten: give another folder")
 

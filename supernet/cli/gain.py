@@ -35,12 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--seeds", type=whole(1, 1000), default=2, help="trainings of each selected subnet (default 2)"
     )
     command.add_argument(
-        "--workers", type=whole(0, 512), default=1, help="processes that train, of one thread each (default 1)"
+        "--workers", type=whole(1, 512), default=1, help="processes that train, of one thread each (default 1)"
     )
     options = command.parse_args(arguments)
-    for name in ("random", "seeds", "workers"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} {getattr(options, name)}: give 1 or more")
     run = run_of(options)
     selected = selected_subnets(run)
     check_data(run)

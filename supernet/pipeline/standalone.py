@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from yacs.config import CfgNode
 
-from ..errors import UserError
 from ..report import write_csv
 from ..search.journal import Journal, canonical_key
+from ..search.near import near_macs
 from ..search.ranking import spread
 from .inputs import evaluation, standalone_training
 from .keys import provenance
@@ -37,7 +37,6 @@ from .train import train_network
 from .training import steps_of
 
 POOL = 20_000  # random architectures of which those at the wanted MACs are taken
-POOLS = 50  # so many times, where few are near a budget
 Job = tuple[Any, int]  # an architecture and the seed of its training
 
 
@@ -94,27 +93,8 @@ def _near_budgets(run: Run, rng: np.random.Generator) -> list[Any]:
 
 
 def near(run: Run, budgets: Sequence[float], counts: Sequence[int], rng: np.random.Generator) -> list[list[Any]]:
-    """So many random architectures within a share, FIDELITY.WITHIN, of each of several MACs; none twice.
-
-    Raises:
-        UserError: too few are that near.
-    """
-    space, within = run.space, run.cfg.FIDELITY.WITHIN
-    found: list[dict[tuple[int, ...], Any]] = [{} for _ in budgets]
-    for _ in range(POOLS):
-        codes = space.sample_codes(POOL, rng)
-        macs = run.costs.macs(codes)
-        for budget, count, some in zip(budgets, counts, found, strict=True):
-            for code in codes[np.abs(macs / budget - 1) <= within]:
-                if len(some) < count:
-                    some.setdefault(tuple(code.tolist()), space.decode(code))
-        if all(len(some) == count for some, count in zip(found, counts, strict=True)):
-            return [list(some.values()) for some in found]
-    few = next(group for group in zip(budgets, found, counts, strict=True) if len(group[1]) < group[2])
-    raise UserError(
-        f"of {POOL * POOLS:,} random architectures {len(few[1])} of {few[2]} lie within {within:.0%} of "
-        f"{few[0] / 1e6:.1f} MMACs; choose another budget or a larger FIDELITY.WITHIN"
-    )
+    """So many random architectures of a run near each of several MACs, by FIDELITY.WITHIN; see :func:`near_macs`."""
+    return near_macs(run.space, run.costs.macs, budgets, counts, rng, run.cfg.FIDELITY.WITHIN)
 
 
 def train_standalone(run: Run, arch: Any, seed: int, folder: Path) -> dict[str, float]:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from supernet.config.loading import load_config
+from supernet.errors import UserError
 from supernet.pipeline.fit import Keeping, fit
 from supernet.pipeline.run import Run
 from supernet.pose.datasets.images import read_image
@@ -28,6 +29,7 @@ from supernet.pose.metrics.people import MEAN_OKS, TORSO_PCK, AnnotatedPeople, P
 from supernet.pose.top_down.crop import crop_region
 from supernet.pose.top_down.decoding import decode, merge_mirrored
 from supernet.pose.top_down.samples import PersonAugmentation, person_sample
+from supernet.search.journal import differences
 from supernet.training.schedule import Plan
 from supernet.training.trainer import Trainer
 
@@ -69,8 +71,8 @@ class Photographs:
 
     @classmethod
     def of(cls, configuration: Path, overrides: Sequence[str]) -> Photographs:
-        """From a file and KEY VALUE pairs."""
-        return cls(Run(load_config(configuration, list(overrides)), configuration))
+        """From a file and KEY VALUE pairs; nothing is set aside for finalists, whose split these experiments make themselves."""
+        return cls(Run(load_config(configuration, ["DATASET.FINAL_IMAGES", "0", *overrides]), configuration))
 
     @property
     def task(self) -> Any:
@@ -147,12 +149,19 @@ def train(
     plan: Plan[Any],
     settings: Mapping[str, Any],
 ) -> dict[str, Tensor]:
-    """The weights at the end of a plan; a training that was stopped goes on, one that has ended is not done again."""
-    path = folder / "weights.pt"
+    """The weights at the end of a plan; a training that was stopped goes on, one that has ended is not done again.
+
+    Raises:
+        UserError: the folder holds a training with other settings.
+    """
+    path, run = folder / "weights.pt", photographs.run
+    settings = {**settings, "images": len(run.train)}
     if not path.exists():
-        run = photographs.run
-        fit(folder, title, trainer, plan, run.task, run.train, dict(settings), {}, Keeping(seconds=60.0))
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        fit(folder, title, trainer, plan, run.task, run.train, settings, {}, Keeping(seconds=60.0))
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if found := differences(content["settings"], settings):
+        raise UserError(f"{path}: was trained with other settings ({', '.join(found)}); give another --out")
+    weights: dict[str, Tensor] = content["state_dict"]
     return weights
 
 
@@ -182,18 +191,6 @@ class Table:
         with self.lock:
             self.rows = [*self._read(), dict(row)]
             pd.DataFrame(self.rows).to_csv(self.path, index=False, float_format="%.6g")
-
-
-def near(space: Any, macs: Any, budget: int, count: int, seed: int, *, within: float = 0.02) -> list[Any]:
-    """The first ``count`` random architectures of a space whose MACs are within a share of a budget, none twice."""
-    rng, found = np.random.default_rng(seed), {}
-    for _ in range(100):
-        codes = space.sample_codes(20_000, rng)
-        for code in codes[np.abs(macs(codes) / budget - 1) <= within]:
-            found.setdefault(tuple(code.tolist()), space.decode(code))
-            if len(found) == count:
-                return list(found.values())
-    raise SystemExit(f"{len(found)} of {count} architectures within {within:.0%} of {budget:,} MACs were found")
 
 
 def as_text(family: Any, arch: Any) -> str:

@@ -14,23 +14,24 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import combinations, product
-from math import comb
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import permutation_test
 from torch import nn
 
 from search_spaces import find_published
 from supernet import Supernet
 from supernet.cost.macs import count
 from supernet.search.evolution import Evolution
+from supernet.search.near import near_macs
 from supernet.sharing.calibration import calibrate
-from tools.bench.photographs import CONFIGURATION, People, Photographs, Table, as_text, near
-from tools.bench.space_gate import standalone
+from tools.bench.photographs import CONFIGURATION, People, Photographs, Table, as_text
+from tools.bench.space_gate import passes, standalone
 from tools.bench.supernet_methods import METHODS, trained
 
 WITHIN = 0.02  # of the budget
@@ -173,7 +174,7 @@ def contenders(run: Any, searched: Callable[[], Search], options: argparse.Names
         if "hand-made" in options.groups:
             archs["hand-made"] = handmade(space, macs, budget)
         if "random" in options.groups:
-            random = near(space, macs, budget, options.random, 1, within=WITHIN)
+            (random,) = near_macs(space, macs, [budget], [options.random], np.random.default_rng(1), WITHIN)
             archs["random"] = {f"random {number}": arch for number, arch in enumerate(random, 1)}
         for group, named in archs.items():
             for number, (name, arch) in enumerate(named.items()):
@@ -190,16 +191,12 @@ def permutation(better: Sequence[float], others: Sequence[float]) -> tuple[float
     """Difference of the means, and the share of all divisions into groups of these sizes with a difference as large."""
     if not better or not others:
         return float("nan"), 1.0
-    values, size = np.array([*better, *others]), len(better)
-    difference = float(np.mean(better) - np.mean(others))
-    total = values.sum()
-    if comb(len(values), size) > 200_000:
-        rng = np.random.default_rng(0)
-        sums = np.array([rng.permutation(values)[:size].sum() for _ in range(200_000)])
-    else:
-        sums = np.array([values[list(chosen)].sum() for chosen in combinations(range(len(values)), size)])
-    differences = sums / size - (total - sums) / (len(values) - size)
-    return difference, float((differences >= difference - 1e-12).mean())
+
+    def difference(first: Any, second: Any, axis: int) -> Any:
+        return np.mean(first, axis=axis) - np.mean(second, axis=axis)
+
+    found = permutation_test((better, others), difference, vectorized=True, n_resamples=np.inf, alternative="greater")
+    return float(found.statistic), float(found.pvalue)
 
 
 def summary(table: pd.DataFrame) -> str:
@@ -254,7 +251,11 @@ def main() -> None:
     table = Table(options.out / "trainings.csv", ("budget", "name", "seed"))
     wanted = [(one, seed) for one in contenders(run, searched, options) for seed in range(one.seeds)]
     for one, seed in sorted(wanted, key=lambda pair: pair[1]):
-        if table.find(budget=one.budget, name=one.name, seed=seed) is not None:
+        if (row := table.find(budget=one.budget, name=one.name, seed=seed)) is not None:
+            if row["images"] != passes(run, options.epochs):
+                raise SystemExit(
+                    f"{table.path}: {one.name} was trained on {row['images']:,} images; give another --out"
+                )
             continue
         title = f"{one.budget}-{one.name.replace(', ', '-').replace(' ', '-')}-{seed}"
         folder = options.out / "networks" / title

@@ -24,10 +24,11 @@ from torch import nn
 from search_spaces.layers.convolutions import start_as_identity
 from supernet.cost.cost_model import CostModel
 from supernet.cost.macs import count
+from supernet.search.near import near_macs
 from supernet.training.sampling import Sampler
 from supernet.training.schedule import Phase, Plan, cosine
 from supernet.training.trainer import Trainer
-from tools.bench.photographs import CONFIGURATION, Photographs, Table, adam, as_text, near, train
+from tools.bench.photographs import CONFIGURATION, Photographs, Table, adam, as_text, train
 
 STAGE_WIDTH = "backbone.stages[[]{}].width"
 
@@ -46,6 +47,12 @@ def _least(options: tuple[int, ...]) -> list[int]:
 
 def _most(options: tuple[int, ...]) -> list[int]:
     return list(options[-1:])
+
+
+def passes(run: Any, epochs: int) -> int:
+    """Images that a training of so many epochs reads, in whole batches."""
+    batch = int(run.cfg.TRAIN.IMAGES_PER_GPU)
+    return round(epochs * len(run.train) / batch) * batch
 
 
 def standalone(
@@ -73,7 +80,7 @@ def standalone(
     """
     run, started = photographs.run, time.process_time()
     batch, lr = run.cfg.TRAIN.IMAGES_PER_GPU, run.cfg.TRAIN.LR
-    steps = round(epochs * len(run.train) / batch)
+    steps = passes(run, epochs) // batch
     torch.manual_seed(seed)
     network = build().to(memory_format=torch.channels_last)
     start_as_identity(network)
@@ -91,7 +98,7 @@ def standalone(
     network.load_state_dict(train(photographs, folder, title, trainer, plan, settings))
     scores = {f"search_{name}": value for name, value in photographs.scores(network, photographs.search).items()}
     scores |= {f"test_{name}": value for name, value in photographs.scores(network, photographs.test).items()}
-    return scores, steps * batch, (time.process_time() - started) / 60
+    return scores, passes(run, epochs), (time.process_time() - started) / 60
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +139,8 @@ def main() -> None:
     chosen = {}
     for name, fixed in unlike(run.space).items():
         part = run.space.restrict(fixed)
-        (chosen[name],) = near(part, CostModel(run.build, part).macs, options.budget, 1, 0)
+        macs, rng = CostModel(run.build, part).macs, np.random.default_rng(0)
+        ((chosen[name],),) = near_macs(part, macs, [options.budget], [1], rng)
     for seed in range(options.seeds):
         for name, arch in chosen.items():
             if table.find(name=name, seed=seed, epochs=options.epochs) is not None:
