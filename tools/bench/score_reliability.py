@@ -36,8 +36,8 @@ from supernet.pipeline.train import load_supernet
 from supernet.pose.metrics.people import MEAN_OKS, TORSO_PCK
 from supernet.report import write_csv
 from supernet.search.journal import Journal
+from supernet.search.near import near_macs
 from supernet.search.ranking import TAILS, spearman
-from tools.bench.photographs import near
 
 HALVES = ("first", "second")
 
@@ -111,7 +111,7 @@ def measure(run: Run, source: Path, budgets: Sequence[int], count: int, seed: in
     evaluate, rows = scores_of_halves(run, supernet, seed), []
     with Progress("two halves", len(budgets) * count) as progress:
         for budget in budgets:
-            for arch in near(run.space, run.costs.macs, budget, count, seed):
+            for arch in near_macs(run.space, run.costs.macs, [budget], [count], np.random.default_rng(seed))[0]:
                 started = time.perf_counter()
                 macs = int(run.costs.macs(run.space.encode(arch)[None])[0])
                 record = journal.find(arch) or journal.add(
